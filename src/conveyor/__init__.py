@@ -1,0 +1,19 @@
+"""conveyor: the LSTM of Keras, with every state at every time step.
+
+from conveyor import Input, LSTM
+
+x = Input(shape=(time_steps, features))
+hidden_states, cell_states = LSTM(10, outputs=("hidden_states", "cell_states"))(x)
+"""
+
+from keras import Input as Input
+
+from . import ops as ops
+from ._engines import engines as engines
+from ._errors import ConveyorError as ConveyorError
+from .layers import LSTM as LSTM
+from .layers import LSTMCell as LSTMCell
+
+__version__ = "0.1.0"
+
+__all__ = ["LSTM", "ConveyorError", "Input", "LSTMCell", "engines", "ops"]

@@ -1,0 +1,50 @@
+"""What `ops.lstm` asks of an engine: one value with named fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .._vocabulary import StateName
+
+# An array of whichever framework Keras runs on; engines never look inside.
+Array = Any
+Activation = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class LSTMRequest:
+    """One LSTM over one batch of sequences. All arrays are checked and of one dtype.
+
+    `dropout_mask` and `recurrent_dropout_mask` hold the factors themselves (0, or
+    1 / (1 - rate)) and are shared over time. With a leading axis of 4 each gate has
+    its own, in the order input, forget, candidate, output.
+    """
+
+    x: Array  # (B, T, F)
+    kernel: Array  # (F, 4U)
+    recurrent_kernel: Array  # (U, 4U)
+    bias: Array | None  # (4U,)
+    hidden_state: Array  # (B, U) before the first step
+    cell_state: Array  # (B, U) before the first step
+    mask: Array | None  # (B, T) bool, True where the step counts
+    dropout_mask: Array | None  # (B, F) or (4, B, F)
+    recurrent_dropout_mask: Array | None  # (B, U) or (4, B, U)
+    activation: Activation
+    recurrent_activation: Activation
+    go_backwards: bool  # read the last step first; time axes come in that order
+    unroll: bool  # write the loop out, for short sequences of known length
+    outputs: tuple[StateName, ...]  # compute and keep nothing else
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which engine runs a request, and why no faster one does."""
+
+    engine: str
+    passed_over: dict[str, str]  # engine -> reason, fastest first
+
+    def __str__(self) -> str:
+        reasons = "".join(f"\n  not {name}: {why}" for name, why in self.passed_over.items())
+        return f"{self.engine} engine{reasons}"

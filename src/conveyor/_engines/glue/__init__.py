@@ -1,0 +1,48 @@
+"""What differs between frameworks, one thin file each; only the active one is imported.
+
+Every file here has the same functions:
+
+scan(step, carry, steps, *, kept, unroll)
+    `step(carry, one_of_each) -> (carry, row)` over the leading (time) axis of the arrays
+    in `steps`. A row is `kept` arrays of the shape and dtype of `carry[0]`. Returns the
+    last carry and the rows, stacked in time.
+concrete(array)
+    The values as NumPy, or None while the framework only traces.
+require(condition, message)
+    Fail when the compiled code runs, where shapes are not known before.
+float64()
+    A context in which float64 arrays stay float64.
+StateVariable(shape, dtype, name)
+    A Keras variable whose batch axis may change between assignments.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
+import keras
+
+from ..._errors import ConveyorError
+from .._request import Array
+
+_GLUE = {"jax": "_jax", "torch": "_torch", "tensorflow": "_tensorflow", "numpy": "_numpy"}
+
+
+@cache
+def active() -> ModuleType:
+    """The glue of the framework that Keras runs on."""
+    backend = keras.backend.backend()
+    if backend not in _GLUE:
+        raise ConveyorError(
+            f"conveyor runs on the Keras backends {', '.join(_GLUE)}; this process uses "
+            f"{backend!r}.\nSet KERAS_BACKEND=jax before Keras is imported."
+        )
+    return import_module(f".{_GLUE[backend]}", __name__)
+
+
+def dtype_name(array: Array) -> str:
+    """'float32' for any framework's float32."""
+    name: str = keras.backend.standardize_dtype(array.dtype)
+    return name

@@ -1,0 +1,31 @@
+"""Keras's NumPy backend: a plain loop."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from .._request import Array
+from ._state_variable import StateVariable as StateVariable
+
+
+def scan(step: Any, carry: Any, steps: tuple[Array, ...], *, kept: int, unroll: bool) -> Any:
+    rows: list[tuple[Array, ...]] = []
+    for one_of_each in zip(*steps, strict=True):
+        carry, row = step(carry, one_of_each)
+        rows.append(row)
+    return carry, tuple(np.stack([row[k] for row in rows]) for k in range(kept))
+
+
+def concrete(array: Array) -> np.ndarray | None:
+    return np.asarray(array)
+
+
+def require(condition: Array, message: str) -> None:
+    """Shapes are known while this framework traces: the caller has looked already."""
+
+
+def float64() -> AbstractContextManager[None]:
+    return nullcontext()

@@ -1,0 +1,74 @@
+"""TensorFlow: a `tf.while_loop` in graphs, with arrays of fixed size so that XLA compiles it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from .._request import Array
+from . import _state_variable
+
+
+def scan(step: Any, carry: Any, steps: tuple[Array, ...], *, kept: int, unroll: bool) -> Any:
+    if unroll or tf.executing_eagerly():
+        return _python_loop(step, carry, steps, kept)
+    return _while_loop(step, carry, steps, kept)
+
+
+def _python_loop(step: Any, carry: Any, steps: tuple[Array, ...], kept: int) -> Any:
+    rows: list[tuple[Array, ...]] = []
+    for one_of_each in zip(*(tf.unstack(a) for a in steps), strict=True):
+        carry, row = step(carry, one_of_each)
+        rows.append(row)
+    return carry, tuple(tf.stack([row[k] for row in rows]) for k in range(kept))
+
+
+def _while_loop(step: Any, carry: Any, steps: tuple[Array, ...], kept: int) -> Any:
+    time_steps = steps[0].shape[0]
+    if time_steps is None:
+        time_steps = tf.shape(steps[0])[0]
+
+    def array(dtype: Any, shape: Any) -> tf.TensorArray:
+        return tf.TensorArray(dtype, time_steps, element_shape=shape)
+
+    inputs = tuple(array(a.dtype, a.shape[1:]).unstack(a) for a in steps)
+    h = carry[0]
+    outputs = tuple(array(h.dtype, h.shape) for _ in range(kept))
+
+    def body(t: Array, carry: Any, outputs: Any) -> Any:
+        carry, row = step(carry, tuple(a.read(t) for a in inputs))
+        return t + 1, carry, tuple(a.write(t, value) for a, value in zip(outputs, row, strict=True))
+
+    _, carry, outputs = tf.while_loop(
+        lambda t, *_: t < time_steps,
+        body,
+        (tf.constant(0), tuple(carry), outputs),
+        maximum_iterations=time_steps,  # XLA takes the gradient only of bounded loops
+    )
+    return carry, tuple(a.stack() for a in outputs)
+
+
+def concrete(array: Array) -> np.ndarray | None:
+    if not tf.is_tensor(array):
+        return np.asarray(array)
+    return array.numpy() if hasattr(array, "numpy") else None
+
+
+def require(condition: Array, message: str) -> None:
+    tf.debugging.Assert(condition, [message])
+
+
+def float64() -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+class StateVariable(_state_variable.StateVariable):
+    def _initialize(self, value: Any) -> None:
+        # A free batch axis also inside graphs that were traced for another batch.
+        shape = tf.TensorShape([None, *value.shape[1:]])
+        self._value = tf.Variable(
+            value, dtype=self._dtype, trainable=False, name=self.name, shape=shape
+        )

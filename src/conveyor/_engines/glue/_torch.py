@@ -1,0 +1,42 @@
+"""PyTorch: a Python loop, which autograd, torch.func and torch.compile all read."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._request import Array
+from . import _state_variable
+
+
+def scan(step: Any, carry: Any, steps: tuple[Array, ...], *, kept: int, unroll: bool) -> Any:
+    rows: list[tuple[Array, ...]] = []
+    # unbind makes all views at once, and its gradient is one stack instead of T additions.
+    for one_of_each in zip(*(a.unbind(0) for a in steps), strict=True):
+        carry, row = step(carry, one_of_each)
+        rows.append(row)
+    return carry, tuple(torch.stack([row[k] for row in rows]) for k in range(kept))
+
+
+def concrete(array: Array) -> np.ndarray | None:
+    if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(array):
+        return None
+    values: np.ndarray = array.detach().cpu().numpy()
+    return values
+
+
+def require(condition: Array, message: str) -> None:
+    """Shapes are known while this framework traces: the caller has looked already."""
+
+
+def float64() -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+class StateVariable(_state_variable.StateVariable):
+    def _direct_assign(self, value: Array) -> None:
+        # A new tensor, not a copy into the old one: autograd may still need that one.
+        self._value.data = value.detach().clone()

@@ -1,0 +1,8 @@
+"""Layers for Keras models."""
+
+from ._cell import LSTMCell as LSTMCell
+from ._lstm import LSTM as LSTM
+from ._recording import Record as Record
+from ._recording import recording as recording
+
+__all__ = ["LSTM", "LSTMCell", "Record", "recording"]

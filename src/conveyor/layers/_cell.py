@@ -1,0 +1,107 @@
+"""`LSTMCell`: one time step, for `keras.layers.RNN` and for loops of your own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from .. import ops
+from .._engines import Array
+from . import _checks
+
+
+@keras.saving.register_keras_serializable(package="conveyor")
+class LSTMCell(keras.layers.LSTMCell):
+    """One step of an LSTM: `keras.layers.LSTMCell` with the same arguments and weights.
+
+    Called with `(inputs, states)`, inputs (B, F) and states the pair hidden, cell, each
+    (B, U), it returns `(hidden_state, [hidden_state, cell_state])`.
+
+    Args:
+        units: size U of the hidden and of the cell state.
+        dropout, recurrent_dropout: fractions to drop in training, between 0 and 1. The
+            masks stay the same over time until `reset_dropout_mask()` and
+            `reset_recurrent_dropout_mask()`; inside `RNN`, Keras does that at each call.
+        implementation: with 1 each gate has its own dropout mask, with 2 they share one;
+            `recurrent_dropout` makes it 1. The numbers are otherwise the same.
+        **kwargs: the other arguments of `keras.layers.LSTMCell`.
+
+    Raises:
+        ConveyorError: units that are not a positive integer, rates outside [0, 1].
+
+    >>> import numpy as np
+    >>> cell = LSTMCell(4)
+    >>> h, c = cell.get_initial_state(batch_size=2)
+    >>> output, (h, c) = cell(np.ones((2, 3), "float32"), [h, c])
+    >>> tuple(output.shape), tuple(c.shape)
+    ((2, 4), (2, 4))
+    """
+
+    def __init__(
+        self,
+        units: int,
+        *,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        _checks.check_units(units, type(self).__name__)
+        _checks.check_rate(dropout, "dropout", type(self).__name__)
+        _checks.check_rate(recurrent_dropout, "recurrent_dropout", type(self).__name__)
+        super().__init__(units, dropout=dropout, recurrent_dropout=recurrent_dropout, **kwargs)
+
+    def call(
+        self, inputs: Array, states: Any, training: bool | None = False
+    ) -> tuple[Array, list[Array]]:
+        hidden_state, cell_state = (
+            keras.ops.convert_to_tensor(s, dtype=self.compute_dtype) for s in states
+        )
+        dropout_mask, recurrent_dropout_mask = self.draw_dropout_masks(
+            inputs, hidden_state, bool(training)
+        )
+        hidden_state, cell_state = ops.lstm(
+            keras.ops.expand_dims(inputs, 1),
+            **self.weights_for_ops(),
+            hidden_state=hidden_state,
+            cell_state=cell_state,
+            dropout_mask=dropout_mask,
+            recurrent_dropout_mask=recurrent_dropout_mask,
+            unroll=True,
+            outputs=("hidden_state", "cell_state"),
+            where=f'LSTMCell "{self.name}"',
+        )
+        return hidden_state, [hidden_state, cell_state]
+
+    def weights_for_ops(self) -> dict[str, Any]:
+        """The weights in the compute dtype and the activations, as `ops.lstm` names them."""
+        weights = (self.kernel, self.recurrent_kernel, self.bias)
+        cast = [
+            None
+            if w is None
+            else keras.ops.cast(keras.ops.convert_to_tensor(w), self.compute_dtype)
+            for w in weights
+        ]
+        return {
+            "kernel": cast[0],
+            "recurrent_kernel": cast[1],
+            "bias": cast[2],
+            "activation": self.activation,
+            "recurrent_activation": self.recurrent_activation,
+        }
+
+    def draw_dropout_masks(
+        self, inputs: Array, hidden_state: Array, training: bool
+    ) -> tuple[Array | None, Array | None]:
+        """The factors on input and hidden state, drawn in Keras's order.
+
+        Keras remembers them on the cell until they are reset.
+        """
+        if not training:
+            return None, None
+        drawn = self.get_dropout_mask(inputs), self.get_recurrent_dropout_mask(hidden_state)
+        one, per_gate = (keras.ops.stack(m) if isinstance(m, list) else m for m in drawn)
+        return one, per_gate
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "implementation": self.implementation}

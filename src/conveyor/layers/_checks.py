@@ -1,0 +1,155 @@
+"""What the layer refuses before Keras sees it, with the names of the user's own layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from .._engines import Array, glue
+from .._errors import ConveyorError, lesson
+from ..ops import _checks
+
+Shape = tuple[int | None, ...]
+
+
+def check_units(units: object, where: str) -> int:
+    """Refuse anything but a positive whole number."""
+    try:
+        whole = units.__index__() if not isinstance(units, bool) else 0  # type: ignore[attr-defined]
+    except AttributeError:
+        whole = 0
+    if whole < 1:
+        raise lesson(
+            where,
+            "units to be a positive integer, the size of the hidden and of the cell state",
+            f"units={units!r}",
+            f"Write {where}({_nearest_integer(units)}).",
+        )
+    return int(whole)
+
+
+def _nearest_integer(units: object) -> int:
+    try:
+        return max(1, round(float(units)))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return 10
+
+
+def check_rate(rate: float, name: str, where: str) -> float:
+    """Refuse a dropout rate outside [0, 1]; Keras clips it silently."""
+    if not 0.0 <= rate <= 1.0:
+        raise lesson(
+            where,
+            f"{name} to be the fraction to drop, between 0 and 1",
+            f"{name}={rate!r}",
+            f"Write {name}={rate / 100:g}." if 1 < rate <= 100 else f"Write {name}=0.2.",
+        )
+    return rate
+
+
+def check_input(x: Array, features: int | None, where: str) -> None:
+    """Refuse what is not (batch, time_steps, features) of floats."""
+    shape = tuple(x.shape)
+    source = getattr(x, "_keras_history", None)
+    if source is not None and len(shape) != 3:
+        _check_source(source.operation, shape, where)
+    if len(shape) == 2 and "float" not in glue.dtype_name(x):
+        # Ids of tokens are (batch, time_steps): they lack an embedding, not an axis.
+        _checks.check_floating(glue.dtype_name(x), where)
+    _checks.check_x(shape, where)
+    _checks.check_floating(glue.dtype_name(x), where)
+    if features is not None:
+        _checks.check_features(shape[2], features, where)
+
+
+def _check_source(operation: Any, shape: Shape, where: str) -> None:
+    """A wrong rank whose reason is in the layer below."""
+    if len(shape) == 4 and isinstance(operation, keras.layers.InputLayer):
+        raise lesson(
+            where,
+            "(batch, time_steps, features)",
+            f"shape {shape} from Input(shape={shape[1:]})",
+            f"Input(shape=...) leaves the batch out: write Input(shape={shape[2:]}).",
+        )
+    below = _recurrent_layer_below(operation) if len(shape) == 2 else None
+    if below is not None:
+        kind = type(below).__name__
+        raise lesson(
+            where,
+            "(batch, time_steps, features)",
+            f"shape {shape} from {kind} {below.name!r} below, which returns its last state only",
+            f"Write {kind}(..., return_sequences=True, name={below.name!r}) to get every step.",
+        )
+
+
+def _recurrent_layer_below(operation: Any) -> Any:
+    """The nearest recurrent layer below, through layers of one input such as Dropout."""
+    while True:
+        if hasattr(operation, "return_sequences"):
+            return None if operation.return_sequences else operation
+        nodes = getattr(operation, "_inbound_nodes", ())
+        inputs = nodes[-1].input_tensors if nodes else ()
+        if len(inputs) != 1 or len(inputs[0].shape) != 2:
+            return None
+        operation = inputs[0]._keras_history.operation
+
+
+def check_initial_state(state: Any, batch: int | None, units: int, where: str) -> None:
+    """Refuse anything but the pair (hidden, cell), each (batch, units)."""
+    several = isinstance(state, (list, tuple))
+    if not several or len(state) != 2:
+        shape = tuple(getattr(state, "shape", ()))
+        got = f"{len(state)} tensors" if several else f"one tensor of shape {shape}"
+        raise lesson(
+            where,
+            "initial_state to be two tensors, hidden state and cell state, "
+            f"each (batch, units) = ({batch}, {units})",
+            got,
+            "Write initial_state=[hidden_state, cell_state].",
+        )
+    for name, array in zip(("hidden_state", "cell_state"), state, strict=True):
+        _checks.check_state(array, name, batch, units, where)
+
+
+def check_not_both_flags(
+    outputs: object, return_sequences: bool, return_state: bool, where: str
+) -> None:
+    """`outputs=` replaces the two flags of Keras."""
+    flags = [
+        f"{name}=True"
+        for name, given in (("return_sequences", return_sequences), ("return_state", return_state))
+        if given
+    ]
+    if outputs is not None and flags:
+        first = ("hidden_states",) if return_sequences else ("hidden_state",)
+        wanted: tuple[str, ...] = (*first, "hidden_state", "cell_state") if return_state else first
+        wanted = tuple(dict.fromkeys(wanted))
+        raise lesson(
+            where,
+            "either outputs or the flags of Keras",
+            f"outputs={outputs!r} and {' and '.join(flags)}",
+            f"outputs replaces them. What {' and '.join(flags)} would return is "
+            f"outputs={wanted}; add the names you want.",
+        )
+
+
+def check_use_cudnn(use_cudnn: object, where: str) -> None:
+    """The values that Keras takes."""
+    if use_cudnn not in ("auto", True, False):
+        raise lesson(
+            where,
+            "use_cudnn to be 'auto', True or False",
+            f"use_cudnn={use_cudnn!r}",
+            'Leave it out, or write use_cudnn="auto".',
+        )
+
+
+def cudnn_asked_for(where: str) -> ConveyorError:
+    """For `use_cudnn=True`, which Keras too refuses where it cannot use cuDNN."""
+    return lesson(
+        where,
+        "an engine of its own; it has none on cuDNN",
+        "use_cudnn=True",
+        'Write use_cudnn="auto"; layer.explain_engine() tells what runs.',
+    )

@@ -1,0 +1,426 @@
+"""`conveyor.LSTM`: the layer of Keras, with every state at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops as K
+
+from .. import _engines, ops
+from .._engines import Array, Decision
+from .._vocabulary import STATE_NAMES, StateName, has_time_axis
+from ..ops import _checks as ops_checks
+from . import _checks, _memory, _recording
+from ._cell import LSTMCell
+from ._memory import StateMemory
+
+
+def _of_the_cell(name: str) -> Any:
+    return property(lambda self: getattr(self.cell, name), doc=f"`{name}` of the cell.")
+
+
+@keras.saving.register_keras_serializable(package="conveyor")
+class LSTM(keras.layers.RNN):
+    """Long short-term memory: `keras.layers.LSTM`, and every state at every time step.
+
+    The same arguments, weights, numbers and files as the layer of Keras. The input is
+    (batch, time_steps, features), short (B, T, F); `units`, short U, is the size of the
+    hidden and of the cell state. With h' and c' the states before the step:
+
+        i = sigma(x W_i + h' R_i + b_i)     f = sigma(x W_f + h' R_f + b_f)
+        g = tanh (x W_c + h' R_c + b_c)     o = sigma(x W_o + h' R_o + b_o)
+        c = f * c' + i * g                  h = o * tanh(c)
+
+    (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.) The gates
+    are packed in the order input, forget, candidate, output into kernel (F, 4U),
+    recurrent_kernel (U, 4U) and bias (4U,).
+
+    What comes back:
+
+    | arguments | returned |
+    |---|---|
+    | none | hidden_state (B, U) |
+    | `return_sequences=True` | hidden_states (B, T, U) |
+    | `return_state=True` | hidden_state, hidden_state, cell_state |
+    | both | hidden_states, hidden_state, cell_state |
+    | `outputs=("hidden_states", "cell_states")` | what it says, in that order |
+
+    Args:
+        units: size U of the hidden and of the cell state.
+        activation: for the candidate, and for the cell state on its way out.
+        recurrent_activation: for the three gates.
+        use_bias, kernel_initializer, recurrent_initializer, bias_initializer,
+            unit_forget_bias, kernel_regularizer, recurrent_regularizer,
+            bias_regularizer, activity_regularizer, kernel_constraint,
+            recurrent_constraint, bias_constraint: as in Keras.
+        dropout: fraction of the input to drop in training, one mask a call, shared over
+            time (four masks, one a gate, with `implementation=1`).
+        recurrent_dropout: the same for the hidden state on its way into the gates.
+        seed: of the dropout.
+        return_sequences, return_state: see the table.
+        go_backwards: read the last step first. Everything with a time axis, the mask for
+            the next layer too, comes in the order read.
+        stateful: begin each call with the states of the last one. Any batch size; another
+            one wants `reset_state()` first. States are not saved with the weights:
+            `get_states()` gives them.
+        unroll: write the loop out. For short sequences.
+        use_cudnn: "auto" or False; as in Keras, True is an error where there is none.
+        outputs: names of states instead of the two flags, one or several, in any order:
+            `hidden_states`, `cell_states`, `input_gates`, `forget_gates`, `candidates`,
+            `output_gates` (B, T, U), `hidden_state`, `cell_state` (B, U). One name gives
+            one tensor. All carry gradients. At a masked step the states repeat those
+            before it, and the gates are zero.
+        engine: "auto", "portable" or "native"; see `explain_engine()`.
+        zero_output_for_mask: zeros instead of repeated states at masked steps, in
+            everything that has a time axis.
+        implementation: 1 or 2, see `dropout`.
+        **kwargs: `name`, `dtype` and `trainable`.
+
+    Call arguments:
+        sequences: (B, T, F) floats.
+        initial_state: the pair [hidden_state, cell_state], (B, U) each.
+        mask: (B, T), False at steps to skip, in any pattern. It goes on to the next layer.
+        training: whether dropout is on.
+        lengths: (B,) integers from 0 to T, the same for padding on the right.
+
+    Raises:
+        ConveyorError: arguments and inputs that do not fit, each with the line to write.
+
+    >>> from conveyor import Input, LSTM
+    >>> x = Input(shape=(20, 8))
+    >>> hs, cs = LSTM(10, outputs=("hidden_states", "cell_states"))(x)
+    >>> hs.shape, cs.shape
+    ((None, 20, 10), (None, 20, 10))
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        use_cudnn: bool | str = "auto",
+        *,
+        outputs: str | Sequence[str] | None = None,
+        engine: str = "auto",
+        zero_output_for_mask: bool = False,
+        implementation: int = 2,
+        **kwargs: Any,
+    ) -> None:
+        where = type(self).__name__
+        _checks.check_units(units, where)
+        _checks.check_rate(dropout, "dropout", where)
+        _checks.check_rate(recurrent_dropout, "recurrent_dropout", where)
+        _checks.check_use_cudnn(use_cudnn, where)
+        _checks.check_not_both_flags(outputs, return_sequences, return_state, where)
+        names = None if outputs is None else ops.check_outputs(outputs, where)
+        decision = _engines.choose(engine, where)
+        cell = LSTMCell(
+            units,
+            activation=activation,
+            recurrent_activation=recurrent_activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer,
+            bias_initializer=bias_initializer,
+            unit_forget_bias=unit_forget_bias,
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            seed=seed,
+            implementation=implementation,
+            dtype=kwargs.get("dtype"),
+            trainable=kwargs.get("trainable", True),
+            name="lstm_cell",  # the path of the weights in Keras's files
+        )
+        super().__init__(
+            cell,
+            # Wrappers such as Bidirectional ask these two what the first output is, and
+            # whether there are more.
+            return_sequences=return_sequences if names is None else has_time_axis(names[0]),
+            return_state=return_state if names is None else len(names) > 1,
+            go_backwards=go_backwards,
+            stateful=stateful,
+            unroll=unroll,
+            zero_output_for_mask=zero_output_for_mask,
+            activity_regularizer=activity_regularizer,
+            **kwargs,
+        )
+        self.outputs = names
+        self.use_cudnn = use_cudnn
+        self.engine = engine
+        self._decision: Decision = decision
+        self._memory: StateMemory | None = None
+        self.supports_masking = True
+        if stateful and keras.backend.backend() == "tensorflow":
+            self.supports_jit = False  # XLA wants the batch of the remembered states fixed
+
+    units = _of_the_cell("units")
+    activation = _of_the_cell("activation")
+    recurrent_activation = _of_the_cell("recurrent_activation")
+    use_bias = _of_the_cell("use_bias")
+    unit_forget_bias = _of_the_cell("unit_forget_bias")
+    kernel_initializer = _of_the_cell("kernel_initializer")
+    recurrent_initializer = _of_the_cell("recurrent_initializer")
+    bias_initializer = _of_the_cell("bias_initializer")
+    kernel_regularizer = _of_the_cell("kernel_regularizer")
+    recurrent_regularizer = _of_the_cell("recurrent_regularizer")
+    bias_regularizer = _of_the_cell("bias_regularizer")
+    kernel_constraint = _of_the_cell("kernel_constraint")
+    recurrent_constraint = _of_the_cell("recurrent_constraint")
+    bias_constraint = _of_the_cell("bias_constraint")
+    dropout = _of_the_cell("dropout")
+    recurrent_dropout = _of_the_cell("recurrent_dropout")
+    implementation = _of_the_cell("implementation")
+
+    # Shapes ---------------------------------------------------------------------------
+
+    def output_names(self) -> tuple[StateName, ...]:
+        """The names of what a call returns, whether flags or `outputs=` chose it.
+
+        >>> LSTM(10, return_state=True).output_names()
+        ('hidden_state', 'hidden_state', 'cell_state')
+        """
+        if self.outputs is not None:
+            return self.outputs
+        first: StateName = "hidden_states" if self.return_sequences else "hidden_state"
+        return (first, "hidden_state", "cell_state") if self.return_state else (first,)
+
+    def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
+        batch, time_steps = sequences_shape[:2]
+        shapes = tuple(
+            (batch, time_steps, self.units) if has_time_axis(name) else (batch, self.units)
+            for name in self.output_names()
+        )
+        return shapes[0] if len(shapes) == 1 else shapes
+
+    def compute_mask(self, sequences: Array, mask: Any) -> Any:
+        mask = mask[0] if isinstance(mask, (list, tuple)) else mask
+        if mask is not None and self.go_backwards:
+            mask = K.flip(mask, axis=1)
+        masks = [mask if has_time_axis(name) else None for name in self.output_names()]
+        return masks[0] if len(masks) == 1 else masks
+
+    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+        ops_checks.check_x(tuple(sequences_shape), self._where)
+        batch, _, features = sequences_shape
+        if not self.cell.built:
+            self.cell.build((batch, features))
+            self.cell.built = True
+        if self.stateful and self._memory is None:
+            self._memory = StateMemory(self.units, batch, self.variable_dtype)
+
+    # The call -------------------------------------------------------------------------
+
+    def __call__(
+        self,
+        sequences: Array,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool | None = None,
+        *,
+        lengths: Any = None,
+    ) -> Any:
+        where = self._where
+        if hasattr(sequences, "shape"):
+            _checks.check_input(sequences, self.cell.kernel.shape[0] if self.built else None, where)
+            batch, time_steps = sequences.shape[:2]
+            if initial_state is not None:
+                _checks.check_initial_state(initial_state, batch, self.units, where)
+            # Keras looks for the mask of the input only where there is no initial state.
+            mask = getattr(sequences, "_keras_mask", None) if mask is None else mask
+            if mask is not None:
+                mask = K.convert_to_tensor(mask) if not hasattr(mask, "shape") else mask
+                ops_checks.check_mask(mask, batch, time_steps, where)
+            if lengths is not None:
+                within = ops.lengths_to_mask(lengths, sequences, where)
+                mask = within if mask is None else K.logical_and(K.cast(mask, "bool"), within)
+        given = {"initial_state": initial_state, "mask": mask, "training": training}
+        return super().__call__(sequences, **{k: v for k, v in given.items() if v is not None})
+
+    def call(
+        self,
+        sequences: Array,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool | None = False,
+    ) -> Any:
+        if self.use_cudnn is True:
+            raise _checks.cudnn_asked_for(self._where)
+        mask = mask[0] if isinstance(mask, (list, tuple)) else mask
+        hidden_state, cell_state = self._states_before(sequences, initial_state)
+        dropout_mask, recurrent_dropout_mask = self.cell.draw_dropout_masks(
+            sequences[:, 0, :], hidden_state, bool(training)
+        )
+        names = self.output_names()
+        watching = _recording.records()
+        wanted = STATE_NAMES if watching is not None else (*names, *self._remembered_names)
+        wanted = tuple(dict.fromkeys(wanted))
+        values = ops.lstm(
+            sequences,
+            **self.cell.weights_for_ops(),
+            hidden_state=hidden_state,
+            cell_state=cell_state,
+            mask=mask,
+            dropout_mask=dropout_mask,
+            recurrent_dropout_mask=recurrent_dropout_mask,
+            go_backwards=self.go_backwards,
+            unroll=self.unroll,
+            outputs=wanted,
+            engine=self._decision,
+            where=self._where,
+        )
+        self.cell.reset_dropout_mask()
+        self.cell.reset_recurrent_dropout_mask()
+        states = dict(zip(wanted, values if len(wanted) > 1 else (values,), strict=True))
+        if self._memory is not None:
+            self._memory.write([states[name] for name in self._remembered_names])
+        if watching is not None:
+            watching.append(_recording.Record(self, dict(states), mask))
+        returned = [states[name] for name in names]
+        if self.zero_output_for_mask and mask is not None:
+            returned = self._zero_where_masked(names, returned, mask)
+        return returned[0] if len(names) == 1 else tuple(returned)
+
+    def _states_before(self, sequences: Array, initial_state: Any) -> list[Array]:
+        if initial_state is None:
+            batch = sequences.shape[0]
+            batch = K.shape(sequences)[0] if batch is None else batch
+            if self._memory is not None:
+                initial_state = self._memory.read(batch, self._where)
+            else:
+                initial_state = self.get_initial_state(batch)
+        return [K.cast(K.convert_to_tensor(s), self.compute_dtype) for s in initial_state]
+
+    def _zero_where_masked(
+        self, names: tuple[StateName, ...], values: list[Array], mask: Array
+    ) -> list[Array]:
+        counts = K.cast(K.flip(mask, axis=1) if self.go_backwards else mask, "bool")
+
+        def zero(name: StateName, value: Array, first: bool) -> Array:
+            if has_time_axis(name):
+                return K.where(counts[:, :, None], value, K.zeros_like(value))
+            if first and self.outputs is None:
+                # To Keras this is the last of the zeroed outputs, not the state.
+                return K.where(counts[:, -1:], value, K.zeros_like(value))
+            return value
+
+        pairs = zip(names, values, strict=True)
+        return [zero(name, value, n == 0) for n, (name, value) in enumerate(pairs)]
+
+    # States between calls -------------------------------------------------------------
+
+    @property
+    def _remembered_names(self) -> tuple[StateName, ...]:
+        return ("hidden_state", "cell_state") if self._memory is not None else ()
+
+    @property
+    def states(self) -> list[Any] | None:
+        """The variables of a stateful layer, hidden then cell; None if there are none."""
+        return None if self._memory is None else self._memory.variables
+
+    @states.setter
+    def states(self, value: None) -> None:
+        """Keras's constructor sets it to None; there is nothing to do."""
+
+    @property
+    def variables(self) -> list[Any]:
+        """The weights, the dropout seed, and the states of a stateful layer."""
+        return [*super().variables, *(self.states or ())]
+
+    def get_states(self) -> list[Any]:
+        """The states after the last call: [hidden, cell] as NumPy, (B, U) each; B = 0 if none.
+
+        Raises:
+            ConveyorError: the layer is not stateful, or was not built.
+        """
+        return self._remembering("get_states()").numpy()
+
+    def set_states(self, states: Any) -> None:
+        """Begin the next call with these states, [hidden, cell], (B, U) each, any B.
+
+        Raises:
+            ConveyorError: not two states, or not (B, U); a layer that is not stateful.
+        """
+        memory = self._remembering("set_states()")
+        memory.write(_memory.states_to_set(states, self.units, self._where))
+
+    def reset_state(self, states: Any = None) -> None:
+        """Forget the states, or begin the next call with these. Then any batch size fits."""
+        if states is not None:
+            self.set_states(states)
+        elif self._memory is not None:
+            self._memory.forget()
+
+    def reset_states(self, states: Any = None) -> None:
+        """The older name of `reset_state`."""
+        self.reset_state(states)
+
+    def _remembering(self, what: str) -> StateMemory:
+        if not self.stateful:
+            raise _memory.not_stateful(what, self._where)
+        if self._memory is None:
+            raise _memory.not_built(what, self._where)
+        return self._memory
+
+    # About itself ---------------------------------------------------------------------
+
+    @property
+    def _where(self) -> str:
+        return f'{type(self).__name__} "{self.name}"'
+
+    def explain_engine(self) -> str:
+        """Which engine runs this layer, and why no faster one does.
+
+        >>> print(LSTM(4).explain_engine())
+        portable engine
+          not native: it is not part of this version
+        """
+        return str(self._decision)
+
+    def get_config(self) -> dict[str, Any]:
+        flags = self.outputs is None
+        own = {
+            "outputs": self.outputs,
+            "return_sequences": self.return_sequences and flags,
+            "return_state": self.return_state and flags,
+            "use_cudnn": self.use_cudnn,
+            "engine": self.engine,
+            "activity_regularizer": keras.regularizers.serialize(self.activity_regularizer),
+        }
+        config = super().get_config()
+        del config["cell"]
+        of_the_cell = self.cell.get_config()
+        for base in ("name", "trainable", "dtype"):
+            del of_the_cell[base]
+        return {**config, **of_the_cell, **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> LSTM:
+        return cls(**config)

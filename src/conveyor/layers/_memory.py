@@ -1,0 +1,94 @@
+"""What a stateful layer keeps between calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from .._engines import Array, glue
+from .._errors import ConveyorError, lesson
+from ._checks import check_initial_state
+
+
+class StateMemory:
+    """Hidden and cell state of the last call, (B, U) each; (0, U) before the first.
+
+    A plain object, so that Keras does not count the two as weights: a file saved from a
+    stateful layer holds the same weights as any other, and loads everywhere.
+    """
+
+    def __init__(self, units: int, batch: int | None, dtype: str) -> None:
+        self.units = units
+        self.variables = [
+            glue.active().StateVariable(
+                np.zeros((batch or 0, units), dtype), dtype=dtype, trainable=False, name=name
+            )
+            for name in ("hidden_state", "cell_state")
+        ]
+
+    def read(self, batch: Array | int, where: str) -> list[Array]:
+        """The two states for a batch of this size: zeros if there are none yet."""
+        return [self._fit(ops.convert_to_tensor(v), batch, where) for v in self.variables]
+
+    def _fit(self, state: Array, batch: Array | int, where: str) -> Array:
+        error = lesson(
+            where,
+            f"the batch of {state.shape[0]} sequences whose states it remembers (stateful=True)",
+            f"a batch of {batch}" if isinstance(batch, int) else "another",
+            "Write layer.reset_state() before other sequences, or "
+            "layer.set_states([hidden_state, cell_state]) with the states they start from.",
+        )
+        if isinstance(batch, int) and state.shape[0] not in (None, 0, batch):
+            raise error
+        remembered = ops.shape(state)[0]
+        if state.shape[0] is None:
+            fits = ops.logical_or(ops.equal(remembered, 0), ops.equal(remembered, batch))
+            glue.active().require(fits, str(error))
+        # Nothing is added where the states are there; all of them where they are not.
+        return ops.concatenate([state, ops.zeros((batch - remembered, self.units), state.dtype)])
+
+    def write(self, states: list[Array]) -> None:
+        for variable, state in zip(self.variables, states, strict=True):
+            variable.assign(ops.cast(state, variable.dtype))
+
+    def forget(self) -> None:
+        self.write([np.zeros((0, self.units), "float32")] * 2)
+
+    def numpy(self) -> list[np.ndarray]:
+        return [ops.convert_to_numpy(v) for v in self.variables]
+
+
+def not_stateful(what: str, where: str) -> ConveyorError:
+    """For state methods on a layer that keeps none."""
+    return lesson(
+        where,
+        f"stateful=True for {what}",
+        "stateful=False",
+        "Write LSTM(units, stateful=True), or pass initial_state=[hidden_state, cell_state] "
+        "at the call.",
+    )
+
+
+def not_built(what: str, where: str) -> ConveyorError:
+    """For state methods before the layer knows its weights."""
+    return lesson(
+        where,
+        f"to be built before {what}",
+        "a layer that no input has gone through",
+        "Write layer.build((None, None, features)), or call it on a batch first.",
+    )
+
+
+def states_to_set(states: Any, units: int, where: str) -> list[np.ndarray]:
+    """The pair (hidden, cell) as arrays of one batch.
+
+    Raises:
+        ConveyorError: not two states, or not both (B, units).
+    """
+    if isinstance(states, (list, tuple)):
+        states = [ops.convert_to_numpy(s) for s in states]
+    batch = len(states[0]) if states and states[0].ndim else None
+    check_initial_state(states, batch, units, where)
+    return list(states)

@@ -1,0 +1,52 @@
+"""Watching every LSTM of a model while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from .._engines import Array
+from .._vocabulary import StateName
+
+
+@dataclass(frozen=True)
+class Record:
+    """All states of one call of one layer."""
+
+    layer: Any
+    states: dict[StateName, Array]  # all eight
+    mask: Array | None  # (B, T), in the order in which the steps were given
+
+
+_records: ContextVar[list[Record] | None] = ContextVar("conveyor_records", default=None)
+
+
+@contextmanager
+def recording() -> Iterator[list[Record]]:
+    """Collect the eight states of every `conveyor.LSTM` that runs inside.
+
+    Nothing is computed twice: the forward pass that gives the output hands them out.
+    Call the model itself, not `predict`: compiled code keeps no record of its insides.
+
+    >>> import numpy as np
+    >>> from conveyor import LSTM
+    >>> layer = LSTM(4)
+    >>> with recording() as records:
+    ...     h = layer(np.ones((2, 3, 5), "float32"))
+    >>> tuple(records[0].states["cell_states"].shape)
+    (2, 3, 4)
+    """
+    records: list[Record] = []
+    token = _records.set(records)
+    try:
+        yield records
+    finally:
+        _records.reset(token)
+
+
+def records() -> list[Record] | None:
+    """Where to put a record now; None if nobody is watching."""
+    return _records.get()

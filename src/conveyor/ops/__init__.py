@@ -1,0 +1,7 @@
+"""The LSTM as a pure function, for those who have arrays and weights and no layer."""
+
+from ._lengths import lengths_to_mask as lengths_to_mask
+from ._lstm import lstm as lstm
+from ._outputs import check_outputs as check_outputs
+
+__all__ = ["check_outputs", "lengths_to_mask", "lstm"]

@@ -1,0 +1,184 @@
+"""What `ops.lstm` refuses, each with the line to write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from .._engines import Array, glue
+from .._errors import lesson
+
+Shape = tuple[int | None, ...]
+
+_LIBRARIES = {"jax": "jax", "jaxlib": "jax", "torch": "torch", "tensorflow": "tensorflow"}
+
+
+def check_framework(arrays: dict[str, Array | None], where: str) -> None:
+    """Refuse arrays of a framework that Keras does not run on in this process."""
+    backend = keras.backend.backend()
+    for name, array in arrays.items():
+        library = _LIBRARIES.get(type(array).__module__.split(".")[0])
+        if library not in (None, backend):
+            raise lesson(
+                where,
+                f"NumPy arrays or those of the Keras backend of this process, {backend}",
+                f"{name} from {library}",
+                f'Set os.environ["KERAS_BACKEND"] = "{library}" before Keras is imported.',
+            )
+        if isinstance(array, keras.KerasTensor):
+            raise lesson(
+                where,
+                "arrays with values",
+                f"{name} as the symbolic tensor of a functional model",
+                "Write conveyor.LSTM(units)(x) in a model; conveyor.ops.lstm is for arrays.",
+            )
+
+
+def check_x(shape: Shape, where: str) -> None:
+    """Refuse an input that is not (batch, time_steps, features)."""
+    want = "(batch, time_steps, features)"
+    got = f"shape {_show(shape)}"
+    if len(shape) == 2:
+        a, b = shape
+        raise lesson(
+            where,
+            want,
+            got,
+            f"One sequence of {_number(a)} steps with {_number(b)} features? Write x[None]. "
+            f"{_number(a).capitalize()} sequences of {_number(b)} steps with one feature? "
+            "Write x[..., None].",
+        )
+    if len(shape) != 3:
+        raise lesson(
+            where,
+            want,
+            got,
+            "Write x.reshape(batch, time_steps, features): the last axis holds everything "
+            "that belongs to one step."
+            + (
+                " To run over each of several sequences: keras.layers.TimeDistributed(layer)."
+                if len(shape) == 4
+                else ""
+            ),
+        )
+    if shape[1] == 0:
+        raise lesson(where, f"{want} with at least one time step", got, "Leave empty batches out.")
+
+
+def check_features(features: int | None, expected: int, where: str) -> None:
+    """Refuse a number of features other than that of the kernel."""
+    if features not in (None, expected):
+        raise lesson(
+            where,
+            f"{expected} features, as its kernel ({expected}, 4 * units) was built for",
+            f"{features}",
+            f"Pass x of shape (batch, time_steps, {expected}), or make a new layer for "
+            f"{features} features.",
+        )
+
+
+def check_mask(mask: Array, batch: int | None, time_steps: int | None, where: str) -> None:
+    """Refuse a mask that is not (batch, time_steps)."""
+    shape = tuple(mask.shape)
+    if len(shape) == 2 and _fits(shape, (batch, time_steps)):
+        return
+    raise lesson(
+        where,
+        f"a mask of shape (batch, time_steps) = {_show((batch, time_steps))}",
+        f"shape {_show(shape)}",
+        "Write mask=(tokens != 0), one boolean for each step, False where it is padding."
+        if len(shape) != 3
+        else "Write mask=mask[..., 0] or mask.any(-1): one boolean for each step.",
+    )
+
+
+def check_state(state: Array, name: str, batch: int | None, units: int, where: str) -> None:
+    """Refuse a state that is not (batch, units)."""
+    shape = tuple(state.shape)
+    if len(shape) != 2 or not _fits(shape, (batch, units)):
+        raise lesson(
+            where,
+            f"{name} of shape (batch, units) = {_show((batch, units))}",
+            f"shape {_show(shape)}",
+            f"The states come as a pair, hidden then cell, each {_show((batch, units))}: "
+            "write initial_state=[hidden_state, cell_state]."
+            if where.startswith("LSTM")
+            else f"Pass {name} as an array {_show((batch, units))}.",
+        )
+
+
+def check_shapes(arrays: dict[str, Any], where: str) -> None:
+    """Refuse arrays whose axes do not fit each other."""
+    check_x(tuple(arrays["x"].shape), where)
+    batch, _, features = arrays["x"].shape
+    recurrent = tuple(arrays["recurrent_kernel"].shape)
+    if len(recurrent) != 2 or recurrent[1] != 4 * recurrent[0]:
+        raise lesson(
+            where,
+            "recurrent_kernel of shape (units, 4 * units)",
+            f"shape {_show(recurrent)}",
+            "Weights of torch.nn.LSTM are (4 * units, units): transpose them.",
+        )
+    units = recurrent[0]
+    wanted: dict[str, list[Shape]] = {"kernel": [(features, 4 * units)], "bias": [(4 * units,)]}
+    for name, width in (("dropout_mask", features), ("recurrent_dropout_mask", units)):
+        wanted[name] = [(batch, width), (4, batch, width)]
+    for name, shapes in wanted.items():
+        array = arrays[name]
+        if array is None:
+            continue
+        shape = tuple(array.shape)
+        if not any(len(shape) == len(want) and _fits(shape, want) for want in shapes):
+            raise lesson(
+                where,
+                f"{name} of shape {' or '.join(map(_show, shapes))} "
+                f"for {features} features and {units} units",
+                f"shape {_show(shape)}",
+                "The axes are kernel (features, 4 * units), recurrent_kernel (units, 4 * units), "
+                "bias (4 * units,).",
+            )
+    for name in ("hidden_state", "cell_state"):
+        if arrays[name] is not None:
+            check_state(arrays[name], name, batch, units, where)
+
+
+def check_dtypes(arrays: dict[str, Any], where: str) -> None:
+    """Refuse integers, and float arrays of different widths."""
+    dtype = glue.dtype_name(arrays["x"])
+    check_floating(dtype, where)
+    for name, array in arrays.items():
+        if array is None or glue.dtype_name(array) == dtype:
+            continue
+        if name == "cell_state" and glue.dtype_name(array) == "float32" and "16" in dtype:
+            continue
+        raise lesson(
+            where,
+            f"all arrays in the dtype of x, {dtype}",
+            f"{name} in {glue.dtype_name(array)}",
+            f'Write keras.ops.cast({name}, "{dtype}").',
+        )
+
+
+def check_floating(dtype: str, where: str) -> None:
+    """Refuse token ids and other integers as input."""
+    if "float" not in dtype:
+        raise lesson(
+            where,
+            "floating-point input",
+            f"dtype {dtype}",
+            "Token ids? Put keras.layers.Embedding(vocabulary_size, features) before it. "
+            'Measurements? Write x.astype("float32").',
+        )
+
+
+def _fits(shape: Shape, want: Shape) -> bool:
+    return all(None in (a, b) or a == b for a, b in zip(shape, want, strict=True))
+
+
+def _show(shape: Shape) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def _number(n: int | None) -> str:
+    return "any number of" if n is None else str(n)

@@ -1,0 +1,142 @@
+"""`conveyor.ops.lstm`: check the axes, choose an engine, run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from .. import _engines
+from .._engines import Array, Decision, LSTMRequest, glue
+from . import _checks
+from ._lengths import lengths_to_mask
+from ._outputs import check_outputs
+
+
+def lstm(
+    x: Array,
+    kernel: Array,
+    recurrent_kernel: Array,
+    bias: Array | None = None,
+    *,
+    hidden_state: Array | None = None,
+    cell_state: Array | None = None,
+    mask: Array | None = None,
+    lengths: Array | Sequence[int] | None = None,
+    dropout_mask: Array | None = None,
+    recurrent_dropout_mask: Array | None = None,
+    activation: Any = "tanh",
+    recurrent_activation: Any = "sigmoid",
+    go_backwards: bool = False,
+    unroll: bool = False,
+    outputs: str | Sequence[str] = "hidden_states",
+    engine: str | Decision = "auto",
+    where: str = "conveyor.ops.lstm",
+) -> Any:
+    """Run an LSTM over a batch of sequences and return the states that `outputs` names.
+
+    A pure function of arrays of the framework that Keras runs on: jit it, differentiate
+    it, vmap it. NumPy arrays go in and NumPy arrays come out. With B sequences, T time
+    steps, F features and U units, and the gates packed along the last axis in the order
+    input, forget, candidate, output:
+
+        i = sigma(x W_i + h' R_i + b_i)     f = sigma(x W_f + h' R_f + b_f)
+        g = tanh (x W_c + h' R_c + b_c)     o = sigma(x W_o + h' R_o + b_o)
+        c = f * c' + i * g                  h = o * tanh(c)
+
+    (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.)
+
+    Args:
+        x: (B, T, F) floats; all other float arrays have the same dtype.
+        kernel: (F, 4U), what Keras calls so.
+        recurrent_kernel: (U, 4U).
+        bias: (4U,), or None for no bias.
+        hidden_state: (B, U) before the first step; zeros if None.
+        cell_state: (B, U) before the first step; zeros if None. Also float32 beside a
+            16-bit `x`: the cell state is kept in float32 inside.
+        mask: (B, T), False at steps to skip, in any pattern. A skipped step leaves both
+            states as they were, its gates are zero, and its input has no influence.
+        lengths: (B,) integers, the same for padding on the right; with `mask`, a step
+            counts where both say so.
+        dropout_mask: (B, F) factors on the input, shared over time; or (4, B, F), one
+            for each gate.
+        recurrent_dropout_mask: (B, U) or (4, B, U) factors on the hidden state where it
+            enters the gates.
+        activation: name or function for the candidate and on the way out.
+        recurrent_activation: name or function for the three gates.
+        go_backwards: read the last step first; time axes are returned in that order.
+        unroll: write the loop out (T must be known).
+        outputs: one name or several of `hidden_states`, `cell_states` (B, T, U),
+            `hidden_state`, `cell_state` (B, U), `input_gates`, `forget_gates`,
+            `candidates`, `output_gates` (B, T, U). Nothing else is kept.
+        engine: "auto", "portable" or "native".
+        where: the name to put before an error.
+
+    Returns:
+        One array for one name, else a tuple in the order of the names.
+
+    Raises:
+        ConveyorError: arrays whose axes or dtypes do not fit, each with the line to write.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> x, kernel, recurrent_kernel = (rng.normal(size=s) for s in [(2, 5, 3), (3, 16), (4, 16)])
+    >>> cs, c = lstm(x, kernel, recurrent_kernel, outputs=("cell_states", "cell_state"))
+    >>> cs.shape, c.shape, bool((cs[:, -1] == c).all())
+    ((2, 5, 4), (2, 4), True)
+    """
+    names = check_outputs(outputs, where)
+    decision = engine if isinstance(engine, Decision) else _engines.choose(engine, where)
+    arrays = {
+        "x": x,
+        "kernel": kernel,
+        "recurrent_kernel": recurrent_kernel,
+        "bias": bias,
+        "hidden_state": hidden_state,
+        "cell_state": cell_state,
+        "dropout_mask": dropout_mask,
+        "recurrent_dropout_mask": recurrent_dropout_mask,
+    }
+    _checks.check_framework({**arrays, "mask": mask}, where)
+    _checks.check_shapes(arrays, where)
+    _checks.check_dtypes(arrays, where)
+    in_numpy = all(a is None or isinstance(a, np.ndarray) for a in (*arrays.values(), mask))
+    wide = in_numpy and x.dtype == np.float64
+    with glue.active().float64() if wide else nullcontext():
+        tensors = {
+            name: None if array is None else ops.convert_to_tensor(array)
+            for name, array in arrays.items()
+        }
+        x = tensors["x"]
+        units = recurrent_kernel.shape[0]
+        for name in ("hidden_state", "cell_state"):
+            if tensors[name] is None:
+                tensors[name] = ops.zeros((ops.shape(x)[0], units), dtype=x.dtype)
+        request = LSTMRequest(
+            **tensors,
+            mask=_steps_that_count(x, mask, lengths, where),
+            activation=keras.activations.get(activation),
+            recurrent_activation=keras.activations.get(recurrent_activation),
+            go_backwards=go_backwards,
+            unroll=unroll,
+            outputs=names,
+        )
+        states = _engines.run(request, decision)
+        returned = tuple(states[name] for name in names)
+        if in_numpy:
+            returned = tuple(ops.convert_to_numpy(state) for state in returned)
+    return returned[0] if len(returned) == 1 else returned
+
+
+def _steps_that_count(x: Array, mask: Array | None, lengths: Any, where: str) -> Array | None:
+    if mask is not None:
+        _checks.check_mask(mask, x.shape[0], x.shape[1], where)
+        mask = ops.cast(ops.convert_to_tensor(mask), "bool")
+    if lengths is None:
+        return mask
+    within = lengths_to_mask(lengths, x, where)
+    return within if mask is None else ops.logical_and(mask, within)
