@@ -8,12 +8,15 @@ hidden_states, cell_states = LSTM(10, outputs=("hidden_states", "cell_states"))(
 
 from keras import Input as Input
 
+# seq2seq too: keras.saving.load_model must know its classes after `import conveyor`.
 from . import ops as ops
+from . import seq2seq as seq2seq
 from ._engines import engines as engines
 from ._errors import ConveyorError as ConveyorError
+from .inspection import explain as explain
 from .layers import LSTM as LSTM
 from .layers import LSTMCell as LSTMCell
 
 __version__ = "0.1.0"
 
-__all__ = ["LSTM", "ConveyorError", "Input", "LSTMCell", "engines", "ops"]
+__all__ = ["LSTM", "ConveyorError", "Input", "LSTMCell", "engines", "explain", "ops", "seq2seq"]

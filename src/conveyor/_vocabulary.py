@@ -30,6 +30,6 @@ GATE_NAMES: tuple[StateName, ...] = (
 FINAL_STATE_NAMES: tuple[StateName, ...] = ("hidden_state", "cell_state")
 
 
-def has_time_axis(name: StateName) -> bool:
+def has_time_axis(name: str) -> bool:
     """Whether this output is (B, T, U); the other two are (B, U)."""
     return name not in FINAL_STATE_NAMES

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from .._errors import lesson
-from .._vocabulary import StateName
-from . import _portable
-from ._request import Array, Decision, LSTMRequest
+from . import _portable, glue
+from ._request import Array, Decision, LSTMRequest, States
 
 EngineName = Literal["auto", "native", "portable"]
 
@@ -59,9 +58,9 @@ def choose(engine: str, where: str) -> Decision:
     return Decision("portable", {} if engine == "portable" else {"native": _NO_NATIVE})
 
 
-def run(request: LSTMRequest, decision: Decision) -> dict[StateName, Array]:
+def run(request: LSTMRequest, decision: Decision) -> States:
     """Compute the states that the request names, on the engine that was chosen."""
-    return _portable.run(request)
+    return cast(States, glue.active().compiled(_portable.run, request))
 
 
 __all__ = ["Array", "Decision", "Engine", "EngineName", "LSTMRequest", "choose", "engines", "run"]

@@ -6,6 +6,8 @@ gate of Gers, Schmidhuber & Cummins 2000 (doi:10.1162/089976600300015015), as in
     i = sigma(x W_i + h' R_i + b_i)     f = sigma(x W_f + h' R_f + b_f)
     g = tanh (x W_c + h' R_c + b_c)     o = sigma(x W_o + h' R_o + b_o)
     c = f * c' + i * g                  h = o * tanh(c)
+
+Products are written `@` and not `ops.matmul`, which on torch rounds float64 to float32.
 """
 
 from __future__ import annotations
@@ -58,14 +60,12 @@ def _project_inputs(r: LSTMRequest) -> Array:
         x = ops.where(r.mask[:, :, None], x, ops.zeros_like(x))
     x = ops.transpose(x, (1, 0, 2))
     if r.dropout_mask is None:
-        z = ops.matmul(x, r.kernel)
+        z = x @ r.kernel
     elif len(r.dropout_mask.shape) == 2:
-        z = ops.matmul(x * r.dropout_mask, r.kernel)
+        z = x * r.dropout_mask @ r.kernel
     else:
         kernels = ops.split(r.kernel, 4, axis=1)
-        z = ops.concatenate(
-            [ops.matmul(x * r.dropout_mask[n], w) for n, w in enumerate(kernels)], axis=-1
-        )
+        z = ops.concatenate([x * r.dropout_mask[n] @ w for n, w in enumerate(kernels)], axis=-1)
     return z if r.bias is None else z + r.bias
 
 
@@ -73,13 +73,13 @@ def _recur(r: LSTMRequest) -> Callable[[Array], Array]:
     """h' -> h' R, with the recurrent dropout of the request."""
     kernel, drop = r.recurrent_kernel, r.recurrent_dropout_mask
     if drop is None:
-        return lambda h: ops.matmul(h, kernel)
+        return lambda h: h @ kernel
     if len(drop.shape) == 2:
-        return lambda h: ops.matmul(h * drop, kernel)
+        return lambda h: h * drop @ kernel
     kernels = ops.stack(ops.split(kernel, 4, axis=1))  # (4, U, U)
 
     def per_gate(h: Array) -> Array:
-        z = ops.matmul(h * drop, kernels)  # (4, B, U)
+        z = h * drop @ kernels  # (4, B, U)
         return ops.concatenate([z[n] for n in range(4)], axis=-1)
 
     return per_gate
@@ -98,7 +98,8 @@ _AFTER_STEP: tuple[StateName, ...] = (
 def _make_step(r: LSTMRequest, sequences: tuple[StateName, ...]) -> Step:
     """One time step, keeping only what was asked for."""
     recur = _recur(r)
-    sigma, tanh = r.recurrent_activation, r.activation
+    exact = glue.active().exact
+    sigma, tanh = exact(r.recurrent_activation), exact(r.activation)
     state_dtype = _state_dtype(r)
 
     def step(carry: Carry, inputs: Row) -> tuple[Carry, Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from .._vocabulary import StateName
@@ -36,6 +36,17 @@ class LSTMRequest:
     go_backwards: bool  # read the last step first; time axes come in that order
     unroll: bool  # write the loop out, for short sequences of known length
     outputs: tuple[StateName, ...]  # compute and keep nothing else
+
+    def arrays(self) -> dict[str, Any]:
+        """The fields that hold arrays; the others are options, and hashable."""
+        return {name: getattr(self, name) for name in _ARRAYS}
+
+
+_ARRAYS = tuple(f.name for f in fields(LSTMRequest) if f.type in ("Array", "Array | None"))
+
+
+States = dict[StateName, Array]
+Run = Callable[[LSTMRequest], States]
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,10 @@ def check_rate(rate: float, name: str, where: str) -> float:
 
 
 def check_input(x: Array, features: int | None, where: str) -> None:
-    """Refuse what is not (batch, time_steps, features) of floats."""
+    """Refuse what is not (batch, time_steps, features), and what looks like token ids.
+
+    Other integers, counts or one-hot vectors, are numbers to compute with, as in Keras.
+    """
     shape = tuple(x.shape)
     source = getattr(x, "_keras_history", None)
     if source is not None and len(shape) != 3:
@@ -58,7 +61,8 @@ def check_input(x: Array, features: int | None, where: str) -> None:
         # Ids of tokens are (batch, time_steps): they lack an embedding, not an axis.
         _checks.check_floating(glue.dtype_name(x), where)
     _checks.check_x(shape, where)
-    _checks.check_floating(glue.dtype_name(x), where)
+    if shape[2] == 1 or glue.dtype_name(x) == "bool":
+        _checks.check_floating(glue.dtype_name(x), where)
     if features is not None:
         _checks.check_features(shape[2], features, where)
 
@@ -89,7 +93,7 @@ def _recurrent_layer_below(operation: Any) -> Any:
         if hasattr(operation, "return_sequences"):
             return None if operation.return_sequences else operation
         nodes = getattr(operation, "_inbound_nodes", ())
-        inputs = nodes[-1].input_tensors if nodes else ()
+        inputs: Any = nodes[-1].input_tensors if nodes else ()
         if len(inputs) != 1 or len(inputs[0].shape) != 2:
             return None
         operation = inputs[0]._keras_history.operation
@@ -131,6 +135,17 @@ def check_not_both_flags(
             f"outputs={outputs!r} and {' and '.join(flags)}",
             f"outputs replaces them. What {' and '.join(flags)} would return is "
             f"outputs={wanted}; add the names you want.",
+        )
+
+
+def check_unroll(time_steps: int | None, where: str) -> None:
+    """A loop of unknown length cannot be written out."""
+    if time_steps is None:
+        raise lesson(
+            where,
+            "a known number of time steps for unroll=True",
+            "time_steps=None",
+            "Write Input(shape=(time_steps, features)) with a number, or leave unroll out.",
         )
 
 

@@ -9,7 +9,7 @@ import keras
 from keras import ops as K
 
 from .. import _engines, ops
-from .._engines import Array, Decision
+from .._engines import Array, Decision, glue
 from .._vocabulary import STATE_NAMES, StateName, has_time_axis
 from ..ops import _checks as ops_checks
 from . import _checks, _memory, _recording
@@ -251,6 +251,10 @@ class LSTM(keras.layers.RNN):
         if hasattr(sequences, "shape"):
             _checks.check_input(sequences, self.cell.kernel.shape[0] if self.built else None, where)
             batch, time_steps = sequences.shape[:2]
+            if "float" not in glue.dtype_name(sequences):
+                sequences = K.cast(sequences, self.compute_dtype)
+            if self.unroll:
+                _checks.check_unroll(time_steps, where)
             if initial_state is not None:
                 _checks.check_initial_state(initial_state, batch, self.units, where)
             # Keras looks for the mask of the input only where there is no initial state.

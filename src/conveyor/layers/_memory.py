@@ -30,7 +30,7 @@ class StateMemory:
 
     def read(self, batch: Array | int, where: str) -> list[Array]:
         """The two states for a batch of this size: zeros if there are none yet."""
-        return [self._fit(ops.convert_to_tensor(v), batch, where) for v in self.variables]
+        return [self._fit(ops.copy(v), batch, where) for v in self.variables]
 
     def _fit(self, state: Array, batch: Array | int, where: str) -> Array:
         error = lesson(
@@ -45,9 +45,11 @@ class StateMemory:
         remembered = ops.shape(state)[0]
         if state.shape[0] is None:
             fits = ops.logical_or(ops.equal(remembered, 0), ops.equal(remembered, batch))
-            glue.active().require(fits, str(error))
+            remembered = glue.active().require(fits, str(error), remembered)
         # Nothing is added where the states are there; all of them where they are not.
-        return ops.concatenate([state, ops.zeros((batch - remembered, self.units), state.dtype)])
+        count = batch - remembered
+        count = count if isinstance(count, int) else ops.maximum(count, 0)
+        return ops.concatenate([state, ops.zeros((count, self.units), state.dtype)])
 
     def write(self, states: list[Array]) -> None:
         for variable, state in zip(self.variables, states, strict=True):

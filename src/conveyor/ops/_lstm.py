@@ -104,7 +104,8 @@ def lstm(
     _checks.check_framework({**arrays, "mask": mask}, where)
     _checks.check_shapes(arrays, where)
     _checks.check_dtypes(arrays, where)
-    in_numpy = all(a is None or isinstance(a, np.ndarray) for a in (*arrays.values(), mask))
+    given = (*arrays.values(), mask, lengths)
+    in_numpy = all(a is None or isinstance(a, (np.ndarray, list, tuple)) for a in given)
     wide = in_numpy and x.dtype == np.float64
     with glue.active().float64() if wide else nullcontext():
         tensors = {
@@ -128,7 +129,9 @@ def lstm(
         states = _engines.run(request, decision)
         returned = tuple(states[name] for name in names)
         if in_numpy:
-            returned = tuple(ops.convert_to_numpy(state) for state in returned)
+            values = tuple(glue.active().concrete(state) for state in returned)
+            # NumPy arrays that were constants of a compiled function have no values yet.
+            returned = returned if values[0] is None else values
     return returned[0] if len(returned) == 1 else returned
 
 

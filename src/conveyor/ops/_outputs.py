@@ -29,7 +29,7 @@ def check_outputs(outputs: str | Sequence[str], where: str) -> tuple[StateName, 
         )
     for name in names:
         if name not in STATE_NAMES:
-            near = get_close_matches(str(name), STATE_NAMES, n=1)
+            near = get_close_matches(str(name), STATE_NAMES, n=1, cutoff=0.4)
             raise lesson(
                 where,
                 "outputs to name states of the LSTM",

@@ -6,10 +6,14 @@ scan(step, carry, steps, *, kept, unroll)
     `step(carry, one_of_each) -> (carry, row)` over the leading (time) axis of the arrays
     in `steps`. A row is `kept` arrays of the shape and dtype of `carry[0]`. Returns the
     last carry and the rows, stacked in time.
+compiled(run, request)
+    `run(request)`, compiled once for all requests of the same kind where that pays.
 concrete(array)
     The values as NumPy, or None while the framework only traces.
-require(condition, message)
-    Fail when the compiled code runs, where shapes are not known before.
+require(condition, message, value)
+    The value; where shapes are not known before compiled code runs, it fails then.
+exact(activation)
+    The same function, in the dtype of its argument where Keras's own falls short.
 float64()
     A context in which float64 arrays stay float64.
 StateVariable(shape, dtype, name)
@@ -18,7 +22,6 @@ StateVariable(shape, dtype, name)
 
 from __future__ import annotations
 
-from functools import cache
 from importlib import import_module
 from types import ModuleType
 
@@ -30,16 +33,22 @@ from .._request import Array
 _GLUE = {"jax": "_jax", "torch": "_torch", "tensorflow": "_tensorflow", "numpy": "_numpy"}
 
 
-@cache
+_active: ModuleType | None = None
+
+
 def active() -> ModuleType:
     """The glue of the framework that Keras runs on."""
-    backend = keras.backend.backend()
-    if backend not in _GLUE:
-        raise ConveyorError(
-            f"conveyor runs on the Keras backends {', '.join(_GLUE)}; this process uses "
-            f"{backend!r}.\nSet KERAS_BACKEND=jax before Keras is imported."
-        )
-    return import_module(f".{_GLUE[backend]}", __name__)
+    # No functools.cache: torch.compile would look through it, and warn.
+    global _active  # noqa: PLW0603
+    if _active is None:
+        backend = keras.backend.backend()
+        if backend not in _GLUE:
+            raise ConveyorError(
+                f"conveyor runs on the Keras backends {', '.join(_GLUE)}; this process uses "
+                f"{backend!r}.\nSet KERAS_BACKEND=jax before Keras is imported."
+            )
+        _active = import_module(f".{_GLUE[backend]}", __name__)
+    return _active
 
 
 def dtype_name(array: Array) -> str:

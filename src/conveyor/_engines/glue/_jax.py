@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any
+from dataclasses import replace
+from functools import partial
+from types import FunctionType
+from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
+import keras
 import numpy as np
 from jax import lax
 
-from .._request import Array
+from .._request import Activation, Array, LSTMRequest, Run, States
 from ._state_variable import StateVariable as StateVariable
 
 
@@ -17,12 +22,36 @@ def scan(step: Any, carry: Any, steps: tuple[Array, ...], *, kept: int, unroll: 
     return lax.scan(step, carry, steps, unroll=True if unroll else 1)
 
 
+def compiled(run: Run, request: LSTMRequest) -> States:
+    # Outside jit, JAX would compile the scan again at every call, each step being a new
+    # function. An activation of the user's may hold weights, which must not be cached.
+    if {request.activation, request.recurrent_activation} <= _PURE:
+        arrays = request.arrays()
+        nothing: dict[str, Any] = dict.fromkeys(arrays)
+        blank = replace(request, **nothing)
+        return cast(States, _compiled(run, blank, arrays))
+    return run(request)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _compiled(run: Run, blank: LSTMRequest, arrays: dict[str, Any]) -> States:
+    return run(replace(blank, **arrays))
+
+
+_PURE = {f for f in vars(keras.activations).values() if isinstance(f, FunctionType)}
+
+
 def concrete(array: Array) -> np.ndarray | None:
     return None if isinstance(array, jax.core.Tracer) else np.asarray(array)
 
 
-def require(condition: Array, message: str) -> None:
-    """Shapes are known while this framework traces: the caller has looked already."""
+def require(condition: Array, message: str, value: Array) -> Array:
+    return value  # shapes are known while this framework traces: the caller has looked
+
+
+def exact(activation: Activation) -> Activation:
+    # keras.activations.tanh rounds float64 to float32 here, whatever JAX allows.
+    return jnp.tanh if activation is keras.activations.tanh else activation
 
 
 def float64() -> AbstractContextManager[None]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._request import Array
+from .._request import Activation, Array, LSTMRequest, Run, States
 from ._state_variable import StateVariable as StateVariable
 
 
@@ -19,12 +19,20 @@ def scan(step: Any, carry: Any, steps: tuple[Array, ...], *, kept: int, unroll: 
     return carry, tuple(np.stack([row[k] for row in rows]) for k in range(kept))
 
 
+def compiled(run: Run, request: LSTMRequest) -> States:
+    return run(request)
+
+
 def concrete(array: Array) -> np.ndarray | None:
     return np.asarray(array)
 
 
-def require(condition: Array, message: str) -> None:
-    """Shapes are known while this framework traces: the caller has looked already."""
+def require(condition: Array, message: str, value: Array) -> Array:
+    return value  # shapes are known while this framework traces: the caller has looked
+
+
+def exact(activation: Activation) -> Activation:
+    return activation
 
 
 def float64() -> AbstractContextManager[None]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from .._request import Array
+from .._request import Activation, Array, LSTMRequest, Run, States
 from . import _state_variable
 
 
@@ -51,14 +51,23 @@ def _while_loop(step: Any, carry: Any, steps: tuple[Array, ...], kept: int) -> A
     return carry, tuple(a.stack() for a in outputs)
 
 
+def compiled(run: Run, request: LSTMRequest) -> States:
+    return run(request)
+
+
 def concrete(array: Array) -> np.ndarray | None:
     if not tf.is_tensor(array):
         return np.asarray(array)
     return array.numpy() if hasattr(array, "numpy") else None
 
 
-def require(condition: Array, message: str) -> None:
-    tf.debugging.Assert(condition, [message])
+def require(condition: Array, message: str, value: Array) -> Array:
+    with tf.control_dependencies([tf.debugging.Assert(condition, [message])]):
+        return tf.identity(value)
+
+
+def exact(activation: Activation) -> Activation:
+    return activation
 
 
 def float64() -> AbstractContextManager[None]:

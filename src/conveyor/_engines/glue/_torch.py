@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import keras
 import numpy as np
 import torch
 
-from .._request import Array
+from .._request import Activation, Array, LSTMRequest, Run, States
 from . import _state_variable
 
 
@@ -21,6 +22,10 @@ def scan(step: Any, carry: Any, steps: tuple[Array, ...], *, kept: int, unroll: 
     return carry, tuple(torch.stack([row[k] for row in rows]) for k in range(kept))
 
 
+def compiled(run: Run, request: LSTMRequest) -> States:
+    return run(request)
+
+
 def concrete(array: Array) -> np.ndarray | None:
     if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(array):
         return None
@@ -28,8 +33,17 @@ def concrete(array: Array) -> np.ndarray | None:
     return values
 
 
-def require(condition: Array, message: str) -> None:
-    """Shapes are known while this framework traces: the caller has looked already."""
+def require(condition: Array, message: str, value: Array) -> Array:
+    return value  # shapes are known while this framework traces: the caller has looked
+
+
+def exact(activation: Activation) -> Activation:
+    # The gradient of torch's own hard sigmoid is a float32 sixth, in float64 too.
+    return _hard_sigmoid if activation is keras.activations.hard_sigmoid else activation
+
+
+def _hard_sigmoid(x: Array) -> Array:
+    return torch.clamp(x + 3, 0, 6) / 6
 
 
 def float64() -> AbstractContextManager[None]:

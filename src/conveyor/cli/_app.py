@@ -1,0 +1,79 @@
+"""The commands and their options; what they do is in a file each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .. import __version__
+from .._errors import ConveyorError
+
+app = typer.Typer(
+    name="conveyor",
+    help="The LSTM of Keras, with every hidden state, cell state and gate at every time step.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"conveyor {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _conveyor(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path, typer.Option(help="Folder for the model and the report; made if missing.")
+    ] = Path("conveyor-demo"),
+    seed: Annotated[int, typer.Option(help="Of the dates drawn and of the weights.")] = 0,
+    max_minutes: Annotated[
+        float | None,
+        typer.Option(help="Train no longer than this; the schedule fits itself to it.", min=0.01),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Train so many batches instead of the default.", min=1)
+    ] = None,
+) -> None:
+    """Train two LSTMs to read dates in 40 languages, and look into them.
+
+    An encoder LSTM reads "mardi 4 mars 2025", hands its hidden and cell state to a decoder
+    LSTM, and that writes 2025-03-04. Takes about two minutes on two cores. Writes the
+    model, dates.keras, and a page to look at, report.html.
+    """
+    from ._demo import run
+
+    run(out, seed=seed, max_minutes=max_minutes, steps=steps, console=Console())
+
+
+@app.command()
+def info() -> None:
+    """Show versions, engines and what this machine has."""
+    from ._info import show
+
+    show(Console())
+
+
+def main() -> None:
+    """Run the command line; an error of the user's is a message, not a traceback."""
+    try:
+        app()
+    except (ConveyorError, ImportError) as error:
+        Console(stderr=True).print(f"[bold red]Error[/]: {error}", highlight=False)
+        raise SystemExit(1) from None

@@ -1,0 +1,144 @@
+"""`explain(model)`: how data flows through its LSTMs, for a terminal and for a notebook."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from io import StringIO
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from ._cell_drawing import draw_cell
+from ._describe import describe
+from ._find import Layer
+from ._flow import LayerFlow
+from ._walkthrough import (
+    about_units,
+    in_one_line,
+    keras_weights,
+    notes,
+    parameter_sum,
+    returned,
+    walk,
+)
+
+_WIDTH = 92  # of the plain text: fits a terminal of 100 columns and a page of documentation
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The account of every LSTM in a model: print it, or let a notebook show it.
+
+    Attributes:
+        flows: the numbers behind the words, one `LayerFlow` per LSTM.
+    """
+
+    flows: tuple[LayerFlow, ...]
+
+    def __rich__(self) -> RenderableType:
+        first, *others = self.flows
+        if not others:
+            return _panel(first)
+        # A second walk in full would be a wall of the same words with other numbers.
+        said = set(notes(first))
+        rest = (_short(flow, [note for note in notes(flow) if note not in said]) for flow in others)
+        return Group(_panel(first), "", "The same walk through the other layers:", *rest)
+
+    def __str__(self) -> str:
+        page = StringIO()
+        Console(file=page, width=_WIDTH, color_system=None).print(self)
+        return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
+
+    def _repr_html_(self) -> str:
+        """For notebooks: a section a layer, the first one open, each with its drawing."""
+        sections = (_section(flow, is_open=flow is self.flows[0]) for flow in self.flows)
+        return f'<div class="conveyor-explanation">{"".join(sections)}</div>'
+
+
+def explain(
+    model_or_layer: Layer, input_shape: tuple[int | None, ...] | None = None
+) -> Explanation:
+    """Walk one sample through the LSTMs of a model, with the model's own numbers.
+
+    Args:
+        model_or_layer: an LSTM of Keras or of conveyor, a Bidirectional, or a model that holds
+            some at any depth.
+        input_shape: `(time_steps, features)`, one sample without the batch, for a layer that
+            has seen no input yet. `None` as time_steps means any number of steps.
+
+    Returns:
+        What `print` shows as text and a notebook as a picture; `.flows` has the numbers.
+
+    Raises:
+        ConveyorError: as `describe` does, with the line to write.
+
+    >>> import keras
+    >>> print(explain(keras.layers.LSTM(64, name="lstm"), (20, 32)))  # doctest: +ELLIPSIS
+    ╭─ lstm: keras.layers.LSTM(64) ─...╮
+    ...
+    │ input         (batch, time_steps, features)  (batch, 20, 32) ...
+    │ one step      x_t: (features,)  (32,) ...
+    ...
+    │ joined        [h, x]: (units + features,)  (96,) ...
+    ...
+    """
+    return Explanation(describe(model_or_layer, input_shape))
+
+
+def _panel(flow: LayerFlow) -> RenderableType:
+    steps = Table.grid(padding=(0, 2))
+    steps.add_column(style="bold", no_wrap=True)
+    steps.add_column(no_wrap=True)
+    steps.add_column(style="cyan", justify="right", no_wrap=True)
+    for step in walk(flow):
+        steps.add_row(step.what, Text(step.rule), Text(step.shape))
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column()
+    for place, line in enumerate(returned(flow)):
+        facts.add_row("returned" if place == 0 else "", Text(line))
+    facts.add_row("parameters", Text(parameter_sum(flow).replace(" = ", "\n= ", 1)))
+    facts.add_row("", Text(keras_weights(flow), style="dim"))
+    remarks = Table.grid(padding=(0, 1))
+    for note in (about_units(flow), *notes(flow)):
+        remarks.add_row("•", Text(note))
+    return Panel(
+        Group(steps, Padding(facts, (1, 0)), remarks),
+        title=_title(flow),
+        title_align="left",
+        padding=(1, 2),
+    )
+
+
+def _title(flow: LayerFlow) -> Text:
+    text = Text.assemble((flow.name, "bold"), f": {flow.class_name}({flow.units})")
+    return text if flow.direction == "forward" else text.append(", backward")
+
+
+def _short(flow: LayerFlow, remarks: list[str]) -> RenderableType:
+    lines = Table.grid(padding=(0, 1))
+    for mark, line in (("", in_one_line(flow)), *(("•", note) for note in remarks)):
+        lines.add_row(" ", mark, Text(line))
+    return Group("", _title(flow), lines)
+
+
+def _section(flow: LayerFlow, *, is_open: bool) -> str:
+    rows = "".join(
+        f"<tr><th scope=row style='text-align:left'>{escape(step.what)}</th>"
+        f"<td style='text-align:left'>{escape(step.rule)}</td>"
+        f"<td style='text-align:right'><code>{escape(step.shape)}</code></td>"
+        f"<td style='text-align:left'>{escape(step.means)}</td></tr>"
+        for step in walk(flow)
+    )
+    facts = "<br>".join(escape(f"returned: {line}") for line in returned(flow))
+    remarks = "".join(f"<li>{escape(note)}</li>" for note in (about_units(flow), *notes(flow)))
+    return (
+        f"<details{' open' if is_open else ''}><summary><b>{escape(flow.name)}</b>: "
+        f"<code>{escape(flow.class_name)}({flow.units})</code></summary>"
+        f"{draw_cell(flow)}<table>{rows}</table>"
+        f"<p>{facts}<br>parameters: {escape(parameter_sum(flow))}</p><ul>{remarks}</ul></details>"
+    )

@@ -1,0 +1,103 @@
+"""Finds every LSTM inside a layer or a model: its path, its direction, the shape it is fed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+import keras
+
+# Keras ships no types: inside this package a layer is Any, and what is read from it is checked.
+Layer: TypeAlias = Any
+Shape: TypeAlias = tuple[int | None, ...]
+Direction: TypeAlias = Literal["forward", "backward"]
+
+
+@dataclass(frozen=True)
+class FoundLSTM:
+    """One LSTM layer and where it stands.
+
+    Attributes:
+        layer: the LSTM itself.
+        path: the names from below the root down to the layer, `decoder/forward_lstm`.
+        direction: which way it reads the time steps.
+        merge_mode: how Bidirectional joins this direction with the other one:
+            Keras's own word, `"list"` for its `None`, and `None` outside of a Bidirectional.
+        input_shape: (B, T, F) where the caller's `input_shape` reaches this layer, else `None`.
+    """
+
+    layer: Layer
+    path: str
+    direction: Direction
+    merge_mode: str | None = None
+    input_shape: Shape | None = None
+
+
+def is_lstm(layer: Layer) -> bool:
+    """Whether this layer runs one LSTM cell over time, by Keras's class or by ours."""
+    cell: Layer = getattr(layer, "cell", None)
+    return isinstance(layer, keras.layers.RNN) and isinstance(cell, keras.layers.LSTMCell)
+
+
+def accepts_input_shape(layer: Layer) -> bool:
+    """Whether shapes can be followed through this layer without building anything in it."""
+    return is_lstm(layer) or isinstance(layer, keras.layers.Bidirectional | keras.Sequential)
+
+
+def find_lstms(root: Layer, input_shape: Shape | None = None) -> tuple[FoundLSTM, ...]:
+    """Every LSTM in `root`, each once, in the order in which Keras lists the layers.
+
+    Args:
+        root: an LSTM, or anything that holds some: Sequential, functional and subclassed models,
+            wrappers and composite layers, nested as deep as they are.
+        input_shape: what enters `root`, batch included. It is handed down as far as
+            `accepts_input_shape` allows. Nothing is built or changed.
+    """
+    found: list[FoundLSTM] = []
+    paths: dict[str, int] = {}
+    for item in _walk(root, root.name if is_lstm(root) else "", input_shape, set()):
+        # Keras lets siblings in a list share a name; the paths stay apart all the same.
+        count = paths[item.path] = paths.get(item.path, 0) + 1
+        found.append(item if count == 1 else replace(item, path=f"{item.path} ({count})"))
+    return tuple(found)
+
+
+def _walk(layer: Layer, path: str, shape: Shape | None, seen: set[int]) -> Iterator[FoundLSTM]:
+    if id(layer) in seen:  # a shared layer has one set of weights: described once
+        return
+    seen.add(id(layer))
+    if is_lstm(layer):
+        direction: Direction = "backward" if layer.go_backwards else "forward"
+        yield FoundLSTM(layer, path, direction, input_shape=shape)
+        return
+    bidirectional = isinstance(layer, keras.layers.Bidirectional)
+    for child, child_shape in _children(layer, shape):
+        child_path = f"{path}/{child.name}" if path else str(child.name)
+        for item in _walk(child, child_path, child_shape, seen):
+            yield replace(item, merge_mode=layer.merge_mode or "list") if bidirectional else item
+
+
+def _children(layer: Layer, shape: Shape | None) -> Iterator[tuple[Layer, Shape | None]]:
+    """The layers directly inside, each with the shape that enters it where that is known."""
+    if isinstance(layer, keras.layers.Bidirectional):
+        wrapper: Layer = layer
+        yield wrapper.forward_layer, shape
+        yield wrapper.backward_layer, shape
+    elif isinstance(layer, keras.Sequential):
+        model: Layer = layer
+        layers = _up_to_last_lstm(model.layers)
+        for child in layers:
+            yield child, shape
+            if shape is not None and child is not layers[-1]:
+                shape = tuple(child.compute_output_shape(shape))
+    else:
+        # What `Model.layers` is made of, for every layer: Keras has no public name for it.
+        for child in layer._flatten_layers(include_self=False, recursive=False):
+            yield child, None
+
+
+def _up_to_last_lstm(layers: list[Layer]) -> list[Layer]:
+    """The layers whose shapes matter here: those behind the last LSTM may be of any kind."""
+    holding = [place for place, layer in enumerate(layers) if find_lstms(layer)]
+    return layers[: holding[-1] + 1] if holding else []

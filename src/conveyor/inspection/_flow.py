@@ -1,0 +1,91 @@
+"""What goes into an LSTM, what happens to its shape, and what comes out: as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .._vocabulary import StateName
+from ._find import Direction, Shape
+
+
+@dataclass(frozen=True)
+class Returned:
+    """One tensor that the layer returns.
+
+    Attributes:
+        name: which state it is, in the words of conveyor.
+        shape: (B, T, U) or (B, U); `None` where any number goes.
+        because: the argument that asked for it, `return_sequences=True` or `outputs=...`.
+    """
+
+    name: StateName
+    shape: Shape
+    because: str
+
+
+@dataclass(frozen=True)
+class LayerFlow:
+    """The flow of data through one LSTM, in numbers.
+
+    Attributes:
+        name: the path of the layer below the model, `encoder` or `bidirectional/forward_lstm`.
+        class_name: the class as the user writes it, `conveyor.LSTM` or `keras.layers.LSTM`.
+        direction: which way it reads the time steps.
+        merge_mode: how Bidirectional joins it with the other direction; `None` outside of one.
+        time_steps: T, `None` where the layer takes any number of steps.
+        features: F, the length of x_t.
+        units: U, the length of the hidden state and of the cell state.
+        use_bias: whether the gates have a bias.
+        activation: the name of the function on the candidate and on the way to h, `tanh`.
+        recurrent_activation: the name of the function on the three gates, `sigmoid`.
+        returned: what the layer returns, in order.
+        outputs: the names given as `outputs=`; `None` where Keras's two flags decide.
+    """
+
+    name: str
+    class_name: str
+    direction: Direction
+    merge_mode: str | None
+    time_steps: int | None
+    features: int
+    units: int
+    use_bias: bool
+    activation: str
+    recurrent_activation: str
+    returned: tuple[Returned, ...]
+    outputs: tuple[StateName, ...] | None
+
+    @property
+    def joined(self) -> int:
+        """The length of [h_{t-1}, x_t], which every gate reads: U + F."""
+        return self.units + self.features
+
+    @property
+    def kernel_shape(self) -> tuple[int, int]:
+        """(F, 4U), as Keras stores it: input, forget, candidate, output."""
+        return self.features, 4 * self.units
+
+    @property
+    def recurrent_kernel_shape(self) -> tuple[int, int]:
+        """(U, 4U), likewise."""
+        return self.units, 4 * self.units
+
+    @property
+    def bias_shape(self) -> tuple[int] | None:
+        """(4U,), likewise; `None` without bias."""
+        return (4 * self.units,) if self.use_bias else None
+
+    @property
+    def gate_weight_shape(self) -> tuple[int, int]:
+        """(U, U + F): W of one gate as articles write it, applied to [h_{t-1}, x_t]."""
+        return self.units, self.joined
+
+    @property
+    def gate_bias_shape(self) -> tuple[int] | None:
+        """(U,): b of one gate; `None` without bias."""
+        return (self.units,) if self.use_bias else None
+
+    @property
+    def parameters(self) -> int:
+        """4 * ((U + F) * U + U), without the last U where there is no bias."""
+        return 4 * (self.joined * self.units + self.units * self.use_bias)

@@ -1,0 +1,157 @@
+"""The walk of one sample through an LSTM, in words and numbers; text and HTML are made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ._find import Shape
+from ._flow import LayerFlow
+
+_ORDINARY = ("hidden_state", "cell_state")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One station of the walk.
+
+    Attributes:
+        what: what it is called.
+        rule: how it comes about, or its axes in words.
+        shape: its shape with the numbers of this layer.
+        means: what it is good for, in a few words.
+    """
+
+    what: str
+    rule: str
+    shape: str
+    means: str
+
+
+def walk(flow: LayerFlow) -> tuple[Step, ...]:
+    """From the input array to the hidden state, the stations in the order of the computation."""
+    gate, squash = flow.recurrent_activation, flow.activation
+    units, weight = f"({flow.units},)", f"W {flow.gate_weight_shape}"
+    bias = " + b_{}" if flow.use_bias else ""
+    weights = f"{weight}, b {flow.gate_bias_shape}" if flow.use_bias else weight
+
+    def learned(symbol: str, letter: str, function: str) -> str:
+        return f"{symbol} = {function}(W_{letter} [h, x]{bias.format(letter)})"
+
+    return (
+        Step("input", "(batch, time_steps, features)", _input(flow), "always these three axes"),
+        Step("one step", "x_t: (features,)", f"({flow.features},)", "one step of one sample"),
+        Step("before it", "h_{t-1} and c_{t-1}: (units,) each", units, "zeros at the first step"),
+        Step("joined", "[h, x]: (units + features,)", f"({flow.joined},)", "what each gate reads"),
+        Step("forget gate", learned("f", "f", gate), weights, "how much of the old c stays"),
+        Step("input gate", learned("i", "i", gate), weights, "how much of g comes in"),
+        Step("candidate", learned("g", "c", squash), weights, "what could come in"),
+        Step("cell state", "c_t = f * c_{t-1} + i * g", units, "the conveyor belt"),
+        Step("output gate", learned("o", "o", gate), weights, "how much of c is shown"),
+        Step("hidden state", f"h_t = o * {squash}(c_t)", units, "what the layer shows"),
+    )
+
+
+def _input(flow: LayerFlow) -> str:
+    return spell((None, flow.time_steps, flow.features))
+
+
+def in_one_line(flow: LayerFlow) -> str:
+    """The whole walk from shape to shape."""
+    made = " and ".join(f"{item.name} {spell(item.shape)}" for item in flow.returned)
+    return (
+        f"{_input(flow)} → [h, x] ({flow.joined},) → four W {flow.gate_weight_shape} → {made}; "
+        f"{flow.parameters:,} parameters"
+    )
+
+
+def spell(shape: Shape) -> str:
+    """A shape with the axes that are free by their names: `(batch, time_steps, 64)`."""
+    free = ("batch", "time_steps")
+    axes = (free[place] if size is None else str(size) for place, size in enumerate(shape))
+    return f"({', '.join(axes)})"
+
+
+def returned(flow: LayerFlow) -> tuple[str, ...]:
+    """One line for each tensor that the layer returns, in order."""
+    return tuple(f"{item.name} {spell(item.shape)}, by {item.because}" for item in flow.returned)
+
+
+def parameter_sum(flow: LayerFlow) -> str:
+    """The number of parameters: the formula, with the numbers put in, and its result."""
+    bias = (" + units", f" + {flow.units}") if flow.use_bias else ("", "")
+    return (
+        f"4 * ((units + features) * units{bias[0]}) = "
+        f"4 * (({flow.units} + {flow.features}) * {flow.units}{bias[1]}) = {flow.parameters:,}"
+    )
+
+
+def keras_weights(flow: LayerFlow) -> str:
+    """How Keras stores the four W and b: the same numbers, packed and turned."""
+    bias = f", bias {flow.bias_shape}" if flow.bias_shape else ""
+    return (
+        f"Keras packs them as kernel {flow.kernel_shape}, recurrent_kernel "
+        f"{flow.recurrent_kernel_shape}{bias}: input, forget, candidate, output side by side."
+    )
+
+
+def count_steps(flow: LayerFlow) -> str:
+    if flow.time_steps is None:
+        return "any number of time steps"
+    return f"{flow.time_steps} time step{'s' * (flow.time_steps != 1)}"
+
+
+def about_units(flow: LayerFlow) -> str:
+    """What `units` is, for it is the question that everybody has."""
+    return (
+        f"units={flow.units} is the length of h and of c, not a number of cells: "
+        f"one cell takes {count_steps(flow)}, one after the other."
+    )
+
+
+def notes(flow: LayerFlow) -> Iterator[str]:
+    """What confuses people about a layer like this one, and nothing else."""
+    names = tuple(item.name for item in flow.returned)
+    if flow.outputs is None and len(names) == 3:
+        yield (
+            "return_state=True makes Keras return three tensors, not two: output, hidden_state, "
+            'cell_state. The article "Everything you need to know about LSTMs in Keras" unpacks '
+            f"two; conveyor.LSTM({flow.units}, outputs={_ORDINARY}) returns those two."
+        )
+        if names[0] == "hidden_states":
+            yield (
+                "The output holds every step because return_sequences=True is there too; "
+                "the article's code for this case leaves it out."
+            )
+        else:
+            yield "Without return_sequences=True the output is the hidden_state once more."
+    if flow.direction == "backward":
+        yield (
+            "This direction reads the last time step first"
+            + (
+                ", and hands out its states in that order."
+                if flow.merge_mode is None and "hidden_states" in names
+                else "."
+            )
+        )
+    if flow.merge_mode is not None:
+        yield _merged(flow)
+
+
+def _merged(flow: LayerFlow) -> str:
+    """What Bidirectional makes of the outputs of its two directions."""
+    shape = flow.returned[0].shape
+    doubled = spell((*shape[:-1], 2 * flow.units))
+    result = {
+        "concat": f"side by side: {doubled}",
+        "sum": f"added: {spell(shape)}",
+        "mul": f"multiplied: {spell(shape)}",
+        "ave": f"averaged: {spell(shape)}",
+        "list": f"as two tensors of {spell(shape)}",
+    }[flow.merge_mode or "list"]
+    if len(flow.returned) == 1:
+        return f"Bidirectional gives the outputs of both directions {result}."
+    return (
+        f"Bidirectional gives the first outputs of both directions {result}; the other tensors "
+        "follow, those of forward before those of backward."
+    )
