@@ -21,7 +21,7 @@ TIME_STEPS, FEATURES = 6, 2
         ({"outputs": ("hidden_state", "cell_state")}, [(None, 10)] * 2),
         ({"outputs": ("hidden_states", "cell_states")}, [(None, 6, 10)] * 2),
     ],
-    ids=lambda value: str(value),
+    ids=str,
 )
 def test_shapes(arguments, shapes) -> None:
     x = Input(shape=(TIME_STEPS, FEATURES))

@@ -27,7 +27,12 @@ def lstm(**changed):
         ({"x": X[:, :, :3]}, "kernel of shape (3, 12)", "(4, 12)", "(features, 4 * units)"),
         ({"x": X.astype("int32")}, "floating-point", "int32", "Embedding"),
         ({"kernel": np.zeros((4, 12))}, "dtype of x, float32", "kernel in float64", "cast(kernel"),
-        ({"recurrent_kernel": np.zeros((12, 3), "float32")}, "(units, 4 * units)", "(12, 3)", "transpose"),
+        (
+            {"recurrent_kernel": np.zeros((12, 3), "float32")},
+            "(units, 4 * units)",
+            "(12, 3)",
+            "transpose",
+        ),
         ({"bias": np.zeros(3, "float32")}, "bias of shape (12,)", "(3,)", "bias (4 * units,)"),
         ({"mask": np.ones((2, 5), bool)}, "(2, 6)", "(2, 5)", "tokens != 0"),
         ({"mask": np.ones((2, 6, 1), bool)}, "(2, 6)", "(2, 6, 1)", "mask[..., 0]"),
@@ -35,8 +40,18 @@ def lstm(**changed):
         ({"lengths": [1, -1]}, "0 to time_steps = 6", "lengths[1] = -1", "lengths=[...]"),
         ({"lengths": [1]}, "(batch,) = (2,)", "(1,)", "lengths=[...]"),
         ({"lengths": [1.0, 2.0]}, "whole numbers", "float64", "lengths=[...]"),
-        ({"hidden_state": np.zeros((2, 4), "float32")}, "(batch, units) = (2, 3)", "(2, 4)", "hidden_state"),
-        ({"cell_state": np.zeros((1, 3), "float32")}, "(batch, units) = (2, 3)", "(1, 3)", "cell_state"),
+        (
+            {"hidden_state": np.zeros((2, 4), "float32")},
+            "(batch, units) = (2, 3)",
+            "(2, 4)",
+            "hidden_state",
+        ),
+        (
+            {"cell_state": np.zeros((1, 3), "float32")},
+            "(batch, units) = (2, 3)",
+            "(1, 3)",
+            "cell_state",
+        ),
         ({"dropout_mask": np.zeros((2, 3), "float32")}, "(2, 4) or (4, 2, 4)", "(2, 3)", "axes"),
         ({"outputs": "cell_sates"}, "name states", "'cell_sates'", "'cell_states'"),
         ({"outputs": ()}, "at least one name", "()", "Choose from"),
@@ -44,7 +59,7 @@ def lstm(**changed):
         ({"engine": "fast"}, "'portable'", "'fast'", 'engine="auto"'),
         ({"engine": "native"}, "an engine that is there", "native", 'engine="auto"'),
     ],
-)  # fmt: skip
+)
 def test_teaches(changed, expected, got, write) -> None:
     with pytest.raises(ConveyorError) as error:
         lstm(**changed)
