@@ -145,6 +145,14 @@ def test_the_flow_has_every_layer_and_the_first_one_open(tmp_path):
     assert "reads last to first" in page
 
 
+def test_what_is_handed_on_stands_below_the_layer_it_leaves(tmp_path):
+    flows = describe(layers.LSTM(64, name="reader"), (20, 32))
+    page = write(tmp_path, flows=flows, handed_on={"reader": "its states <go on>"})
+    lane, rest = page.split('<p class="handed-on">')
+    assert "<b>reader</b>" in lane
+    assert rest.startswith("its states &lt;go on&gt;</p>")
+
+
 def test_a_report_of_nothing_is_still_a_page(tmp_path):
     page = write(tmp_path)
     assert '<h1 dir="auto">Dates</h1>' in page

@@ -125,6 +125,12 @@ def test_targets_are_the_dates_of_the_sources(corpus):
         assert source in written(datetime.date.fromisoformat(target), language, style)
 
 
+def test_no_text_of_the_corpus_stands_for_two_dates(corpus):
+    meanings = {}
+    for pair in corpus.train + corpus.held_out:
+        assert meanings.setdefault(fold(pair.source), pair.target) == pair.target
+
+
 def test_every_language_and_format_appears(corpus):
     every = {(form.language, form.style) for form in dates.formats()}
     assert {pair.tags for pair in corpus.train} == every

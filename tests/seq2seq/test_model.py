@@ -92,4 +92,4 @@ def test_padding_of_the_source_does_not_reach_the_logits(translator):
 def test_layers_are_named(translator):
     assert [layer.name for layer in translator.layers] == ["encoder", "decoder"]
     paths = {weight.path for weight in translator.weights}
-    assert any(path.endswith("encoder/backwards/lstm_cell/kernel") for path in paths), paths
+    assert any(path.endswith("encoder/lstm/lstm_cell/kernel") for path in paths), paths

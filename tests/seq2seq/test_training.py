@@ -78,8 +78,12 @@ def test_score_counts_by_tag():
 
 
 def test_a_time_limit_ends_the_training():
-    training = train(translator(steps=None, max_seconds=0.01), PAIRS)
+    output = io.StringIO()
+    terminal = Console(file=output, force_terminal=True, width=80)
+    training = train(translator(steps=None, max_seconds=0.01), PAIRS, console=terminal)
     assert training.steps == 1
+    assert training.exact_matches == []
+    assert "0 s left" in output.getvalue()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a process cannot send itself Ctrl-C on Windows")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import inspection
-from .._vocabulary import has_time_axis
+from .._vocabulary import STATE_NAMES, has_time_axis
 from ..seq2seq import Config, Pair, Score, Training, Translator, dates, score, train
 
 # For the report: one of each, where the held-out dates have it.
@@ -125,13 +125,16 @@ def _write_report(
                 output=translator.translate([pair.source])[0],
                 expected=pair.target,
                 language=pair.tags[0],
-                states={n: a[0] for n, a in states.items() if has_time_axis(n)},
+                states={n: states[n][0] for n in STATE_NAMES if has_time_axis(n)},
             )
         )
     inspection.write_report(
         path,
         title="Reading dates in 40 languages",
         flows=inspection.describe(translator),
+        handed_on={
+            "encoder/lstm": "hidden_state and cell_state go to decoder/lstm as its initial_state"
+        },
         examples=examples,
         summary=summary,
     )

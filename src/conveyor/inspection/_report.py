@@ -21,6 +21,7 @@ def write_report(
     *,
     title: str,
     flows: Sequence[LayerFlow] = (),
+    handed_on: Mapping[str, str] | None = None,
     examples: Sequence[ReportExample] = (),
     summary: Mapping[str, str] | None = None,
 ) -> Path:
@@ -34,6 +35,8 @@ def write_report(
             made where they are missing.
         title: the heading of the page.
         flows: what `describe(model)` gives: the diagram of the model and of its cells.
+        handed_on: what goes from one LSTM to another beside the data, by the name of the flow
+            that it leaves: `{"encoder/lstm": "its states begin decoder/lstm"}`.
         examples: sequences with their states (T, U), a heat map each.
         summary: facts for the head of the page, label to text, `{"exact match": "93.8 %"}`.
 
@@ -55,7 +58,7 @@ def write_report(
         title=escape(title),
         style=load("report.css"),
         summary=_summary(summary or {}),
-        flow=flow_section(tuple(flows)),
+        flow=flow_section(tuple(flows), handed_on or {}),
         examples=_examples(
             [
                 example_section(example, data, number)

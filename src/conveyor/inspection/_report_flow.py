@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 
 from ._cell_drawing import draw_cell
@@ -14,11 +15,11 @@ from ._walkthrough import about_units, keras_weights, notes, parameter_sum
 _AXES: dict[int, tuple[str, ...]] = {2: ("batch", "units"), 3: ("batch", "time_steps", "units")}
 
 
-def flow_section(flows: tuple[LayerFlow, ...]) -> str:
+def flow_section(flows: tuple[LayerFlow, ...], handed_on: Mapping[str, str]) -> str:
     """The section as HTML; nothing for a report without layers."""
     if not flows:
         return ""
-    lanes = "".join(_lane(flow) for flow in flows)
+    lanes = "".join(_lane(flow) + _handed_on(handed_on.get(flow.name)) for flow in flows)
     insides = "".join(_inside(flow, is_open=flow is flows[0]) for flow in flows)
     return (
         '<section aria-labelledby="flow"><h2 id="flow">How the data flows</h2>'
@@ -44,6 +45,10 @@ def _lane(flow: LayerFlow) -> str:
         f"<span>{way}</span><span>{flow.parameters:,} parameters</span></div>"
         f'<div class="all-made">{made}</div></div>'
     )
+
+
+def _handed_on(what: str | None) -> str:
+    return "" if what is None else f'<p class="handed-on">{escape(what)}</p>'
 
 
 def _shape(shape: Shape, axes: tuple[str, ...]) -> str:

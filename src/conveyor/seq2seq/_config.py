@@ -14,8 +14,10 @@ from .._errors import lesson
 class Config:
     """Settings of a translator and of its training.
 
-    The defaults are those that read dates in 40 languages: see `docs/demo.md` for what was
-    measured.
+    The defaults are those that read the dates of `conveyor.seq2seq.dates`: 99.9 % to 100 % of
+    4,000 held-out dates exactly (five seeds), in 70 to 90 seconds on two cores of a server,
+    compilation included (JAX, portable engine). A peak learning rate of 0.006 came to 98.9 %;
+    1,800 batches to 99 % to 99.9 %; a batch of 32 to 96 %; 256 units took five times as long.
 
     Raises:
         ConveyorError: a number out of its range, no limit to the training.
@@ -26,7 +28,7 @@ class Config:
 
     # The model
     embedding_size: int = 32  # of a source and of a target character
-    units: int = 128  # of the decoder; the encoder's two directions share them half and half
+    units: int = 128  # of both LSTMs: the decoder begins with the states of the encoder
     max_target_length: int = 32  # characters, at which decoding gives up waiting for the end
     fold_source: bool = True  # ignore case, width and kind of space in sources
 
@@ -49,14 +51,7 @@ class Config:
     def __post_init__(self) -> None:
         for field in fields(self):
             _check(field.name, str(field.type), getattr(self, field.name))
-        if self.units % 2:
-            raise lesson(
-                "Config",
-                "even units, half of them for each direction of the encoder",
-                f"units={self.units}",
-                f"Write units={self.units + 1}.",
-            )
-        if not 0 <= self.warmup < 1:
+        if self.warmup >= 1:
             raise lesson(
                 "Config",
                 "warmup to be a share of the training, from 0 to below 1",
@@ -112,7 +107,7 @@ def _check(name: str, annotation: str, value: Any) -> None:
     # To Python True is a number.
     fits = isinstance(value, types) and isinstance(value, bool) == (annotation == "bool")
     least = "from 0" if name in _MAY_BE_ZERO else "above 0"
-    if fits and (value is None or value > 0 or annotation == "bool"):
+    if fits and (annotation == "bool" or value is None or value > 0):
         return
     if fits and value == 0 and name in _MAY_BE_ZERO:
         return

@@ -1,4 +1,4 @@
-"""The encoder: reads the source in both directions, keeps its two final states."""
+"""The encoder: reads the source, and keeps the two states it ends with."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ States = tuple[Array, Array]  # hidden and cell state, (B, U) each
 class Encoder(keras.layers.Layer):
     """Tokens (B, T) to the states (hidden, cell), (B, U) each, that a decoder begins with.
 
-    Two LSTMs of U/2 units read the tokens from either end, as what a date begins with
-    matters as much as what it ends with; their states are put side by side. Padding is
-    masked: it changes nothing.
+    Padding is masked: it changes nothing. (A second LSTM that reads from the other end, each
+    with half the units, was tried on the dates: a seventh less time, as exact.)
 
     Args:
         vocabulary_size: how many ids there are.
         embedding_size: size of the vector that stands for a token.
-        units: U, even.
+        units: U.
 
     >>> import numpy as np
     >>> encoder = Encoder(vocabulary_size=10, embedding_size=8, units=16)
@@ -39,23 +38,15 @@ class Encoder(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.embedding = keras.layers.Embedding(vocabulary_size, embedding_size, name="embedding")
-        states = ("hidden_state", "cell_state")
-        self.forwards = LSTM(units // 2, outputs=states, name="forwards")
-        self.backwards = LSTM(units // 2, outputs=states, go_backwards=True, name="backwards")
+        self.lstm = LSTM(units, outputs=("hidden_state", "cell_state"), name="lstm")
 
-    def build(self, tokens_shape: Any) -> None:
+    def build(self, input_shape: Any) -> None:
         """Make the weights; they depend on no shape of the input."""
         self.embedding.build((None, None))
-        for direction in (self.forwards, self.backwards):
-            direction.build((None, None, self.embedding.output_dim))
+        self.lstm.build((None, None, self.embedding.output_dim))
 
     def call(self, tokens: Array) -> States:
         """States after the last token: (B, T) to (B, U) and (B, U)."""
         mask = ops.not_equal(tokens, PADDING)
-        vectors = self.embedding(tokens)
-        h_forwards, c_forwards = self.forwards(vectors, mask=mask)
-        h_backwards, c_backwards = self.backwards(vectors, mask=mask)
-        return (
-            ops.concatenate([h_forwards, h_backwards], axis=-1),
-            ops.concatenate([c_forwards, c_backwards], axis=-1),
-        )
+        hidden_state, cell_state = self.lstm(self.embedding(tokens), mask=mask)
+        return hidden_state, cell_state

@@ -1,4 +1,4 @@
-"""The training as one lines shows it: loss, exact match, speed, time left."""
+"""The training in one line: loss, exact match, speed, time left."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from ._schedule import Pace
 
@@ -29,10 +29,8 @@ class ProgressDisplay(keras.callbacks.Callback):
         self._tokens_per_batch = tokens_per_batch
         self._console = console
         self._progress = Progress(
-            TextColumn("training"),
-            BarColumn(),
+            BarColumn(bar_width=16),  # with the line, below 80 columns
             TextColumn("{task.fields[line]}"),
-            TimeElapsedColumn(),
             console=console,
             disable=not console.is_terminal,
         )

@@ -62,11 +62,12 @@ class Schedule(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Set the learning rate, now and then."""
         if self._pace.steps % _BATCHES_BETWEEN_CHANGES == 0:
-            rate = learning_rate_at(self._pace.progress, self._config)
-            self.model.optimizer.learning_rate = rate
+            model: Any = self.model
+            model.optimizer.learning_rate = learning_rate_at(self._pace.progress, self._config)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Count the batch; stop if it was the last."""
         self._pace.steps += 1
         if self._pace.progress >= 1:
-            self.model.stop_training = True
+            model: Any = self.model
+            model.stop_training = True

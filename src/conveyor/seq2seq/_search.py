@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -13,6 +15,8 @@ from ._encoder import Array, Encoder, States
 def greedy(decoder: Decoder, states: States, max_length: int) -> Array:
     """The likeliest token at each step, until all targets of the batch have ended.
 
+    One loop of `keras.ops`, so that it compiles as a whole.
+
     Args:
         decoder: (B, 1) tokens and states to (B, 1, vocabulary_size) logits and states.
         states: the encoder's, (B, U) each.
@@ -21,24 +25,28 @@ def greedy(decoder: Decoder, states: States, max_length: int) -> Array:
     Returns:
         (B, L) tokens; after the end there is padding.
     """
-    first = ops.cast(ops.zeros_like(states[0][:, :1]), "int32")  # (B, 1)
-    tokens = ops.repeat(first, max_length, axis=1) + PADDING
+    padding: Any = ops.full_like(states[0][:, :1], PADDING, dtype="int32")  # (B, 1)
 
     def unfinished(step: Array, last: Array, *_: Array) -> Array:
-        alive = ops.logical_and(last != END, last != PADDING)
-        return ops.logical_and(step < max_length, ops.any(alive))
+        return ops.logical_and(step < max_length, ops.any(_goes_on(last)))
 
-    def advance(
-        step: Array, last: Array, hidden_state: Array, cell_state: Array, tokens: Array
+    def write_next(
+        step: Array, last: Array, hidden_state: Array, cell_state: Array, written: Array
     ) -> tuple[Array, ...]:
         logits, states = decoder(last, (hidden_state, cell_state))
         likeliest = ops.cast(ops.argmax(logits, axis=-1), "int32")
-        ended = ops.logical_or(last == END, last == PADDING)
-        following = ops.where(ended, PADDING, likeliest)
-        return (step + 1, following, *states, ops.slice_update(tokens, (0, step), following))
+        following = ops.where(_goes_on(last), likeliest, padding)
+        return (step + 1, following, *states, ops.slice_update(written, (0, step), following))
 
-    begin = (ops.convert_to_tensor(0, "int32"), first + BEGIN, *states, tokens)
-    return ops.while_loop(unfinished, advance, begin)[-1]
+    nothing_written = ops.repeat(padding, max_length, axis=1)
+    begin = ops.full_like(padding, BEGIN)
+    step = ops.convert_to_tensor(0, "int32")
+    written: Any = ops.while_loop(unfinished, write_next, (step, begin, *states, nothing_written))
+    return written[-1]
+
+
+def _goes_on(last: Array) -> Array:
+    return ops.logical_and(ops.not_equal(last, END), ops.not_equal(last, PADDING))
 
 
 class GreedySearch(keras.Model):

@@ -139,7 +139,8 @@ class _Interrupt(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self.requested:
-            self.model.stop_training = True
+            model: Any = self.model
+            model.stop_training = True
 
 
 @contextmanager

@@ -1,0 +1,44 @@
+"""What `import conveyor` gives, and what it leaves alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from frameworks import BACKEND
+
+import conveyor
+from conveyor._vocabulary import FINAL_STATE_NAMES, GATE_NAMES, STATE_NAMES, has_time_axis
+
+
+@pytest.mark.parametrize("module", ["conveyor", "ops", "layers", "inspection", "seq2seq"])
+def test_public_names_are_there(module) -> None:
+    package = conveyor if module == "conveyor" else __import__(f"conveyor.{module}", fromlist="x")
+    for name in package.__all__:
+        assert getattr(package, name).__doc__, name
+
+
+def test_import_brings_no_other_framework_and_changes_no_settings() -> None:
+    code = (
+        "import os, sys, keras\n"
+        "environment, modules = dict(os.environ), set(sys.modules)\n"
+        "import conveyor\n"
+        "assert environment == dict(os.environ)\n"
+        "others = ('jax', 'torch', 'tensorflow', 'matplotlib', 'xarray', 'babel')\n"
+        "print(*(set(others) & (set(sys.modules) - modules)))"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": BACKEND, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    shown = subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+    ).stdout
+    assert shown.split() == []
+
+
+def test_vocabulary() -> None:
+    assert len(STATE_NAMES) == 8
+    assert set(GATE_NAMES) | set(FINAL_STATE_NAMES) < set(STATE_NAMES)
+    assert [n for n in STATE_NAMES if not has_time_axis(n)] == list(FINAL_STATE_NAMES)
+    # Keras's order of the gates: see the equations of its LSTMCell.
+    assert GATE_NAMES == ("input_gates", "forget_gates", "candidates", "output_gates")
