@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from frameworks import BACKEND
 
 import conveyor
 from conveyor._vocabulary import FINAL_STATE_NAMES, GATE_NAMES, STATE_NAMES, has_time_axis
+from frameworks import BACKEND
 
 
 @pytest.mark.parametrize("module", ["conveyor", "ops", "layers", "inspection", "seq2seq"])
@@ -34,6 +34,20 @@ def test_import_brings_no_other_framework_and_changes_no_settings() -> None:
         [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
     ).stdout
     assert shown.split() == []
+
+
+def test_a_backend_that_is_not_installed_is_named_with_the_line_to_write() -> None:
+    other = "torch" if BACKEND != "torch" else "jax"
+    code = f"import sys; sys.modules[{other!r}] = None; import conveyor"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "KERAS_BACKEND": other},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert f"set to run on {other}, which is not installed" in result.stderr
+    assert "export KERAS_BACKEND=" in result.stderr
 
 
 def test_vocabulary() -> None:

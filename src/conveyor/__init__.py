@@ -6,13 +6,18 @@ x = Input(shape=(time_steps, features))
 hidden_states, cell_states = LSTM(10, outputs=("hidden_states", "cell_states"))(x)
 """
 
-from keras import Input as Input
+from ._errors import ConveyorError as ConveyorError
+from ._errors import without_backend
+
+try:
+    from keras import Input as Input
+except ModuleNotFoundError as error:
+    raise without_backend(error) from None
 
 # seq2seq too: keras.saving.load_model must know its classes after `import conveyor`.
 from . import ops as ops
 from . import seq2seq as seq2seq
 from ._engines import engines as engines
-from ._errors import ConveyorError as ConveyorError
 from .inspection import explain as explain
 from .layers import LSTM as LSTM
 from .layers import LSTMCell as LSTMCell

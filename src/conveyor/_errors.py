@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 
 class ConveyorError(ValueError):
     """Wrong input: the message says what was expected, what arrived, what to write.
@@ -20,3 +22,27 @@ def lesson(where: str, expected: str, got: str, write: str) -> ConveyorError:
         write: the line to write instead.
     """
     return ConveyorError(f"{where} expects {expected}; got {got}.\n{write}")
+
+
+_BACKENDS = ("jax", "torch", "tensorflow")
+
+
+def without_backend(error: ModuleNotFoundError) -> ImportError:
+    """What to say where Keras does not find the framework that it is to run on.
+
+    That is tensorflow, unless KERAS_BACKEND or ~/.keras/keras.json name another.
+    """
+    missing = (error.name or "").split(".")[0]
+    if missing not in _BACKENDS:
+        return error
+    there = [name for name in _BACKENDS if name != missing and find_spec(name)]
+    write = (
+        f"Write export KERAS_BACKEND={there[0]}, or before the first import of Keras "
+        f'os.environ["KERAS_BACKEND"] = "{there[0]}".'
+        if there
+        else 'Write pip install "conveyor[jax]" and export KERAS_BACKEND=jax.'
+    )
+    return ImportError(
+        f"Keras is set to run on {missing}, which is not installed "
+        f"({', '.join(there) or 'no other backend'} is).\n{write}"
+    )

@@ -6,12 +6,12 @@ import re
 
 import keras
 import pytest
-from frameworks import BACKEND
 from typer.testing import CliRunner
 
 import conveyor
 from conveyor.cli import app
 from conveyor.seq2seq import Translator
+from frameworks import BACKEND
 
 runner = CliRunner()
 

@@ -120,7 +120,7 @@ def _write_report(
         ).values()
         examples.append(
             inspection.ReportExample(
-                title=pair.source,
+                title=f"A date in {pair.tags[0]}",
                 source=list(pair.source),
                 output=translator.translate([pair.source])[0],
                 expected=pair.target,
