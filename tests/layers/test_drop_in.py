@@ -117,8 +117,6 @@ def check_dtype_policy(policy: str) -> None:
 def test_arguments_and_defaults_are_those_of_keras() -> None:
     for ours, theirs in ((LSTM, layers.LSTM), (LSTMCell, layers.LSTMCell)):
         ours_, theirs_ = (inspect.signature(c.__init__).parameters for c in (ours, theirs))
-        if ours is LSTMCell:
-            continue  # passes them on
         for name, parameter in theirs_.items():
             if name != "kwargs":
                 assert ours_[name].default == parameter.default, name
@@ -139,14 +137,9 @@ def test_config_has_every_argument_and_gives_it_back(cls) -> None:
         "outputs": None, "engine": "portable", "zero_output_for_mask": True, "implementation": 1,
         "name": "a_name", "dtype": "float64", "trainable": False,
     }  # fmt: skip
-    if cls is LSTMCell:
-        parameters = inspect.signature(layers.LSTMCell.__init__).parameters
-        given = {
-            n: v for n, v in given.items() if n in parameters or n in ("implementation", "name")
-        }
-    else:
-        named = set(inspect.signature(cls.__init__).parameters) - {"self", "kwargs"}
-        assert named <= set(given)
+    named = set(inspect.signature(cls.__init__).parameters) - {"self", "kwargs"}
+    given = {n: v for n, v in given.items() if n in named | {"name", "dtype", "trainable"}}
+    assert named <= set(given)
     config = cls(**given).get_config()
     assert set(given) <= set(config)
     again = cls.from_config(config)

@@ -49,6 +49,10 @@ MISTAKES = {
         stacked_without_sequences,
         ['LSTM "upper"', "LSTM 'lower'", "return_sequences=True, name='lower'"],
     ),
+    "stacked on outputs": (
+        lambda: LSTM(5)(LSTM(5, outputs="cell_state", name="lower")(Input((6, 4)))),
+        ["LSTM 'lower'", "outputs=\"hidden_states\", name='lower'"],
+    ),
     "stacked in Sequential": (stacked_in_sequential, ["LSTM 'lower'", "return_sequences=True"]),
     "features": (
         lambda: built()(X[:, :, :3]),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 
 from cases import Case
 from conveyor import LSTM, ops
 from frameworks import assert_close, only_on
-from oracles import reference_backward, reference_forward
+from oracles import block_lstm_v2, reference_backward, reference_forward
 
 pytestmark = only_on("tensorflow")
 
@@ -49,6 +50,30 @@ def test_values_and_gradients(jit_compile, time_steps) -> None:
     expected = reference_backward(cotangents, **arguments)
     for name, gradient in zip(("x", *weights), gradients, strict=True):
         assert_close(gradient, expected[name], scale=10)
+
+
+def test_gates_against_the_kernel_of_tensorflow() -> None:
+    case = Case(name="block", batch=4, time_steps=7, features=5, units=6, initial_states=True)
+    arguments = case.arguments("float32")
+    wanted = ("x", "kernel", "recurrent_kernel", "bias", "hidden_state", "cell_state")
+    expected = block_lstm_v2(**{n: arguments[n] for n in wanted})
+    names = ("cell_states", "input_gates", "forget_gates", "candidates", "output_gates")
+    for name, value in zip(names, ops.lstm(**arguments, outputs=names), strict=True):
+        assert_close(value, expected[name])
+
+
+def test_a_model_trains_compiled_by_xla() -> None:
+    tokens = np.array([[1, 2, 3, 0], [2, 0, 0, 0]])
+    model = keras.Sequential(
+        [
+            keras.layers.Embedding(4, 3, mask_zero=True),
+            LSTM(5, return_sequences=True, recurrent_dropout=0.2),
+            LSTM(2),
+        ]
+    )
+    model.compile("adam", "mse", jit_compile=True)
+    losses = model.fit(tokens, np.ones((2, 2)), epochs=5, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
 
 
 def test_a_saved_model_takes_any_length(tmp_path) -> None:

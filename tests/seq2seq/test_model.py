@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 
@@ -76,17 +75,6 @@ def test_no_texts(translator):
 def test_one_text_is_not_several(translator):
     with pytest.raises(ConveyorError, match=r"Write translate\(\['4 mars'\]\)"):
         translator.translate("4 mars")
-
-
-def test_padding_of_the_source_does_not_reach_the_logits(translator):
-    rng = np.random.default_rng(1)
-    source = rng.integers(4, translator.source.size, size=(3, 5)).astype("int32")
-    target = rng.integers(4, translator.target.size, size=(3, 4)).astype("int32")
-    logits = translator({"source": source, "target": target})
-    padded = translator({"source": np.pad(source, ((0, 0), (0, 6))), "target": target})
-    np.testing.assert_allclose(
-        keras.ops.convert_to_numpy(logits), keras.ops.convert_to_numpy(padded), atol=1e-5
-    )
 
 
 def test_layers_are_named(translator):

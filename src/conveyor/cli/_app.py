@@ -44,9 +44,9 @@ def demo(
     ] = Path("conveyor-demo"),
     seed: Annotated[int, typer.Option(help="Of the dates drawn and of the weights.")] = 0,
     max_minutes: Annotated[
-        float | None,
+        float,
         typer.Option(help="Train no longer than this; the schedule fits itself to it.", min=0.01),
-    ] = None,
+    ] = 2.5,
     steps: Annotated[
         int | None, typer.Option(help="Train so many batches instead of the default.", min=1)
     ] = None,
@@ -54,7 +54,7 @@ def demo(
     """Train two LSTMs to read dates in 40 languages, and look into them.
 
     An encoder LSTM reads "mardi 4 mars 2025", hands its hidden and cell state to a decoder
-    LSTM, and that writes 2025-03-04. Takes about two minutes on two cores. Writes the
+    LSTM, and that writes 2025-03-04. Takes a minute or two on two cores. Writes the
     model, dates.keras, and a page to look at, report.html.
     """
     from ._demo import run

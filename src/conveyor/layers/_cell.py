@@ -25,7 +25,11 @@ class LSTMCell(keras.layers.LSTMCell):
             `reset_recurrent_dropout_mask()`; inside `RNN`, Keras does that at each call.
         implementation: with 1 each gate has its own dropout mask, with 2 they share one;
             `recurrent_dropout` makes it 1. The numbers are otherwise the same.
-        **kwargs: the other arguments of `keras.layers.LSTMCell`.
+        activation, recurrent_activation, use_bias, kernel_initializer,
+            recurrent_initializer, bias_initializer, unit_forget_bias, kernel_regularizer,
+            recurrent_regularizer, bias_regularizer, kernel_constraint,
+            recurrent_constraint, bias_constraint, seed: as in Keras.
+        **kwargs: `name`, `dtype` and `trainable`.
 
     Raises:
         ConveyorError: units that are not a positive integer, rates outside [0, 1].
@@ -41,15 +45,50 @@ class LSTMCell(keras.layers.LSTMCell):
     def __init__(
         self,
         units: int,
-        *,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        *,
+        implementation: int = 2,
         **kwargs: Any,
     ) -> None:
         _checks.check_units(units, type(self).__name__)
         _checks.check_rate(dropout, "dropout", type(self).__name__)
         _checks.check_rate(recurrent_dropout, "recurrent_dropout", type(self).__name__)
-        super().__init__(units, dropout=dropout, recurrent_dropout=recurrent_dropout, **kwargs)
+        super().__init__(
+            units,
+            activation=activation,
+            recurrent_activation=recurrent_activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer,
+            bias_initializer=bias_initializer,
+            unit_forget_bias=unit_forget_bias,
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            seed=seed,
+            implementation=implementation,
+            **kwargs,
+        )
 
     def call(
         self, inputs: Array, states: Any, training: bool | None = False

@@ -79,11 +79,16 @@ def _check_source(operation: Any, shape: Shape, where: str) -> None:
     below = _recurrent_layer_below(operation) if len(shape) == 2 else None
     if below is not None:
         kind = type(below).__name__
+        every = (
+            "return_sequences=True"
+            if getattr(below, "outputs", None) is None
+            else 'outputs="hidden_states"'
+        )
         raise lesson(
             where,
             "(batch, time_steps, features)",
             f"shape {shape} from {kind} {below.name!r} below, which returns its last state only",
-            f"Write {kind}(..., return_sequences=True, name={below.name!r}) to get every step.",
+            f"Write {kind}(..., {every}, name={below.name!r}) to get every step.",
         )
 
 

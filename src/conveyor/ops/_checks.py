@@ -47,7 +47,7 @@ def check_x(shape: Shape, where: str) -> None:
             got,
             f"One sequence of {_number(a)} steps with {_number(b)} features? Write x[None]. "
             f"{_number(a).capitalize()} sequences of {_number(b)} steps with one feature? "
-            "Write x[..., None].",
+            "Write x[..., None]. What another LSTM returned? Give that one return_sequences=True.",
         )
     if len(shape) != 3:
         raise lesson(
