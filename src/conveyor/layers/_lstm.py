@@ -12,17 +12,14 @@ from .. import _engines, ops
 from .._engines import Array, Decision, glue
 from .._vocabulary import STATE_NAMES, StateName, has_time_axis
 from ..ops import _checks as ops_checks
-from . import _checks, _memory, _recording
+from . import _checks, _recording
 from ._cell import LSTMCell
-from ._memory import StateMemory
-
-
-def _of_the_cell(name: str) -> Any:
-    return property(lambda self: getattr(self.cell, name), doc=f"`{name}` of the cell.")
+from ._cell_arguments import CellArguments
+from ._states import StatesBetweenCalls
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
-class LSTM(keras.layers.RNN):
+class LSTM(StatesBetweenCalls, CellArguments, keras.layers.RNN):
     """Long short-term memory: `keras.layers.LSTM`, and every state at every time step.
 
     The same arguments, weights, numbers and files as the layer of Keras. The input is
@@ -176,28 +173,9 @@ class LSTM(keras.layers.RNN):
         self.use_cudnn = use_cudnn
         self.engine = engine
         self._decision: Decision = decision
-        self._memory: StateMemory | None = None
         self.supports_masking = True
         if stateful and keras.backend.backend() == "tensorflow":
             self.supports_jit = False  # XLA wants the batch of the remembered states fixed
-
-    units = _of_the_cell("units")
-    activation = _of_the_cell("activation")
-    recurrent_activation = _of_the_cell("recurrent_activation")
-    use_bias = _of_the_cell("use_bias")
-    unit_forget_bias = _of_the_cell("unit_forget_bias")
-    kernel_initializer = _of_the_cell("kernel_initializer")
-    recurrent_initializer = _of_the_cell("recurrent_initializer")
-    bias_initializer = _of_the_cell("bias_initializer")
-    kernel_regularizer = _of_the_cell("kernel_regularizer")
-    recurrent_regularizer = _of_the_cell("recurrent_regularizer")
-    bias_regularizer = _of_the_cell("bias_regularizer")
-    kernel_constraint = _of_the_cell("kernel_constraint")
-    recurrent_constraint = _of_the_cell("recurrent_constraint")
-    bias_constraint = _of_the_cell("bias_constraint")
-    dropout = _of_the_cell("dropout")
-    recurrent_dropout = _of_the_cell("recurrent_dropout")
-    implementation = _of_the_cell("implementation")
 
     # Shapes ---------------------------------------------------------------------------
 
@@ -228,13 +206,12 @@ class LSTM(keras.layers.RNN):
         return masks[0] if len(masks) == 1 else masks
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
-        ops_checks.check_x(tuple(sequences_shape), self._where)
+        ops_checks.check_x(tuple(sequences_shape), self.where)
         batch, _, features = sequences_shape
         if not self.cell.built:
             self.cell.build((batch, features))
             self.cell.built = True
-        if self.stateful and self._memory is None:
-            self._memory = StateMemory(self.units, batch, self.variable_dtype)
+        self.build_memory(batch)
 
     # The call -------------------------------------------------------------------------
 
@@ -247,7 +224,7 @@ class LSTM(keras.layers.RNN):
         *,
         lengths: Any = None,
     ) -> Any:
-        where = self._where
+        where = self.where
         if hasattr(sequences, "shape"):
             _checks.check_input(sequences, self.cell.kernel.shape[0] if self.built else None, where)
             batch, time_steps = sequences.shape[:2]
@@ -276,7 +253,7 @@ class LSTM(keras.layers.RNN):
         training: bool | None = False,
     ) -> Any:
         if self.use_cudnn is True:
-            raise _checks.cudnn_asked_for(self._where)
+            raise _checks.cudnn_asked_for(self.where)
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
         hidden_state, cell_state = self._states_before(sequences, initial_state)
         dropout_mask, recurrent_dropout_mask = self.cell.draw_dropout_masks(
@@ -284,7 +261,7 @@ class LSTM(keras.layers.RNN):
         )
         names = self.output_names()
         watching = _recording.records()
-        wanted = STATE_NAMES if watching is not None else (*names, *self._remembered_names)
+        wanted = STATE_NAMES if watching is not None else (*names, *self.remembered_names)
         wanted = tuple(dict.fromkeys(wanted))
         values = ops.lstm(
             sequences,
@@ -298,13 +275,13 @@ class LSTM(keras.layers.RNN):
             unroll=self.unroll,
             outputs=wanted,
             engine=self._decision,
-            where=self._where,
+            where=self.where,
         )
         self.cell.reset_dropout_mask()
         self.cell.reset_recurrent_dropout_mask()
         states = dict(zip(wanted, values if len(wanted) > 1 else (values,), strict=True))
         if self._memory is not None:
-            self._memory.write([states[name] for name in self._remembered_names])
+            self._memory.write([states[name] for name in self.remembered_names])
         if watching is not None:
             watching.append(_recording.Record(self, dict(states), mask))
         returned = [states[name] for name in names]
@@ -317,7 +294,7 @@ class LSTM(keras.layers.RNN):
             batch = sequences.shape[0]
             batch = K.shape(sequences)[0] if batch is None else batch
             if self._memory is not None:
-                initial_state = self._memory.read(batch, self._where)
+                initial_state = self._memory.read(batch, self.where)
             else:
                 initial_state = self.get_initial_state(batch)
         return [K.cast(K.convert_to_tensor(s), self.compute_dtype) for s in initial_state]
@@ -338,66 +315,7 @@ class LSTM(keras.layers.RNN):
         pairs = zip(names, values, strict=True)
         return [zero(name, value, n == 0) for n, (name, value) in enumerate(pairs)]
 
-    # States between calls -------------------------------------------------------------
-
-    @property
-    def _remembered_names(self) -> tuple[StateName, ...]:
-        return ("hidden_state", "cell_state") if self._memory is not None else ()
-
-    @property
-    def states(self) -> list[Any] | None:
-        """The variables of a stateful layer, hidden then cell; None if there are none."""
-        return None if self._memory is None else self._memory.variables
-
-    @states.setter
-    def states(self, value: None) -> None:
-        """Keras's constructor sets it to None; there is nothing to do."""
-
-    @property
-    def variables(self) -> list[Any]:
-        """The weights, the dropout seed, and the states of a stateful layer."""
-        return [*super().variables, *(self.states or ())]
-
-    def get_states(self) -> list[Any]:
-        """The states after the last call: [hidden, cell] as NumPy, (B, U) each; B = 0 if none.
-
-        Raises:
-            ConveyorError: the layer is not stateful, or was not built.
-        """
-        return self._remembering("get_states()").numpy()
-
-    def set_states(self, states: Any) -> None:
-        """Begin the next call with these states, [hidden, cell], (B, U) each, any B.
-
-        Raises:
-            ConveyorError: not two states, or not (B, U); a layer that is not stateful.
-        """
-        memory = self._remembering("set_states()")
-        memory.write(_memory.states_to_set(states, self.units, self._where))
-
-    def reset_state(self, states: Any = None) -> None:
-        """Forget the states, or begin the next call with these. Then any batch size fits."""
-        if states is not None:
-            self.set_states(states)
-        elif self._memory is not None:
-            self._memory.forget()
-
-    def reset_states(self, states: Any = None) -> None:
-        """The older name of `reset_state`."""
-        self.reset_state(states)
-
-    def _remembering(self, what: str) -> StateMemory:
-        if not self.stateful:
-            raise _memory.not_stateful(what, self._where)
-        if self._memory is None:
-            raise _memory.not_built(what, self._where)
-        return self._memory
-
     # About itself ---------------------------------------------------------------------
-
-    @property
-    def _where(self) -> str:
-        return f'{type(self).__name__} "{self.name}"'
 
     def explain_engine(self) -> str:
         """Which engine runs this layer, and why no faster one does.

@@ -1,0 +1,83 @@
+"""The states of a stateful layer, as its user sees them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._vocabulary import StateName
+from . import _memory
+from ._memory import StateMemory
+
+
+class StatesBetweenCalls:
+    """Get, set and reset."""
+
+    name: str
+    units: int
+    stateful: bool
+    variable_dtype: str
+    _memory: StateMemory | None = None
+
+    @property
+    def where(self) -> str:
+        """What this layer calls itself in an error."""
+        return f'{type(self).__name__} "{self.name}"'
+
+    def build_memory(self, batch: int | None) -> None:
+        """Make the variables; Keras allows none after `build`."""
+        if self.stateful and self._memory is None:
+            self._memory = StateMemory(self.units, batch, self.variable_dtype)
+
+    @property
+    def remembered_names(self) -> tuple[StateName, ...]:
+        """What a call must compute for the next one."""
+        return ("hidden_state", "cell_state") if self._memory is not None else ()
+
+    @property
+    def states(self) -> list[Any] | None:
+        """The variables of a stateful layer, hidden then cell; None if there are none."""
+        return None if self._memory is None else self._memory.variables
+
+    @states.setter
+    def states(self, value: None) -> None:
+        """Keras's constructor sets it to None; there is nothing to do."""
+
+    @property
+    def variables(self) -> list[Any]:
+        """The weights, the dropout seed, and the states of a stateful layer."""
+        return [*super().variables, *(self.states or ())]  # type: ignore[misc]
+
+    def get_states(self) -> list[Any]:
+        """The states after the last call: [hidden, cell] as NumPy, (B, U) each; B = 0 if none.
+
+        Raises:
+            ConveyorError: the layer is not stateful, or was not built.
+        """
+        return self._remembering("get_states()").numpy()
+
+    def set_states(self, states: Any) -> None:
+        """Begin the next call with these states, [hidden, cell], (B, U) each, any B.
+
+        Raises:
+            ConveyorError: not two states, or not (B, U); a layer that is not stateful.
+        """
+        memory = self._remembering("set_states()")
+        memory.write(_memory.states_to_set(states, self.units, self.where))
+
+    def reset_state(self, states: Any = None) -> None:
+        """Forget the states, or begin the next call with these. Then any batch size fits."""
+        if states is not None:
+            self.set_states(states)
+        elif self._memory is not None:
+            self._memory.forget()
+
+    def reset_states(self, states: Any = None) -> None:
+        """The older name of `reset_state`."""
+        self.reset_state(states)
+
+    def _remembering(self, what: str) -> StateMemory:
+        if not self.stateful:
+            raise _memory.not_stateful(what, self.where)
+        if self._memory is None:
+            raise _memory.not_built(what, self.where)
+        return self._memory
