@@ -270,6 +270,26 @@ def test_a_training_step_moves_the_weights_as_in_keras() -> None:
         assert_close(a, b)
 
 
+@pytest.mark.parametrize("implementation", [1, 2])
+def test_dropout_in_fit(implementation) -> None:
+    layer = LSTM(3, dropout=0.3, recurrent_dropout=0.3, implementation=implementation)
+    model = keras.Sequential([Input((T, F)), layer])
+    model.compile("adam", "mse")
+    assert np.isfinite(model.fit(X, np.ones((B, 3)), epochs=2, verbose=0).history["loss"]).all()
+    assert_close(model.predict(X, verbose=0), model(X))  # nothing of training is left over
+
+
+def test_a_failed_call_leaves_no_dropout_mask_behind() -> None:
+    layer = LSTM(3, dropout=0.5)
+    layer(X)
+    working = layer.cell.activation
+    layer.cell.activation = lambda x: x.no_such_attribute
+    with pytest.raises(AttributeError):
+        layer(X, training=True)
+    layer.cell.activation = working
+    layer(X[:2], training=True)  # the mask of three rows would not fit
+
+
 def test_regularizers_and_constraints_are_kept() -> None:
     theirs, ours = twins(kernel_regularizer="l2", bias_regularizer="l1", activity_regularizer="l2")
     theirs(X), ours(X)

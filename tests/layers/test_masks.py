@@ -73,6 +73,36 @@ def test_the_mask_of_an_embedding_is_kept_beside_an_initial_state() -> None:
     assert_close(padded[1], unpadded[1])
 
 
+def test_so_it_is_in_compiled_code() -> None:
+    # There JAX has no place on its arrays to keep a mask; Keras keeps it elsewhere.
+    tokens = keras.Input((None,), dtype="int32")
+    h0, c0 = keras.Input((4,)), keras.Input((4,))
+    vectors = layers.Embedding(5, F, mask_zero=True)(tokens)
+    model = keras.Model([tokens, h0, c0], LSTM(4)(vectors, initial_state=[h0, c0]))
+    x = np.array([[3, 1, 2, 0, 0]])
+    states = [np.full((1, 4), 0.5, "float32"), np.full((1, 4), -0.5, "float32")]
+    padded = model.predict([x, *states], verbose=0)
+    assert_close(padded, model.predict([x[:, :3], *states], verbose=0))
+
+
+class Decoding(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(5, F, mask_zero=True)
+        self.lstm = LSTM(4)
+
+    def call(self, tokens):
+        vectors = self.embedding(tokens)
+        state = vectors[:, 0, :1] * np.ones((1, 4), "float32")
+        return self.lstm(vectors, initial_state=[state, state])
+
+
+def test_so_it_is_in_a_compiled_subclassed_model() -> None:
+    model, x = Decoding(), np.array([[3, 1, 2, 0, 0]])
+    padded = model.predict(x, verbose=0)
+    assert_close(padded, model.predict(x[:, :3], verbose=0))
+
+
 def test_lengths_and_mask_together_are_both_heeded() -> None:
     layer = LSTM(4)
     x = np.random.default_rng(0).normal(size=(1, 4, F)).astype("float32")

@@ -8,6 +8,10 @@ from typing import Any
 import keras
 from keras import ops as K
 
+# Keras has no public name for it, and it is not always an attribute: traced arrays of JAX
+# cannot have one.
+from keras.src.backend import get_keras_mask
+
 from .. import _engines, ops
 from .._engines import Array, Decision, glue
 from .._vocabulary import STATE_NAMES, StateName, has_time_axis
@@ -228,20 +232,20 @@ class LSTM(StatesBetweenCalls, CellArguments, keras.layers.RNN):
         if hasattr(sequences, "shape"):
             _checks.check_input(sequences, self.cell.kernel.shape[0] if self.built else None, where)
             batch, time_steps = sequences.shape[:2]
-            if "float" not in glue.dtype_name(sequences):
-                sequences = K.cast(sequences, self.compute_dtype)
             if self.unroll:
                 _checks.check_unroll(time_steps, where)
             if initial_state is not None:
                 _checks.check_initial_state(initial_state, batch, self.units, where)
             # Keras looks for the mask of the input only where there is no initial state.
-            mask = getattr(sequences, "_keras_mask", None) if mask is None else mask
+            mask = get_keras_mask(sequences) if mask is None else mask
             if mask is not None:
                 mask = K.convert_to_tensor(mask) if not hasattr(mask, "shape") else mask
                 ops_checks.check_mask(mask, batch, time_steps, where)
             if lengths is not None:
                 within = ops.lengths_to_mask(lengths, sequences, where)
                 mask = within if mask is None else K.logical_and(K.cast(mask, "bool"), within)
+            if "float" not in glue.dtype_name(sequences):
+                sequences = K.cast(sequences, self.compute_dtype)
         given = {"initial_state": initial_state, "mask": mask, "training": training}
         return super().__call__(sequences, **{k: v for k, v in given.items() if v is not None})
 
@@ -259,6 +263,9 @@ class LSTM(StatesBetweenCalls, CellArguments, keras.layers.RNN):
         dropout_mask, recurrent_dropout_mask = self.cell.draw_dropout_masks(
             sequences[:, 0, :], hidden_state, bool(training)
         )
+        # Forgotten at once: a mask left over from a call that failed would enter the next.
+        self.cell.reset_dropout_mask()
+        self.cell.reset_recurrent_dropout_mask()
         names = self.output_names()
         watching = _recording.records()
         wanted = STATE_NAMES if watching is not None else (*names, *self.remembered_names)
@@ -277,8 +284,6 @@ class LSTM(StatesBetweenCalls, CellArguments, keras.layers.RNN):
             engine=self._decision,
             where=self.where,
         )
-        self.cell.reset_dropout_mask()
-        self.cell.reset_recurrent_dropout_mask()
         states = dict(zip(wanted, values if len(wanted) > 1 else (values,), strict=True))
         if self._memory is not None:
             self._memory.write([states[name] for name in self.remembered_names])
