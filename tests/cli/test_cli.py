@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import conveyor
-from conveyor.cli import app
+from conveyor.cli import app, main
 from conveyor.seq2seq import Translator
 from frameworks import BACKEND
 
@@ -44,11 +44,25 @@ def test_unknown_option_is_an_error() -> None:
     assert runner.invoke(app, ["demo", "--fast"]).exit_code == 2
 
 
+def test_a_folder_that_cannot_be_made_is_a_message_before_any_work(
+    tmp_path, monkeypatch, capsys
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr("sys.argv", ["conveyor", "demo", "--out", str(tmp_path / "file" / "out")])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 1
+    shown = capsys.readouterr()
+    assert "Error: " in shown.err
+    assert "Traceback" not in shown.err
+    assert not shown.out
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     pytest.importorskip("babel", reason="the demo's dates come from babel")
     out = tmp_path_factory.mktemp("demo")
-    return out, run("demo", "--out", str(out), "--steps", "4")
+    return out, run("demo", "--out", str(out), "--steps", "1")
 
 
 def test_demo_says_what_it_did(demo) -> None:

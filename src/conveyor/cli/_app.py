@@ -74,6 +74,6 @@ def main() -> None:
     """Run the command line; an error of the user's is a message, not a traceback."""
     try:
         app()
-    except (ConveyorError, ImportError) as error:
-        Console(stderr=True).print(f"[bold red]Error[/]: {error}", highlight=False)
+    except (ConveyorError, ImportError, OSError) as error:
+        Console(stderr=True).print("Error:", str(error), style="red", markup=False, highlight=False)
         raise SystemExit(1) from None
