@@ -46,12 +46,7 @@ CONVEYOR_CLASSES: dict[str, type] = {"LSTM": conveyor.LSTM, "LSTMCell": conveyor
 NEVER_CALLED = {"test_keeps_use_cudnn", "test_fused_lstm_eligibility", "test_fused_gru_eligibility"}
 
 # What conveyor does otherwise on purpose; each must fail, or it is no exception.
-EXCEPTIONS = {
-    "bidirectional_test_SimpleRNNTest::test_fused_lstm_eligibility": (
-        "asks that Bidirectional may pass its layers by and run Keras's own fused kernels, "
-        "which it offers to instances of keras.layers.LSTM; conveyor.LSTM always runs itself"
-    ),
-}
+EXCEPTIONS: dict[str, str] = {}
 
 
 def load(path: str) -> ModuleType:

@@ -11,6 +11,7 @@ import pytest
 from keras import layers
 
 from conveyor import LSTM, Input, LSTMCell
+from conveyor.layers import recording
 from frameworks import BACKEND, assert_close, to_numpy
 
 B, T, F, U = 3, 6, 4, 5
@@ -299,6 +300,17 @@ def test_regularizers_and_constraints_are_kept() -> None:
 def test_use_cudnn_true_is_refused_as_in_keras() -> None:
     with pytest.raises(ValueError, match='use_cudnn="auto"'):
         LSTM(3, use_cudnn=True)(X)
+
+
+def test_it_is_an_lstm_of_keras_but_not_for_kernels_that_lack_something() -> None:
+    assert isinstance(LSTM(3), layers.LSTM)
+    assert isinstance(LSTMCell(3), layers.LSTMCell)
+    # What Bidirectional asks before it runs Keras's fused kernel instead of its layers.
+    assert LSTM(3).use_cudnn == "auto"
+    assert LSTM(3, outputs="hidden_states").use_cudnn is False
+    assert LSTM(3, engine="portable").use_cudnn is False
+    with recording():
+        assert LSTM(3).use_cudnn is False
 
 
 def test_explain_engine() -> None:

@@ -18,12 +18,11 @@ from .._vocabulary import STATE_NAMES, StateName, has_time_axis
 from ..ops import _checks as ops_checks
 from . import _checks, _recording
 from ._cell import LSTMCell
-from ._cell_arguments import CellArguments
 from ._states import StatesBetweenCalls
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
-class LSTM(StatesBetweenCalls, CellArguments, keras.layers.RNN):
+class LSTM(StatesBetweenCalls, keras.layers.LSTM):
     """Long short-term memory: `keras.layers.LSTM`, and every state at every time step.
 
     The same arguments, weights, numbers and files as the layer of Keras. The input is
@@ -160,7 +159,8 @@ class LSTM(StatesBetweenCalls, CellArguments, keras.layers.RNN):
             trainable=kwargs.get("trainable", True),
             name="lstm_cell",  # the path of the weights in Keras's files
         )
-        super().__init__(
+        # That of RNN: Keras's LSTM would make a cell of its own.
+        super(keras.layers.LSTM, self).__init__(
             cell,
             # Wrappers such as Bidirectional ask these two what the first output is, and
             # whether there are more.
@@ -174,8 +174,8 @@ class LSTM(StatesBetweenCalls, CellArguments, keras.layers.RNN):
             **kwargs,
         )
         self.outputs = names
-        self.use_cudnn = use_cudnn
         self.engine = engine
+        self._use_cudnn = use_cudnn
         self._decision: Decision = decision
         self.supports_masking = True
         if stateful and keras.backend.backend() == "tensorflow":
@@ -256,7 +256,7 @@ class LSTM(StatesBetweenCalls, CellArguments, keras.layers.RNN):
         mask: Any = None,
         training: bool | None = False,
     ) -> Any:
-        if self.use_cudnn is True:
+        if self._use_cudnn is True:
             raise _checks.cudnn_asked_for(self.where)
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
         hidden_state, cell_state = self._states_before(sequences, initial_state)
@@ -320,6 +320,24 @@ class LSTM(StatesBetweenCalls, CellArguments, keras.layers.RNN):
         pairs = zip(names, values, strict=True)
         return [zero(name, value, n == 0) for n, (name, value) in enumerate(pairs)]
 
+    @property
+    def implementation(self) -> int:
+        """`implementation` of the cell."""
+        return int(self.cell.implementation)
+
+    @property
+    def use_cudnn(self) -> bool | str:
+        """Whether `keras.layers.Bidirectional` may run Keras's kernel for cuDNN instead.
+
+        It may on JAX with a GPU, unless that kernel lacks what was asked for.
+        """
+        asked_for_more = self.outputs is not None or self.engine != "auto"
+        return False if asked_for_more or _recording.records() is not None else self._use_cudnn
+
+    @use_cudnn.setter
+    def use_cudnn(self, value: bool | str) -> None:
+        self._use_cudnn = value
+
     # About itself ---------------------------------------------------------------------
 
     def explain_engine(self) -> str:
@@ -337,17 +355,8 @@ class LSTM(StatesBetweenCalls, CellArguments, keras.layers.RNN):
             "outputs": self.outputs,
             "return_sequences": self.return_sequences and flags,
             "return_state": self.return_state and flags,
-            "use_cudnn": self.use_cudnn,
+            "use_cudnn": self._use_cudnn,
+            "implementation": self.implementation,
             "engine": self.engine,
-            "activity_regularizer": keras.regularizers.serialize(self.activity_regularizer),
         }
-        config = super().get_config()
-        del config["cell"]
-        of_the_cell = self.cell.get_config()
-        for base in ("name", "trainable", "dtype"):
-            del of_the_cell[base]
-        return {**config, **of_the_cell, **own}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> LSTM:
-        return cls(**config)
+        return {**super().get_config(), **own}
