@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 
 from cases import Case
@@ -64,3 +67,13 @@ def test_torch_compile() -> None:
     run = torch.compile(lambda x: ops.lstm(**{**given, "x": x}), backend="eager", fullgraph=True)
     expected = reference_forward(**CASE.arguments("float64"))["hidden_states"]
     assert_close(run(given["x"]), expected, "float64")
+
+
+def test_torch_compile_as_the_first_thing_in_a_process() -> None:
+    code = (
+        "import torch; from conveyor import ops\n"
+        "x, k, r = torch.ones(2, 3, 4), torch.ones(4, 8), torch.ones(2, 8)\n"
+        "run = torch.compile(ops.lstm, backend='eager', fullgraph=True)\n"
+        "assert torch.equal(run(x, k, r), ops.lstm(x, k, r))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -33,22 +33,23 @@ from .._request import Array
 _GLUE = {"jax": "_jax", "torch": "_torch", "tensorflow": "_tensorflow", "numpy": "_numpy"}
 
 
-_active: ModuleType | None = None
+def _load() -> ModuleType:
+    backend = keras.backend.backend()
+    if backend not in _GLUE:
+        raise ConveyorError(
+            f"conveyor runs on the Keras backends {', '.join(_GLUE)}; this process uses "
+            f"{backend!r}.\nSet KERAS_BACKEND=jax before Keras is imported."
+        )
+    return import_module(f".{_GLUE[backend]}", __name__)
+
+
+# Now and not at the first call, which may be one that torch.compile is tracing.
+_ACTIVE = _load()
 
 
 def active() -> ModuleType:
     """The glue of the framework that Keras runs on."""
-    # No functools.cache: torch.compile would look through it, and warn.
-    global _active  # noqa: PLW0603
-    if _active is None:
-        backend = keras.backend.backend()
-        if backend not in _GLUE:
-            raise ConveyorError(
-                f"conveyor runs on the Keras backends {', '.join(_GLUE)}; this process uses "
-                f"{backend!r}.\nSet KERAS_BACKEND=jax before Keras is imported."
-            )
-        _active = import_module(f".{_GLUE[backend]}", __name__)
-    return _active
+    return _ACTIVE
 
 
 def dtype_name(array: Array) -> str:
