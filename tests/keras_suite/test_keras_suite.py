@@ -45,9 +45,6 @@ CONVEYOR_CLASSES: dict[str, type] = {"LSTM": conveyor.LSTM, "LSTMCell": conveyor
 # These look at a layer without running it.
 NEVER_CALLED = {"test_keeps_use_cudnn", "test_fused_lstm_eligibility", "test_fused_gru_eligibility"}
 
-# What conveyor does otherwise on purpose; each must fail, or it is no exception.
-EXCEPTIONS: dict[str, str] = {}
-
 
 def load(path: str) -> ModuleType:
     """Import under the name that the file has in Keras; one of them imports from another."""
@@ -122,12 +119,9 @@ def all_classes() -> dict[str, type[unittest.TestCase]]:
     """Every test class of every file, its tests put on conveyor."""
     with conveyor_in_keras():  # a decorator or a default may name layers.LSTM too
         classes = {name: cls for path in fetch.FILES for name, cls in classes_of(path).items()}
-    for class_name, cls in classes.items():
+    for cls in classes.values():
         for name in unittest.TestLoader().getTestCaseNames(cls):
-            test = on_conveyor(getattr(cls, name))
-            if reason := EXCEPTIONS.get(f"{class_name}::{name}"):
-                test = pytest.mark.xfail(reason=reason, raises=AssertionError, strict=True)(test)
-            setattr(cls, name, test)
+            setattr(cls, name, on_conveyor(getattr(cls, name)))
     return classes
 
 
@@ -157,12 +151,6 @@ def test_no_file_has_gone_empty() -> None:
     assert naming["stacked_rnn_cells_test_StackedRNNTest"] >= 3
     assert naming["masking_test_MaskingTest"] >= 1
     assert "rnn_test_RNNTest" in TESTS
-
-
-def test_exceptions_name_tests() -> None:
-    for name in EXCEPTIONS:
-        cls, _, test = name.partition("::")
-        assert hasattr(TESTS[cls], test), name
 
 
 def test_everything_is_put_back() -> None:

@@ -107,6 +107,7 @@ def test_another_batch_size_is_refused_in_a_graph() -> None:
         (lambda layer: layer.set_states([np.zeros((2, 5))]), "1 tensors"),
         (lambda layer: layer.set_states([np.zeros((2, 5)), np.zeros((2, 4))]), r"\(2, 4\)"),
         (lambda layer: layer.set_states([np.zeros((2, 5)), np.zeros((3, 5))]), r"\(3, 5\)"),
+        (lambda layer: layer.set_states(3), "two tensors"),
         (lambda layer: LSTM(5).get_states(), "stateful=True"),
         (lambda layer: LSTM(5).reset_state(states=[X, X]), "stateful=True"),
         (lambda layer: LSTM(5, stateful=True).get_states(), "to be built"),

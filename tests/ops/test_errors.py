@@ -25,6 +25,8 @@ def lstm(**changed):
         ({"x": X[None]}, "(batch, time_steps, features)", "(1, 2, 6, 4)", "TimeDistributed"),
         ({"x": X[:, :0]}, "at least one time step", "(2, 0, 4)", "Leave empty"),
         ({"x": X[:, :, :3]}, "kernel of shape (3, 12)", "(4, 12)", "(features, 4 * units)"),
+        ({"x": X.tolist()}, "x to be an array", "list", "np.asarray(x)"),
+        ({"kernel": None}, "kernel to be an array", "NoneType", "np.asarray(kernel)"),
         ({"x": X.astype("int32")}, "floating-point", "int32", "Embedding"),
         ({"kernel": np.zeros((4, 12))}, "dtype of x, float32", "kernel in float64", "cast(kernel"),
         (

@@ -93,6 +93,8 @@ class LSTMCell(keras.layers.LSTMCell):
     def call(
         self, inputs: Array, states: Any, training: bool | None = False
     ) -> tuple[Array, list[Array]]:
+        where = f'LSTMCell "{self.name}"'
+        _checks.check_initial_state(states, inputs.shape[0], self.units, where)
         hidden_state, cell_state = (
             keras.ops.convert_to_tensor(s, dtype=self.compute_dtype) for s in states
         )
@@ -108,7 +110,7 @@ class LSTMCell(keras.layers.LSTMCell):
             recurrent_dropout_mask=recurrent_dropout_mask,
             unroll=True,
             outputs=("hidden_state", "cell_state"),
-            where=f'LSTMCell "{self.name}"',
+            where=where,
         )
         return hidden_state, [hidden_state, cell_state]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import keras
@@ -38,14 +39,28 @@ def _nearest_integer(units: object) -> int:
 
 def check_rate(rate: float, name: str, where: str) -> float:
     """Refuse a dropout rate outside [0, 1]; Keras clips it silently."""
-    if not 0.0 <= rate <= 1.0:
+    if not isinstance(rate, numbers.Real) or not 0.0 <= rate <= 1.0:
         raise lesson(
             where,
             f"{name} to be the fraction to drop, between 0 and 1",
             f"{name}={rate!r}",
-            f"Write {name}={rate / 100:g}." if 1 < rate <= 100 else f"Write {name}=0.2.",
+            f"Write {name}={rate / 100:g}."
+            if isinstance(rate, numbers.Real) and 1 < rate <= 100
+            else f"Write {name}=0.2.",
         )
     return rate
+
+
+def check_is_array(x: Any, where: str) -> None:
+    """Refuse what has no shape: None, text, nested lists."""
+    if not hasattr(x, "shape"):
+        raise lesson(
+            where,
+            "an array (batch, time_steps, features)",
+            type(x).__name__,
+            'Write np.asarray(x, "float32"). Text becomes numbers first: keras.layers.'
+            "TextVectorization, then keras.layers.Embedding.",
+        )
 
 
 def check_input(x: Array, features: int | None, where: str) -> None:
@@ -61,7 +76,8 @@ def check_input(x: Array, features: int | None, where: str) -> None:
         # Ids of tokens are (batch, time_steps): they lack an embedding, not an axis.
         _checks.check_floating(glue.dtype_name(x), where)
     _checks.check_x(shape, where)
-    if shape[2] == 1 or glue.dtype_name(x) == "bool":
+    # A cast would drop the imaginary part of complex numbers without a word.
+    if shape[2] == 1 or "int" not in glue.dtype_name(x):
         _checks.check_floating(glue.dtype_name(x), where)
     if features is not None:
         _checks.check_features(shape[2], features, where)
@@ -118,6 +134,13 @@ def check_initial_state(state: Any, batch: int | None, units: int, where: str) -
             "Write initial_state=[hidden_state, cell_state].",
         )
     for name, array in zip(("hidden_state", "cell_state"), state, strict=True):
+        if not hasattr(array, "shape"):
+            raise lesson(
+                where,
+                f"{name} to be an array (batch, units) = ({batch}, {units})",
+                type(array).__name__,
+                f"Write np.asarray({name}), or leave initial_state out to begin with zeros.",
+            )
         _checks.check_state(array, name, batch, units, where)
 
 

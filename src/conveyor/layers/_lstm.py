@@ -229,23 +229,24 @@ class LSTM(StatesBetweenCalls, keras.layers.LSTM):
         lengths: Any = None,
     ) -> Any:
         where = self.where
-        if hasattr(sequences, "shape"):
-            _checks.check_input(sequences, self.cell.kernel.shape[0] if self.built else None, where)
-            batch, time_steps = sequences.shape[:2]
-            if self.unroll:
-                _checks.check_unroll(time_steps, where)
-            if initial_state is not None:
-                _checks.check_initial_state(initial_state, batch, self.units, where)
-            # Keras looks for the mask of the input only where there is no initial state.
-            mask = get_keras_mask(sequences) if mask is None else mask
-            if mask is not None:
-                mask = K.convert_to_tensor(mask) if not hasattr(mask, "shape") else mask
-                ops_checks.check_mask(mask, batch, time_steps, where)
-            if lengths is not None:
-                within = ops.lengths_to_mask(lengths, sequences, where)
-                mask = within if mask is None else K.logical_and(K.cast(mask, "bool"), within)
-            if "float" not in glue.dtype_name(sequences):
-                sequences = K.cast(sequences, self.compute_dtype)
+        _checks.check_is_array(sequences, where)
+        _checks.check_input(sequences, self.cell.kernel.shape[0] if self.built else None, where)
+        batch, time_steps = sequences.shape[:2]
+        if self.unroll:
+            _checks.check_unroll(time_steps, where)
+        if initial_state is not None:
+            _checks.check_initial_state(initial_state, batch, self.units, where)
+        # Keras looks for the mask of the input only where there is no initial state.
+        mask = mask[0] if isinstance(mask, (list, tuple)) and hasattr(mask[0], "shape") else mask
+        mask = get_keras_mask(sequences) if mask is None else mask
+        if mask is not None:
+            mask = K.convert_to_tensor(mask) if not hasattr(mask, "shape") else mask
+            ops_checks.check_mask(mask, batch, time_steps, where)
+        if lengths is not None:
+            within = ops.lengths_to_mask(lengths, sequences, where)
+            mask = within if mask is None else K.logical_and(K.cast(mask, "bool"), within)
+        if "float" not in glue.dtype_name(sequences):
+            sequences = K.cast(sequences, self.compute_dtype)
         given = {"initial_state": initial_state, "mask": mask, "training": training}
         return super().__call__(sequences, **{k: v for k, v in given.items() if v is not None})
 

@@ -89,8 +89,9 @@ def states_to_set(states: Any, units: int, where: str) -> list[np.ndarray]:
     Raises:
         ConveyorError: not two states, or not both (B, units).
     """
+    batch = None
     if isinstance(states, (list, tuple)):
         states = [ops.convert_to_numpy(s) for s in states]
-    batch = len(states[0]) if states and states[0].ndim else None
+        batch = len(states[0]) if states and states[0].ndim else None
     check_initial_state(states, batch, units, where)
     return list(states)

@@ -14,6 +14,16 @@ Shape = tuple[int | None, ...]
 _LIBRARIES = {"jax": "jax", "jaxlib": "jax", "torch": "torch", "tensorflow": "tensorflow"}
 
 
+def check_arrays(arrays: dict[str, Array | None], where: str) -> None:
+    """Refuse lists and other things without shape and dtype."""
+    for name, array in arrays.items():
+        missing = array is None and name in ("x", "kernel", "recurrent_kernel")
+        if missing or not (array is None or (hasattr(array, "shape") and hasattr(array, "dtype"))):
+            raise lesson(
+                where, f"{name} to be an array", type(array).__name__, f"Write np.asarray({name})."
+            )
+
+
 def check_framework(arrays: dict[str, Array | None], where: str) -> None:
     """Refuse arrays of a framework that Keras does not run on in this process."""
     backend = keras.backend.backend()

@@ -44,7 +44,10 @@ def _check(lengths: Array, x: Array, where: str) -> Array:
         f"lengths of shape (batch,) = ({batch},), whole numbers from 0 to time_steps = {time_steps}"
     )
     write = f"Write lengths=[...] with one number of time steps for each of the {batch} sequences."
-    array = lengths if hasattr(lengths, "dtype") else np.asarray(lengths)
+    try:
+        array = lengths if hasattr(lengths, "dtype") else np.asarray(lengths)
+    except ValueError:
+        raise lesson(where, want, repr(lengths), write) from None
     if len(array.shape) != 1 or (None not in (batch, array.shape[0]) and array.shape[0] != batch):
         raise lesson(where, want, f"shape {tuple(array.shape)}", write)
     if "int" not in glue.dtype_name(array):

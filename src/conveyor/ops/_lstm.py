@@ -101,6 +101,7 @@ def lstm(
         "dropout_mask": dropout_mask,
         "recurrent_dropout_mask": recurrent_dropout_mask,
     }
+    _checks.check_arrays({**arrays, "mask": mask}, where)
     _checks.check_framework({**arrays, "mask": mask}, where)
     _checks.check_shapes(arrays, where)
     _checks.check_dtypes(arrays, where)

@@ -19,7 +19,8 @@ def check_outputs(outputs: str | Sequence[str], where: str) -> tuple[StateName, 
     >>> check_outputs("cell_states", "LSTM")
     ('cell_states',)
     """
-    names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
+    several = isinstance(outputs, (list, tuple))
+    names = tuple(outputs) if several else (cast(str, outputs),)
     if not names:
         raise lesson(
             where,
