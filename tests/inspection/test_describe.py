@@ -202,3 +202,8 @@ def test_more_parameters_than_an_lstm_has_are_not_explained_away():
     layer.build((None, 5, 2))
     with pytest.raises(ConveyorError, match=r"112 parameters.*124"):
         describe(layer)
+
+
+def test_what_is_no_layer_is_refused():
+    with pytest.raises(ConveyorError, match="a Keras model or layer; got int"):
+        describe(3)

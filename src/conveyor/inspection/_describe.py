@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
+
 from .._errors import ConveyorError, lesson
 from .._vocabulary import StateName, has_time_axis
 from ._find import FoundLSTM, Layer, Shape, accepts_input_shape, find_lstms
@@ -36,6 +38,13 @@ def describe(
     >>> flow.joined, flow.gate_weight_shape, flow.parameters
     (96, (64, 96), 24832)
     """
+    if not isinstance(model_or_layer, keras.layers.Layer):
+        raise lesson(
+            "explain",
+            "a Keras model or layer",
+            type(model_or_layer).__name__,
+            "Write explain(conveyor.LSTM(64), input_shape=(20, 32)) to see one at work.",
+        )
     if input_shape is not None and not accepts_input_shape(model_or_layer):
         raise lesson(
             f'input_shape of "{model_or_layer.name}"',
