@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from .._errors import lesson
-from . import _portable, glue
-from ._request import Array, Decision, LSTMRequest, States
+from . import _library, _native, _portable, glue
+from ._request import Activation, Array, Decision, LSTMRequest, States
 
 EngineName = Literal["auto", "native", "portable"]
-
-_NO_NATIVE = "it is not part of this version"
 
 
 @dataclass(frozen=True)
@@ -26,21 +24,17 @@ class Engine:
 def engines() -> tuple[Engine, ...]:
     """The engines, fastest first, and why one is missing.
 
-    >>> [engine.name for engine in engines() if engine.missing is None]
-    ['portable']
+    >>> [engine.name for engine in engines()]
+    ['native', 'portable']
     """
     return (
-        Engine("native", "C++ core, one call for the whole sequence (CPU)", _NO_NATIVE),
+        Engine("native", "C++ core, one call for the whole sequence (CPU)", _native.missing()),
         Engine("portable", "keras.ops, on every backend, with every option", None),
     )
 
 
-def choose(engine: str, where: str) -> Decision:
-    """The engine for a request, and why not a faster one.
-
-    Raises:
-        ConveyorError: an unknown engine, or one that cannot run here.
-    """
+def check_name(engine: str, where: str) -> None:
+    """Refuse an engine that is unknown, or not there."""
     if engine not in get_args(EngineName):
         raise lesson(
             where,
@@ -49,18 +43,62 @@ def choose(engine: str, where: str) -> Decision:
             'Write engine="auto" for the fastest that can do the job.',
         )
     if engine == "native":
+        _refuse(_native.missing(), where)
+
+
+def expect(engine: str, activation: Activation, recurrent_activation: Activation) -> Decision:
+    """The engine that will run a layer, as far as that is known before it is called."""
+    return _decide(engine, _native.why_never(activation, recurrent_activation))
+
+
+def choose(request: LSTMRequest, engine: str, where: str) -> Decision:
+    """The engine for a request, and why not a faster one.
+
+    Raises:
+        ConveyorError: an unknown engine, or one that cannot run this request.
+    """
+    check_name(engine, where)
+    if engine == "portable":
+        return Decision("portable", {})
+    why_not = _native.why_not(request)
+    if engine == "native":
+        _refuse(why_not, where)
+    return _decide(engine, why_not)
+
+
+def _decide(engine: str, why_not_native: str | None) -> Decision:
+    if engine == "portable":
+        return Decision("portable", {})
+    if why_not_native is None:
+        return Decision("native", {})
+    return Decision("portable", {"native": why_not_native})
+
+
+def _refuse(why_not: str | None, where: str) -> None:
+    if why_not is not None:
         raise lesson(
             where,
-            "an engine that is there",
-            f'engine="native": {_NO_NATIVE}',
+            "a request that the native engine can run",
+            f'engine="native": {why_not}',
             'Write engine="auto"; conveyor.engines() lists what is there.',
         )
-    return Decision("portable", {} if engine == "portable" else {"native": _NO_NATIVE})
 
 
 def run(request: LSTMRequest, decision: Decision) -> States:
     """Compute the states that the request names, on the engine that was chosen."""
-    return cast(States, glue.active().compiled(_portable.run, request))
+    engine = _native.run if decision.engine == "native" else _portable.run
+    return cast(States, glue.active().compiled(engine, request))
 
 
-__all__ = ["Array", "Decision", "Engine", "EngineName", "LSTMRequest", "choose", "engines", "run"]
+__all__ = [
+    "Array",
+    "Decision",
+    "Engine",
+    "EngineName",
+    "LSTMRequest",
+    "check_name",
+    "choose",
+    "engines",
+    "expect",
+    "run",
+]

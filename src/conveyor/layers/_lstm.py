@@ -16,6 +16,7 @@ from .. import _engines, ops
 from .._engines import Array, Decision, glue
 from .._vocabulary import STATE_NAMES, StateName, has_time_axis
 from ..ops import _checks as ops_checks
+from ..ops._lstm import lstm_and_decision
 from . import _checks, _recording
 from ._cell import LSTMCell
 from ._states import StatesBetweenCalls
@@ -135,7 +136,7 @@ class LSTM(StatesBetweenCalls, keras.layers.LSTM):
         _checks.check_use_cudnn(use_cudnn, where)
         _checks.check_not_both_flags(outputs, return_sequences, return_state, where)
         names = None if outputs is None else ops.check_outputs(outputs, where)
-        decision = _engines.choose(engine, where)
+        _engines.check_name(engine, where)
         cell = LSTMCell(
             units,
             activation=activation,
@@ -176,7 +177,10 @@ class LSTM(StatesBetweenCalls, keras.layers.LSTM):
         self.outputs = names
         self.engine = engine
         self._use_cudnn = use_cudnn
-        self._decision: Decision = decision
+        # As far as it is known now; every call says what it was.
+        self._decision: Decision = _engines.expect(
+            engine, cell.activation, cell.recurrent_activation
+        )
         self.supports_masking = True
         if stateful and keras.backend.backend() == "tensorflow":
             self.supports_jit = False  # XLA wants the batch of the remembered states fixed
@@ -271,7 +275,7 @@ class LSTM(StatesBetweenCalls, keras.layers.LSTM):
         watching = _recording.records()
         wanted = STATE_NAMES if watching is not None else (*names, *self.remembered_names)
         wanted = tuple(dict.fromkeys(wanted))
-        values = ops.lstm(
+        values, self._decision = lstm_and_decision(
             sequences,
             **self.cell.weights_for_ops(),
             hidden_state=hidden_state,
@@ -282,10 +286,10 @@ class LSTM(StatesBetweenCalls, keras.layers.LSTM):
             go_backwards=self.go_backwards,
             unroll=self.unroll,
             outputs=wanted,
-            engine=self._decision,
+            engine=self.engine,
             where=self.where,
         )
-        states = dict(zip(wanted, values if len(wanted) > 1 else (values,), strict=True))
+        states = dict(zip(wanted, values, strict=True))
         if self._memory is not None:
             self._memory.write([states[name] for name in self.remembered_names])
         if watching is not None:
@@ -342,11 +346,10 @@ class LSTM(StatesBetweenCalls, keras.layers.LSTM):
     # About itself ---------------------------------------------------------------------
 
     def explain_engine(self) -> str:
-        """Which engine runs this layer, and why no faster one does.
+        """Which engine ran the last call, or will run the first, and why no faster one does.
 
-        >>> print(LSTM(4).explain_engine())
+        >>> print(LSTM(4, engine="portable").explain_engine())
         portable engine
-          not native: it is not part of this version
         """
         return str(self._decision)
 

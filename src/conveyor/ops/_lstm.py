@@ -34,8 +34,7 @@ def lstm(
     go_backwards: bool = False,
     unroll: bool = False,
     outputs: str | Sequence[str] = "hidden_states",
-    engine: str | Decision = "auto",
-    where: str = "conveyor.ops.lstm",
+    engine: str = "auto",
 ) -> Any:
     """Run an LSTM over a batch of sequences and return the states that `outputs` names.
 
@@ -73,8 +72,7 @@ def lstm(
         outputs: one name or several of `hidden_states`, `cell_states` (B, T, U),
             `hidden_state`, `cell_state` (B, U), `input_gates`, `forget_gates`,
             `candidates`, `output_gates` (B, T, U). Nothing else is kept.
-        engine: "auto", "portable" or "native".
-        where: the name to put before an error.
+        engine: "auto" for the fastest that can do it, "native" or "portable".
 
     Returns:
         One array for one name, else a tuple in the order of the names.
@@ -89,8 +87,32 @@ def lstm(
     >>> cs.shape, c.shape, bool((cs[:, -1] == c).all())
     ((2, 5, 4), (2, 4), True)
     """
+    returned, _ = lstm_and_decision(**locals(), where="conveyor.ops.lstm")
+    return returned[0] if len(returned) == 1 else returned
+
+
+def lstm_and_decision(
+    x: Array,
+    kernel: Array,
+    recurrent_kernel: Array,
+    bias: Array | None = None,
+    *,
+    hidden_state: Array | None = None,
+    cell_state: Array | None = None,
+    mask: Array | None = None,
+    lengths: Array | Sequence[int] | None = None,
+    dropout_mask: Array | None = None,
+    recurrent_dropout_mask: Array | None = None,
+    activation: Any,
+    recurrent_activation: Any,
+    go_backwards: bool,
+    unroll: bool,
+    outputs: str | Sequence[str],
+    engine: str,
+    where: str,
+) -> tuple[tuple[Array, ...], Decision]:
+    """`lstm`, and which engine ran; `where` is the name to put before an error."""
     names = check_outputs(outputs, where)
-    decision = engine if isinstance(engine, Decision) else _engines.choose(engine, where)
     arrays = {
         "x": x,
         "kernel": kernel,
@@ -127,13 +149,14 @@ def lstm(
             unroll=unroll,
             outputs=names,
         )
+        decision = _engines.choose(request, engine, where)
         states = _engines.run(request, decision)
         returned = tuple(states[name] for name in names)
         if in_numpy:
             values = tuple(glue.active().concrete(state) for state in returned)
             # NumPy arrays that were constants of a compiled function have no values yet.
             returned = returned if values[0] is None else values
-    return returned[0] if len(returned) == 1 else returned
+    return returned, decision
 
 
 def _steps_that_count(x: Array, mask: Array | None, lengths: Any, where: str) -> Array | None:

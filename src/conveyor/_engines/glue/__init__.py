@@ -8,6 +8,10 @@ scan(step, carry, steps, *, kept, unroll)
     last carry and the rows, stacked in time.
 compiled(run, request)
     `run(request)`, compiled once for all requests of the same kind where that pays.
+why_not_native(request)
+    Why the native engine does not run this request in this framework, or None.
+native(request)
+    The states of the request, from the native engine.
 concrete(array)
     The values as NumPy, or None while the framework only traces.
 require(condition, message, value)

@@ -41,6 +41,14 @@ def _compiled(run: Run, blank: LSTMRequest, arrays: dict[str, Any]) -> States:
 _PURE = {f for f in vars(keras.activations).values() if isinstance(f, FunctionType)}
 
 
+def why_not_native(request: LSTMRequest) -> str | None:
+    return "not yet"
+
+
+def native(request: LSTMRequest) -> States:
+    raise NotImplementedError
+
+
 def concrete(array: Array) -> np.ndarray | None:
     return None if isinstance(array, jax.core.Tracer) else np.asarray(array)
 

@@ -23,6 +23,14 @@ def compiled(run: Run, request: LSTMRequest) -> States:
     return run(request)
 
 
+def why_not_native(request: LSTMRequest) -> str | None:
+    return "not yet"
+
+
+def native(request: LSTMRequest) -> States:
+    raise NotImplementedError
+
+
 def concrete(array: Array) -> np.ndarray | None:
     return np.asarray(array)
 

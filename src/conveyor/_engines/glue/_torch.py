@@ -26,6 +26,14 @@ def compiled(run: Run, request: LSTMRequest) -> States:
     return run(request)
 
 
+def why_not_native(request: LSTMRequest) -> str | None:
+    return "not yet"
+
+
+def native(request: LSTMRequest) -> States:
+    raise NotImplementedError
+
+
 def concrete(array: Array) -> np.ndarray | None:
     if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(array):
         return None

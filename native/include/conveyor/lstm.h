@@ -1,0 +1,186 @@
+/* The LSTM on a CPU, forward and backward: the one header of conveyor's native core.
+ *
+ * The maths is Keras's (Hochreiter & Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735, with
+ * the forget gate of Gers, Schmidhuber & Cummins 2000, doi:10.1162/089976600300015015):
+ *
+ *     i = sigma(x W_i + h' R_i + b_i)     f = sigma(x W_f + h' R_f + b_f)
+ *     g = phi  (x W_c + h' R_c + b_c)     o = sigma(x W_o + h' R_o + b_o)
+ *     c = f * c' + i * g                  h = o * phi(c)
+ *
+ * where ' is the step before, sigma the recurrent activation and phi the activation.
+ *
+ * Axes:   B batch, T time steps, F features, U units. The last axis is contiguous and all
+ *         arrays are dense, so [B,T,F] has the strides T*F, F, 1.
+ * Gates:  packed along the last axis of the weights in the order input, forget, candidate,
+ *         output, so [F,4U] holds W_i | W_f | W_c | W_o.
+ * Types:  "real" is what `dtype` says. "state" is float for CONVEYOR_BFLOAT16 and the same as
+ *         real otherwise: in 16 bits the cell state would forget small updates.
+ * Memory: nothing is kept between calls but a workspace; the caller owns every array. An
+ *         output must not overlap any other array. Inputs are never written. Pointers need
+ *         only the alignment of their element.
+ *
+ * No function throws, prints, or ends the process. All are safe to call from many threads.
+ */
+#ifndef CONVEYOR_LSTM_H
+#define CONVEYOR_LSTM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define CONVEYOR_API __declspec(dllexport)
+#else
+#define CONVEYOR_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Raised by one whenever a struct or the meaning of a field changes. */
+#define CONVEYOR_ABI 1
+
+enum conveyor_dtype { CONVEYOR_FLOAT32 = 0, CONVEYOR_FLOAT64 = 1, CONVEYOR_BFLOAT16 = 2 };
+
+enum conveyor_activation {
+  CONVEYOR_TANH = 0,
+  CONVEYOR_SIGMOID = 1,
+  CONVEYOR_HARD_SIGMOID = 2, /* Keras 3's: relu6(z + 3) / 6 */
+  CONVEYOR_RELU = 3,
+  CONVEYOR_LINEAR = 4
+};
+
+enum conveyor_gate {
+  CONVEYOR_INPUT_GATE = 0,
+  CONVEYOR_FORGET_GATE = 1,
+  CONVEYOR_CANDIDATE = 2,
+  CONVEYOR_OUTPUT_GATE = 3
+};
+
+enum conveyor_status {
+  CONVEYOR_OK = 0,
+  CONVEYOR_INVALID = 1,       /* conveyor_error() says which field, and why */
+  CONVEYOR_OUT_OF_MEMORY = 2, /* also where a size does not fit an address */
+  CONVEYOR_INTERRUPTED = 3    /* `interrupted` said so; the outputs hold anything */
+};
+
+/* The eight states, in the order of the Python vocabulary. */
+enum conveyor_state {
+  CONVEYOR_HIDDEN_STATES = 0,
+  CONVEYOR_CELL_STATES = 1,
+  CONVEYOR_HIDDEN_STATE = 2,
+  CONVEYOR_CELL_STATE = 3,
+  CONVEYOR_INPUT_GATES = 4,
+  CONVEYOR_FORGET_GATES = 5,
+  CONVEYOR_CANDIDATES = 6,
+  CONVEYOR_OUTPUT_GATES = 7,
+  CONVEYOR_STATES = 8
+};
+
+/* One LSTM over one batch of sequences: what both directions are told. */
+typedef struct conveyor_lstm {
+  size_t size; /* sizeof(struct conveyor_lstm) */
+  int32_t dtype;
+  int32_t activation;
+  int32_t recurrent_activation;
+  int32_t go_backwards;            /* 1: read the last step first; time axes in that order */
+  int32_t dropout_masks;           /* 0 none, 1 shared by the gates, 4 one for each gate */
+  int32_t recurrent_dropout_masks; /* likewise */
+  int32_t threads;                 /* at most so many; 0: conveyor_threads() */
+  int32_t reserved;                /* 0 */
+  int64_t batch, time_steps, features, units;
+
+  const void* x;                /* real [B,T,F] */
+  const void* kernel;           /* real [F,4U] */
+  const void* recurrent_kernel; /* real [U,4U] */
+  const void* bias;             /* real [4U], or null for none */
+  const void* hidden_state;     /* real [B,U] before the first step, or null for zeros */
+  const void* cell_state;       /* state [B,U] before the first step, or null for zeros */
+  const uint8_t* mask;          /* [B,T], 0 where the step is skipped, or null for none. A
+                                   skipped step repeats both states, its gates are zero, and
+                                   its input is not read. */
+  const void* dropout_mask;     /* real [B,F], or [4,B,F]: factors on x */
+  const void* recurrent_dropout_mask; /* real [B,U], or [4,B,U]: factors on h' */
+
+  /* Called by the calling thread about every 50 ms; other than 0 ends the call. May be null. */
+  int (*interrupted)(void);
+} conveyor_lstm;
+
+/* What the forward pass writes; null where it is not wanted, and then not computed. */
+typedef struct conveyor_lstm_outputs {
+  size_t size;                   /* sizeof(struct conveyor_lstm_outputs) */
+  void* states[CONVEYOR_STATES]; /* real; [B,U] for the final two, [B,T,U] for the others */
+  void* reserve; /* conveyor_lstm_reserve_bytes() for the backward pass; opaque, and only for
+                    this version on this machine */
+} conveyor_lstm_outputs;
+
+/* What the backward pass reads and writes. Gradients of one scalar throughout. */
+typedef struct conveyor_lstm_gradients {
+  size_t size;                       /* sizeof(struct conveyor_lstm_gradients) */
+  const void* hidden_states;         /* real [B,T,U], as the forward pass returned it */
+  const void* reserve;               /* as the forward pass wrote it */
+  const void* d_states[CONVEYOR_STATES]; /* real, shapes as of the states; null is zeros */
+
+  /* Written, not added to; null where not wanted, and then not computed. */
+  void* d_x;                      /* real [B,T,F]; zero at skipped steps */
+  void* d_kernel;                 /* real [F,4U] */
+  void* d_recurrent_kernel;       /* real [U,4U] */
+  void* d_bias;                   /* real [4U] */
+  void* d_hidden_state;           /* real [B,U] */
+  void* d_cell_state;             /* state [B,U] */
+  void* d_dropout_mask;           /* real, shape of dropout_mask */
+  void* d_recurrent_dropout_mask; /* real, shape of recurrent_dropout_mask */
+} conveyor_lstm_gradients;
+
+/* Bytes of `reserve` for the dtype, batch, time_steps and units of a request; -1 where that
+ * number does not fit. Independent of the target. */
+CONVEYOR_API int64_t conveyor_lstm_reserve_bytes(int32_t dtype, int64_t batch,
+                                                 int64_t time_steps, int64_t units);
+
+/* Computes the states that `outputs` has room for. Returns a conveyor_status. */
+CONVEYOR_API int conveyor_lstm_forward(const conveyor_lstm* lstm,
+                                       const conveyor_lstm_outputs* outputs);
+
+/* The gradients of the forward pass of the same `lstm`. Returns a conveyor_status. */
+CONVEYOR_API int conveyor_lstm_backward(const conveyor_lstm* lstm,
+                                        const conveyor_lstm_gradients* gradients);
+
+/* Why the last call of this thread was invalid; "" where it was not. */
+CONVEYOR_API const char* conveyor_error(void);
+
+/* One step at a time, for streaming: weights are packed once and nothing is allocated later. */
+typedef struct conveyor_stream conveyor_stream;
+
+/* Copies kernel, recurrent_kernel and bias of `lstm` for batches of up to lstm->batch rows;
+ * its x, states, masks and time_steps are not read. Null on failure: see *status. */
+CONVEYOR_API conveyor_stream* conveyor_stream_new(const conveyor_lstm* lstm, int* status);
+
+/* x real [B,F]; hidden_state real [B,U] and cell_state state [B,U] are read and overwritten. */
+CONVEYOR_API int conveyor_stream_step(conveyor_stream* stream, int64_t batch, const void* x,
+                                      void* hidden_state, void* cell_state);
+
+CONVEYOR_API void conveyor_stream_free(conveyor_stream* stream);
+
+/* CONVEYOR_ABI of the library. */
+CONVEYOR_API int conveyor_abi(void);
+
+/* Instruction sets, slowest first: "scalar", "avx2", "avx512", "avx512_bf16". */
+CONVEYOR_API int conveyor_target_count(void);
+CONVEYOR_API const char* conveyor_target_name(int target);
+
+/* "" where this machine runs the target, else what it lacks. */
+CONVEYOR_API const char* conveyor_target_missing(int target);
+
+/* The target in use: the fastest that runs here, unless conveyor_set_target chose another. */
+CONVEYOR_API int conveyor_target(void);
+CONVEYOR_API int conveyor_set_target(int target); /* CONVEYOR_INVALID if it cannot run here */
+
+/* The number of threads that a request with threads = 0 gets: what conveyor_set_threads said,
+ * else the cores this process may run on. Results do not depend on it. */
+CONVEYOR_API int conveyor_threads(void);
+CONVEYOR_API int conveyor_set_threads(int threads);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

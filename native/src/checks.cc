@@ -1,0 +1,107 @@
+#include "checks.h"
+
+#include <cstdint>
+#include <limits>
+
+#include "real.h"
+
+namespace conveyor {
+namespace {
+
+thread_local const char* error = "";
+
+bool is_masks(int32_t n) { return n == 0 || n == 1 || n == 4; }
+
+int64_t real_bytes(int32_t dtype) {
+  return dtype == CONVEYOR_FLOAT64 ? 8 : dtype == CONVEYOR_FLOAT32 ? 4 : 2;
+}
+
+// The largest array of a request, in bytes, with room for the workspace of a few of them.
+bool fits(const conveyor_lstm& l) {
+  const int64_t wide = 8 * 16;  // the widest element, times padding
+  return product(l.batch, l.time_steps, l.features, wide) >= 0 &&
+         product(l.features, l.units, 4, wide) >= 0 && product(l.units, l.units, 4, wide) >= 0 &&
+         product(4, l.batch, l.features, wide) >= 0 &&
+         conveyor_lstm_reserve_bytes(l.dtype, l.batch, l.time_steps, l.units) >= 0 &&
+         product(4, l.batch, l.units, wide) >= 0;
+}
+
+}  // namespace
+
+int64_t product(int64_t a, int64_t b) {
+  if (a < 0 || b < 0) return -1;
+  if (b != 0 && a > std::numeric_limits<int64_t>::max() / b) return -1;
+  return a * b;
+}
+
+int invalid(const char* reason) {
+  error = reason;
+  return CONVEYOR_INVALID;
+}
+
+void no_error() { error = ""; }
+
+int check(const conveyor_lstm* l) {
+  no_error();
+  if (!l || l->size != sizeof(conveyor_lstm)) return invalid("lstm: size of another version");
+  if (l->dtype < CONVEYOR_FLOAT32 || l->dtype > CONVEYOR_BFLOAT16) return invalid("dtype: unknown");
+  if (l->activation < CONVEYOR_TANH || l->activation > CONVEYOR_LINEAR)
+    return invalid("activation: unknown");
+  if (l->recurrent_activation < CONVEYOR_TANH || l->recurrent_activation > CONVEYOR_LINEAR)
+    return invalid("recurrent_activation: unknown");
+  if (!is_masks(l->dropout_masks) || !is_masks(l->recurrent_dropout_masks))
+    return invalid("dropout_masks, recurrent_dropout_masks: 0, 1 or 4");
+  if (l->threads < 0) return invalid("threads: negative");
+  if (l->batch < 0 || l->time_steps < 0 || l->features < 0 || l->units < 1)
+    return invalid("batch, time_steps, features, units: negative, or no units");
+  if (!fits(*l)) return invalid("batch, time_steps, features, units: too large for an address");
+  if (!l->kernel && l->features > 0) return invalid("kernel: null");
+  if (!l->recurrent_kernel) return invalid("recurrent_kernel: null");
+  return CONVEYOR_OK;
+}
+
+static int check_run(const conveyor_lstm* l) {
+  if (const int status = check(l)) return status;
+  const bool any = l->batch > 0 && l->time_steps > 0;
+  if (!l->x && any && l->features > 0) return invalid("x: null");
+  if (l->dropout_masks && !l->dropout_mask && l->batch > 0 && l->features > 0)
+    return invalid("dropout_mask: null");
+  if (l->recurrent_dropout_masks && !l->recurrent_dropout_mask && l->batch > 0)
+    return invalid("recurrent_dropout_mask: null");
+  return CONVEYOR_OK;
+}
+
+int check(const conveyor_lstm* l, const conveyor_lstm_outputs* out) {
+  if (const int status = check_run(l)) return status;
+  if (!out || out->size != sizeof(conveyor_lstm_outputs))
+    return invalid("outputs: size of another version");
+  return CONVEYOR_OK;
+}
+
+int check(const conveyor_lstm* l, const conveyor_lstm_gradients* g) {
+  if (const int status = check_run(l)) return status;
+  if (!g || g->size != sizeof(conveyor_lstm_gradients))
+    return invalid("gradients: size of another version");
+  const bool any = l->batch > 0 && l->time_steps > 0;
+  if (any && (!g->hidden_states || !g->reserve)) return invalid("hidden_states, reserve: null");
+  if (g->d_dropout_mask && !l->dropout_masks) return invalid("d_dropout_mask: no dropout_mask");
+  if (g->d_recurrent_dropout_mask && !l->recurrent_dropout_masks)
+    return invalid("d_recurrent_dropout_mask: no recurrent_dropout_mask");
+  return CONVEYOR_OK;
+}
+
+}  // namespace conveyor
+
+extern "C" {
+
+const char* conveyor_error(void) { return conveyor::error; }
+
+int64_t conveyor_lstm_reserve_bytes(int32_t dtype, int64_t batch, int64_t time_steps,
+                                    int64_t units) {
+  if (units < 0 || units > std::numeric_limits<int64_t>::max() - 15) return -1;
+  const int64_t real = conveyor::real_bytes(dtype);
+  const int64_t state = real == 2 ? 4 : real;
+  // Units are padded to the widest vector, so that the size is that of every target.
+  return conveyor::product(batch, time_steps, (units + 15) / 16 * 16, 4 * real + state);
+}
+}

@@ -1,0 +1,25 @@
+// Refuses requests that cannot be computed; sizes are checked before anything is allocated.
+#pragma once
+
+#include "conveyor/lstm.h"
+
+namespace conveyor {
+
+// Each returns a conveyor_status and, where that is not OK, leaves the reason for
+// conveyor_error().
+int check(const conveyor_lstm* lstm);
+int check(const conveyor_lstm* lstm, const conveyor_lstm_outputs* outputs);
+int check(const conveyor_lstm* lstm, const conveyor_lstm_gradients* gradients);
+
+int invalid(const char* reason);
+void no_error();
+
+// a * b * ..., or -1 where that does not fit.
+int64_t product(int64_t a, int64_t b);
+template <class... Rest>
+int64_t product(int64_t a, int64_t b, Rest... rest) {
+  const int64_t ab = product(a, b);
+  return ab < 0 ? -1 : product(ab, rest...);
+}
+
+}  // namespace conveyor

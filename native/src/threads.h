@@ -1,0 +1,35 @@
+// A few threads that wait for work, and meet at barriers while they do it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace conveyor {
+
+// What a task knows of the others that run it with it.
+class Team {
+ public:
+  explicit Team(int size) : size_(size) {}
+  int size() const { return size_; }
+  // Returns when all have come. Every member must call it equally often.
+  void barrier();
+
+ private:
+  const int size_;
+  alignas(64) std::atomic<int> waiting_{0};
+  alignas(64) std::atomic<uint32_t> round_{0};
+};
+
+// Runs task(context, team, member) for every member of a team of at most `wanted`, the
+// caller being member 0, and returns when all are done. A team is smaller where threads are
+// busy with another call or cannot be had, so a task must not rely on its size.
+void run_team(int wanted, void (*task)(void*, Team&, int), void* context);
+
+template <class Task>
+void run_team(int wanted, Task& task) {
+  run_team(
+      wanted, [](void* t, Team& team, int member) { (*static_cast<Task*>(t))(team, member); },
+      &task);
+}
+
+}  // namespace conveyor

@@ -1,0 +1,74 @@
+"""The native engine: which requests it takes, and what they are to its core."""
+
+from __future__ import annotations
+
+import keras
+
+from . import _library, glue
+from ._request import Activation, LSTMRequest, States
+
+_ACTIVATIONS = {getattr(keras.activations, name): name for name in _library.ACTIVATIONS}
+
+
+def missing() -> str | None:
+    """Why the engine cannot run anything here."""
+    return _library.missing()
+
+
+def why_not(request: LSTMRequest) -> str | None:
+    """Why the engine does not run this request, or None where it does."""
+    return (
+        why_never(request.activation, request.recurrent_activation)
+        or _dtype_missing(glue.dtype_name(request.x))
+        or glue.active().why_not_native(request)
+    )
+
+
+def why_never(activation: Activation, recurrent_activation: Activation) -> str | None:
+    """What is known before there is a request: why none with these activations is taken."""
+    return (
+        missing()
+        or _activation_missing(activation, "activation")
+        or _activation_missing(recurrent_activation, "recurrent_activation")
+    )
+
+
+def _activation_missing(activation: Activation, name: str) -> str | None:
+    if activation in _ACTIVATIONS:
+        return None
+    given = getattr(activation, "__name__", activation)
+    return f"{name}={given}; it has {', '.join(_library.ACTIVATIONS)}"
+
+
+def _dtype_missing(dtype: str) -> str | None:
+    if dtype in _library.DTYPES:
+        return None
+    return f"dtype {dtype}; it has {', '.join(_library.DTYPES)}"
+
+
+def run(request: LSTMRequest) -> States:
+    """Compute the states that the request names."""
+    states: States = glue.active().native(request)
+    return states
+
+
+def problem(request: LSTMRequest) -> _library.Problem:
+    """What the core is told of a request whose shapes are known."""
+    r = request
+    batch, time_steps, features = map(int, r.x.shape)
+    return _library.Problem(
+        dtype=glue.dtype_name(r.x),
+        batch=batch,
+        time_steps=time_steps,
+        features=features,
+        units=int(r.recurrent_kernel.shape[0]),
+        activation=_ACTIVATIONS[r.activation],
+        recurrent_activation=_ACTIVATIONS[r.recurrent_activation],
+        go_backwards=r.go_backwards,
+        dropout_masks=_masks(r.dropout_mask),
+        recurrent_dropout_masks=_masks(r.recurrent_dropout_mask),
+    )
+
+
+def _masks(mask: object) -> int:
+    return 0 if mask is None else 1 if len(mask.shape) == 2 else 4  # type: ignore[attr-defined]
