@@ -29,6 +29,23 @@ inline bfloat16 to_bfloat16(float f) {
   return {static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1)) >> 16)};
 }
 
+// At any alignment.
+inline float load_one(const float* from) {
+  float f;
+  std::memcpy(&f, from, sizeof f);
+  return f;
+}
+inline double load_one(const double* from) {
+  double d;
+  std::memcpy(&d, from, sizeof d);
+  return d;
+}
+inline float load_one(const bfloat16* from) {
+  bfloat16 b;
+  std::memcpy(&b, from, sizeof b);
+  return to_float(b);
+}
+
 template <class T>
 double load(const void* array, int64_t at) {
   T value;

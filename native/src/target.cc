@@ -2,31 +2,10 @@
 
 #include <atomic>
 
-#include "reference.h"
 
 namespace conveyor {
 namespace {
 
-const char* nothing() { return ""; }
-
-template <class Run>
-int by_type(const conveyor_lstm& l, Run run) {
-  switch (l.dtype) {
-    case CONVEYOR_FLOAT32: run(reference::Lstm<float, float>(l)); break;
-    case CONVEYOR_FLOAT64: run(reference::Lstm<double, double>(l)); break;
-    default: run(reference::Lstm<bfloat16, float>(l)); break;
-  }
-  return CONVEYOR_OK;
-}
-
-int forward(const conveyor_lstm& l, const conveyor_lstm_outputs& out) {
-  return by_type(l, [&](const auto& lstm) { lstm.forward(out); });
-}
-int backward(const conveyor_lstm& l, const conveyor_lstm_gradients& g) {
-  return by_type(l, [&](const auto& lstm) { lstm.backward(g); });
-}
-
-const Target scalar = {"scalar", nothing, forward, backward};
 std::atomic<int> chosen{-1};
 
 int fastest() {
@@ -37,7 +16,13 @@ int fastest() {
 
 }  // namespace
 
-const Target* const targets[] = {&scalar};
+extern const Target scalar_target;
+#if defined(CONVEYOR_X86)
+extern const Target avx2_target, avx512_target;
+const Target* const targets[] = {&scalar_target, &avx2_target, &avx512_target};
+#else
+const Target* const targets[] = {&scalar_target};
+#endif
 const int target_count = sizeof(targets) / sizeof(*targets);
 
 const Target& target() { return *targets[conveyor_target()]; }

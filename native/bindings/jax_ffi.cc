@@ -1,0 +1,268 @@
+// The core as two XLA custom calls: what `jax.ffi` runs.
+//
+// Operands and results come without names and only where they are there; the attributes
+// `inputs`, `states` and `gradients` are bit sets that say which they are, in the order of the
+// header. Whatever does not fit is an error of XLA's, never a crash.
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+
+#include "checks.h"
+#include "conveyor/lstm.h"
+#include "xla/ffi/api/c_api.h"
+
+namespace {
+
+constexpr int64_t kAny = -1;  // as a count: not checked
+
+class Call {
+ public:
+  explicit Call(const XLA_FFI_CallFrame& frame) : frame_(frame) {}
+
+  // The first complaint stands; everything after it reads as null or 0.
+  bool failed() const { return message_[0] != 0; }
+  void fail(const char* format, ...) {
+    if (failed()) return;
+    va_list arguments;
+    va_start(arguments, format);
+    std::vsnprintf(message_, sizeof message_, format, arguments);
+    va_end(arguments);
+  }
+
+  int64_t attribute(const char* name) {
+    const XLA_FFI_Attrs& all = frame_.attrs;
+    for (int64_t n = 0; n < all.size; ++n) {
+      const XLA_FFI_ByteSpan& its = *all.names[n];
+      if (its.len != std::strlen(name) || std::memcmp(its.ptr, name, its.len) != 0) continue;
+      const auto* scalar = static_cast<const XLA_FFI_Scalar*>(all.attrs[n]);
+      if (all.types[n] != XLA_FFI_AttrType_SCALAR || scalar->dtype != XLA_FFI_DataType_S64) break;
+      return *static_cast<const int64_t*>(scalar->value);
+    }
+    fail("attribute %s: no 64 bit integer", name);
+    return 0;
+  }
+
+  const void* operand(const char* name, XLA_FFI_DataType dtype, int64_t count) {
+    const XLA_FFI_Args& all = frame_.args;
+    if (operands_ >= all.size || all.types[operands_] != XLA_FFI_ArgType_BUFFER) {
+      fail("%s: there is no operand %d", name, static_cast<int>(operands_));
+      return nullptr;
+    }
+    return data(name, all.args[operands_++], dtype, count);
+  }
+
+  void* result(const char* name, XLA_FFI_DataType dtype, int64_t count) {
+    const XLA_FFI_Rets& all = frame_.rets;
+    if (results_ >= all.size || all.types[results_] != XLA_FFI_RetType_BUFFER) {
+      fail("%s: there is no result %d", name, static_cast<int>(results_));
+      return nullptr;
+    }
+    return data(name, all.rets[results_++], dtype, count);
+  }
+
+  XLA_FFI_Error* error(XLA_FFI_Error_Code code, const char* message) const {
+    XLA_FFI_Error_Create_Args args{};
+    args.struct_size = XLA_FFI_Error_Create_Args_STRUCT_SIZE;
+    args.message = message;
+    args.errc = code;
+    return frame_.api->XLA_FFI_Error_Create(&args);
+  }
+
+  // Runs the core, unless something does not fit.
+  template <class Run>
+  XLA_FFI_Error* finish(Run run) {
+    if (operands_ != frame_.args.size || results_ != frame_.rets.size)
+      fail("%d operands and %d results too many",
+           static_cast<int>(frame_.args.size - operands_),
+           static_cast<int>(frame_.rets.size - results_));
+    if (failed()) return error(XLA_FFI_Error_Code_INVALID_ARGUMENT, message_);
+    switch (run()) {
+      case CONVEYOR_OK: return nullptr;
+      case CONVEYOR_OUT_OF_MEMORY:
+        return error(XLA_FFI_Error_Code_RESOURCE_EXHAUSTED, "conveyor: no memory for an LSTM");
+      case CONVEYOR_INTERRUPTED:
+        return error(XLA_FFI_Error_Code_CANCELLED, "conveyor: interrupted");
+      default: return error(XLA_FFI_Error_Code_INVALID_ARGUMENT, conveyor_error());
+    }
+  }
+
+ private:
+  void* data(const char* name, const void* buffer, XLA_FFI_DataType dtype, int64_t count) {
+    const auto& b = *static_cast<const XLA_FFI_Buffer*>(buffer);
+    int64_t given = 1;
+    for (int64_t n = 0; n < b.rank; ++n) given = conveyor::product(given, b.dims[n]);
+    if (b.dtype != dtype || given < 0 || given != count) {
+      fail("%s: expected %lld elements of XLA type %d, got %lld of type %d", name,
+           static_cast<long long>(count), static_cast<int>(dtype), static_cast<long long>(given),
+           static_cast<int>(b.dtype));
+      return nullptr;
+    }
+    return b.data;
+  }
+
+  const XLA_FFI_CallFrame& frame_;
+  int64_t operands_ = 0, results_ = 0;
+  char message_[160] = "";
+};
+
+// What forward and backward are both told: the attributes, and the operands that come first.
+struct Request {
+  conveyor_lstm lstm{};
+  XLA_FFI_DataType real = XLA_FFI_DataType_F32, state = XLA_FFI_DataType_F32;
+
+  explicit Request(Call& call) {
+    lstm.size = sizeof lstm;
+    lstm.dtype = static_cast<int32_t>(call.attribute("dtype"));
+    lstm.activation = static_cast<int32_t>(call.attribute("activation"));
+    lstm.recurrent_activation = static_cast<int32_t>(call.attribute("recurrent_activation"));
+    lstm.go_backwards = static_cast<int32_t>(call.attribute("go_backwards"));
+    lstm.dropout_masks = static_cast<int32_t>(call.attribute("dropout_masks"));
+    lstm.recurrent_dropout_masks = static_cast<int32_t>(call.attribute("recurrent_dropout_masks"));
+    lstm.batch = call.attribute("batch");
+    lstm.time_steps = call.attribute("time_steps");
+    lstm.features = call.attribute("features");
+    lstm.units = call.attribute("units");
+    lstm.interrupted = nullptr;  // XLA calls without the interpreter's lock
+    switch (lstm.dtype) {
+      case CONVEYOR_FLOAT32: break;
+      case CONVEYOR_FLOAT64: real = state = XLA_FFI_DataType_F64; break;
+      case CONVEYOR_BFLOAT16: real = XLA_FFI_DataType_BF16; break;
+      default: call.fail("dtype: unknown");
+    }
+    inputs_ = call.attribute("inputs");
+    lstm.x = input(call, 0);
+    lstm.kernel = input(call, 1);
+    lstm.recurrent_kernel = input(call, 2);
+    lstm.bias = input(call, 3);
+    lstm.hidden_state = input(call, 4);
+    lstm.cell_state = input(call, 5);
+    lstm.mask = static_cast<const uint8_t*>(input(call, 6));
+    lstm.dropout_mask = input(call, 7);
+    lstm.recurrent_dropout_mask = input(call, 8);
+  }
+
+  struct Array {
+    const char* name;
+    XLA_FFI_DataType dtype;
+    int64_t count;
+  };
+
+  // The inputs in the order of the header, and so their gradients but for the mask's.
+  Array array(int n) const {
+    using conveyor::product;
+    const auto& l = lstm;
+    switch (n) {
+      case 0: return {"x", real, product(l.batch, l.time_steps, l.features)};
+      case 1: return {"kernel", real, product(l.features, 4, l.units)};
+      case 2: return {"recurrent_kernel", real, product(l.units, 4, l.units)};
+      case 3: return {"bias", real, product(4, l.units)};
+      case 4: return {"hidden_state", real, product(l.batch, l.units)};
+      case 5: return {"cell_state", state, product(l.batch, l.units)};
+      case 6: return {"mask", XLA_FFI_DataType_PRED, product(l.batch, l.time_steps)};
+      case 7: return {"dropout_mask", real, product(l.dropout_masks, l.batch, l.features)};
+      default:
+        return {"recurrent_dropout_mask", real,
+                product(l.recurrent_dropout_masks, l.batch, l.units)};
+    }
+  }
+
+  // The eight states, in the order of the header.
+  Array state_array(int n) const {
+    const bool final = n == CONVEYOR_HIDDEN_STATE || n == CONVEYOR_CELL_STATE;
+    return {"a state", real, conveyor::product(lstm.batch, final ? 1 : lstm.time_steps, lstm.units)};
+  }
+
+  int64_t reserve_bytes() const {
+    return conveyor_lstm_reserve_bytes(lstm.dtype, lstm.batch, lstm.time_steps, lstm.units);
+  }
+
+ private:
+  const void* input(Call& call, int n) const {
+    if (!(inputs_ >> n & 1)) return nullptr;
+    const Array a = array(n);
+    return call.operand(a.name, a.dtype, a.count);
+  }
+
+  int64_t inputs_ = 0;
+};
+
+XLA_FFI_Error* forward(Call& call) {
+  const Request request(call);
+  conveyor_lstm_outputs out{};
+  out.size = sizeof out;
+  const int64_t states = call.attribute("states");
+  for (int n = 0; n < CONVEYOR_STATES; ++n) {
+    if (!(states >> n & 1)) continue;
+    const auto a = request.state_array(n);
+    out.states[n] = call.result(a.name, a.dtype, a.count);
+  }
+  if (call.attribute("reserve"))
+    out.reserve = call.result("reserve", XLA_FFI_DataType_U8, request.reserve_bytes());
+  return call.finish([&] { return conveyor_lstm_forward(&request.lstm, &out); });
+}
+
+XLA_FFI_Error* backward(Call& call) {
+  const Request request(call);
+  conveyor_lstm_gradients g{};
+  g.size = sizeof g;
+  const auto hidden_states = request.state_array(CONVEYOR_HIDDEN_STATES);
+  g.hidden_states = call.operand("hidden_states", hidden_states.dtype, hidden_states.count);
+  g.reserve = call.operand("reserve", XLA_FFI_DataType_U8, request.reserve_bytes());
+  const int64_t states = call.attribute("states");
+  for (int n = 0; n < CONVEYOR_STATES; ++n) {
+    if (!(states >> n & 1)) continue;
+    const auto a = request.state_array(n);
+    g.d_states[n] = call.operand(a.name, a.dtype, a.count);
+  }
+  void** const gradients[] = {&g.d_x,
+                              &g.d_kernel,
+                              &g.d_recurrent_kernel,
+                              &g.d_bias,
+                              &g.d_hidden_state,
+                              &g.d_cell_state,
+                              nullptr,  // the mask has none
+                              &g.d_dropout_mask,
+                              &g.d_recurrent_dropout_mask};
+  const int64_t wanted = call.attribute("gradients");
+  for (int n = 0; n < 9; ++n) {
+    if (!gradients[n] || !(wanted >> n & 1)) continue;
+    const auto a = request.array(n);
+    *gradients[n] = call.result(a.name, a.dtype, a.count);
+  }
+  return call.finish([&] { return conveyor_lstm_backward(&request.lstm, &g); });
+}
+
+// XLA asks once for the version of its interface that a handler was built for.
+bool asks_for_metadata(const XLA_FFI_CallFrame& frame) {
+  for (auto* e = frame.extension_start; e; e = e->next) {
+    if (e->type != XLA_FFI_Extension_Metadata) continue;
+    XLA_FFI_Metadata& metadata = *reinterpret_cast<XLA_FFI_Metadata_Extension*>(e)->metadata;
+    metadata.api_version = {XLA_FFI_Api_Version_STRUCT_SIZE, nullptr, XLA_FFI_API_MAJOR,
+                            XLA_FFI_API_MINOR};
+    metadata.traits = 0;
+    return true;
+  }
+  return false;
+}
+
+XLA_FFI_Error* handle(XLA_FFI_CallFrame* frame, XLA_FFI_Error* (*run)(Call&)) {
+  if (asks_for_metadata(*frame)) return nullptr;
+  Call call(*frame);
+  if (frame->struct_size < XLA_FFI_CallFrame_STRUCT_SIZE)
+    return call.error(XLA_FFI_Error_Code_FAILED_PRECONDITION,
+                      "conveyor: this jaxlib is too old; it needs 0.6 or later");
+  return run(call);
+}
+
+}  // namespace
+
+extern "C" {
+
+CONVEYOR_API XLA_FFI_Error* conveyor_jax_forward(XLA_FFI_CallFrame* frame) {
+  return handle(frame, forward);
+}
+
+CONVEYOR_API XLA_FFI_Error* conveyor_jax_backward(XLA_FFI_CallFrame* frame) {
+  return handle(frame, backward);
+}
+}

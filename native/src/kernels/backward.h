@@ -1,0 +1,603 @@
+// The backward pass.
+//
+// Time goes backwards in chunks. Within a chunk, step by step: dh = dz R^T of the step after,
+// in tiles of a few rows by up to 4 panels of units, then dz of these units from the registers.
+// After it: dx = dz W^T, and [x h' 1]^T dz added to the gradients of kernel, recurrent kernel
+// and bias, as large products over all rows of the chunk.
+#pragma once
+
+#include <cstring>
+
+#include "kernels/activation.h"
+#include "kernels/pack.h"
+#include "kernels/shape.h"
+#include "kernels/tile.h"
+#include "steps.h"
+
+namespace conveyor {
+namespace CONVEYOR_TARGET_NAMESPACE {
+
+template <class V, class Real, class State>
+class Backward {
+ public:
+  using T = typename V::T;
+  using reg = typename V::reg;
+  using Io = typename V::template Io<Real>;
+  using StateIo = typename V::template Io<State>;
+  static constexpr int L = V::L;
+  static constexpr int M = V::kRows;
+  static constexpr int N = V::kColumns;  // vectors of a tile of dh and dx
+
+  Backward(const conveyor_lstm& l, const conveyor_lstm_gradients& g)
+      : l_(l), g_(g), s_(l, L), steps_(l, memory_), stop_(l.interrupted) {}
+
+  int run() {
+    plan();
+    const double work = 8.0 * s_.B * s_.T * (s_.F + s_.U) * s_.padded;
+    auto task = [this](Team& team, int member) { work_on(team, member); };
+    run_team(threads_for(l_, work), task);
+    return stop_.stopped() ? CONVEYOR_INTERRUPTED : CONVEYOR_OK;
+  }
+
+ private:
+  void plan() {
+    width_ = s_.padded * 4;  // of a row of dz: [P][4][L]
+    // Where all dz of a row lie side by side, rows must not share cache sets.
+    stride_ = width_ % 256 ? width_ : width_ + 16;
+    tiles_ = (s_.P + N - 1) / N;
+    x_tiles_ = (s_.F + int64_t{N} * L - 1) / (int64_t{N} * L);
+    inputs_ = s_.F + s_.U + 1;
+    // A row of [x h' 1]; six lanes may be read past it.
+    input_row_ = ((inputs_ + M + 15) / 16 * 16) | 16;
+    wants_weights_ = g_.d_kernel || g_.d_recurrent_kernel || g_.d_bias;
+    wants_x_ = g_.d_x || g_.d_dropout_mask;
+    // dz of a chunk, and what it is multiplied with, should stay in the second-level cache.
+    const int64_t bytes = (width_ + input_row_) * int64_t{sizeof(T)};
+    const int64_t rows =
+        std::max<int64_t>(256, (int64_t{3} << 19) / std::max<int64_t>(1, bytes));
+    chunk_ = std::max<int64_t>(1, std::min(s_.T, rows / std::max<int64_t>(1, s_.B)));
+    chunk_rows_ = chunk_ * s_.B;
+
+    recurrent_ = memory_.take<T>(tiles_ * width_ * N * L);
+    if (wants_x_) kernel_ = memory_.take<T>(x_tiles_ * width_ * N * L);
+    for (auto& dz : last_) dz = memory_.take<T>(s_.B * stride_);
+    dz_ = memory_.take<T>(s_.P * chunk_rows_ * 4 * L);
+    dc_ = memory_.take<T>(s_.B * s_.padded);
+    dh_ = memory_.take<T>(s_.B * s_.padded);
+    if (wants_weights_) {
+      const int gates = by_gate() ? 4 : 1;
+      input_ = memory_.take<T>(gates * (chunk_rows_ * input_row_ + 16));
+      weights_ = memory_.take<T>(s_.P * (inputs_ + M) * 4 * L);
+    }
+    const auto zeros = [this](int64_t n) {
+      T* array = memory_.take<T>(n);
+      std::fill(array, array + n, T(0));
+      return array;
+    };
+    if (g_.d_dropout_mask) d_dropout_ = zeros(l_.dropout_masks * s_.B * s_.F);
+    if (g_.d_recurrent_dropout_mask)
+      d_recurrent_ = zeros(l_.recurrent_dropout_masks * s_.B * s_.padded);
+    const int most = l_.threads ? l_.threads : conveyor_threads();
+    local_bytes_ = 2 * s_.B;
+    local_ = memory_.take<uint8_t>(most * local_bytes_);
+    if (s_.B && s_.T) {
+      gates_ = static_cast<const Real*>(g_.reserve);
+      cells_ =
+          reinterpret_cast<const State*>(gates_ + s_.T * s_.B * ((s_.U + 15) / 16 * 16) * 4);
+    }
+    if (g_.d_x) prefer_huge_pages(g_.d_x, s_.B * s_.T * s_.F * sizeof(Real));
+  }
+
+  bool by_gate() const { return l_.dropout_masks == 4 || l_.recurrent_dropout_masks == 4; }
+
+  // What each member keeps for itself of a row.
+  struct Local {
+    uint8_t* parity;  // which of last_ holds the dz of the next step that counts
+    uint8_t* pending; // 1: dh_ holds something; 2: last_ does too
+  };
+  enum { kHolds = 1, kFollows = 2 };
+
+  void work_on(Team& team, int member) {
+    const bool small = s_.U * width_ * int64_t{sizeof(T)} <= (int64_t{1} << 19);
+    const bool by_rows = team.size() == 1 || (small && s_.B >= 2 * M * team.size());
+    const Range rows = by_rows ? share(s_.B, team.size(), member) : Range{0, s_.B};
+    const Range tiles = by_rows ? Range{0, tiles_} : share(tiles_, team.size(), member);
+    Local local{local_ + member * local_bytes_, local_ + member * local_bytes_ + s_.B};
+    int64_t round = 0;
+    prepare(team, member, local);
+    if (stop_.meet(team, member, round)) return;
+    for (int64_t end = s_.T; end > 0; end -= chunk_) {
+      const int64_t begin = std::max<int64_t>(0, end - chunk_);
+      for (int64_t t = end - 1; t >= begin; --t) {
+        step(t, end, rows, tiles, local);
+        if (by_rows ? stop_.alone(member) : stop_.meet(team, member, round)) break;
+      }
+      if (wants_weights_) gather(begin, end, team, member);
+      if (stop_.meet(team, member, round)) return;
+      if (wants_x_) input_gradient(begin, end, team, member);
+      if (wants_weights_) weight_gradient(begin, end, team, member);
+      if (stop_.meet(team, member, round)) return;
+    }
+    finish(rows, tiles, local);
+    team.barrier();
+    if (wants_weights_) write_weights(team, member);
+    if (member == 0) write_masks();
+  }
+
+  void prepare(Team& team, int member, Local local) {
+    const auto* recurrent = static_cast<const Real*>(l_.recurrent_kernel);
+    const auto* kernel = static_cast<const Real*>(l_.kernel);
+    const Range panels = share(s_.P, team.size(), member);
+    for (int64_t p = panels.begin; p < panels.end; ++p) {
+      for (int64_t n = 0; n < tiles_; ++n)
+        pack_transposed<V>(recurrent, s_.U, s_.U, n * N * L, N, p, recurrent_ + n * width_ * N * L);
+      for (int64_t n = 0; wants_x_ && n < x_tiles_; ++n)
+        pack_transposed<V>(kernel, s_.F, s_.U, n * N * L, N, p, kernel_ + n * width_ * N * L);
+      if (wants_weights_)
+        std::fill(weights_ + p * (inputs_ + M) * 4 * L, weights_ + (p + 1) * (inputs_ + M) * 4 * L,
+                  T(0));
+    }
+    const Range rows = share(s_.B, team.size(), member);
+    const auto* dh = static_cast<const Real*>(g_.d_states[CONVEYOR_HIDDEN_STATE]);
+    const auto* dc = static_cast<const Real*>(g_.d_states[CONVEYOR_CELL_STATE]);
+    for (int64_t b = rows.begin; b < rows.end; ++b) {
+      for (int64_t p = 0; p < s_.P; ++p) {
+        V::store(dh_ + (p * s_.B + b) * L,
+                 dh ? Io::load(dh + b * s_.U + p * L, lanes(p)) : V::zero());
+        V::store(dc_ + (p * s_.B + b) * L,
+                 dc ? Io::load(dc + b * s_.U + p * L, lanes(p)) : V::zero());
+      }
+    }
+    std::memset(local.parity, 0, s_.B);
+    std::memset(local.pending, dh ? kHolds : 0, s_.B);
+  }
+
+  struct Block {
+    int rows;
+    bool follows;  // a later step of these rows counted: there is dz R^T to add
+    int64_t b[M];
+    int64_t in_chunk[M];  // row of dz_
+  };
+
+  void step(int64_t t, int64_t end, Range rows, Range tiles, Local local) {
+    const int64_t n = steps_.count(t);
+    int64_t begin = 0, stop = n;
+    while (begin < n && steps_.row(t, begin) < rows.begin) ++begin;
+    while (stop > begin && steps_.row(t, stop - 1) >= rows.end) --stop;
+    // Rows of the chunk are numbered from its last step on.
+    const int64_t first = chunk_row(t, end);
+    for (int64_t k = begin; k < stop;) {
+      Block block;
+      block.rows = 0;
+      const int64_t left = stop - k, count = (left + M - 1) / M;
+      const int64_t wanted = (left + count - 1) / count;
+      block.follows = local.pending[steps_.row(t, k)] & kFollows;
+      while (k < stop && block.rows < wanted) {
+        const int64_t b = steps_.row(t, k);
+        if (bool(local.pending[b] & kFollows) != block.follows) break;
+        block.b[block.rows] = b;
+        block.in_chunk[block.rows++] = first + k;
+        ++k;
+      }
+      with_rows<M>(block.rows, [&](auto m) {
+        for (int64_t n = tiles.begin; n < tiles.end; ++n)
+          tile<decltype(m)::count>(block, n, t, local);
+      });
+    }
+    if (steps_.masked()) pass(t, rows, tiles, local);
+    for (int64_t k = begin; k < stop; ++k) {
+      const int64_t b = steps_.row(t, k);
+      local.parity[b] ^= 1;
+      local.pending[b] = kFollows;
+    }
+  }
+
+  int64_t chunk_row(int64_t t, int64_t end) const { return steps_.before(end) - steps_.before(t + 1); }
+
+  template <int R>
+  void tile(const Block& block, int64_t n, int64_t t, Local local) {
+    reg dh[R][N];
+    clear<V, R, N>(dh);
+    if (block.follows) recurrent_product<R>(dh, block, n, t, local);
+    const int panels = static_cast<int>(std::min<int64_t>(N, s_.P - n * N));
+#pragma GCC unroll 1
+    for (int m = 0; m < R; ++m) {
+#pragma GCC unroll 1
+      for (int v = 0; v < panels; ++v)
+        pointwise(dh[m][v], block.b[m], block.in_chunk[m], n * N + v, t, local);
+    }
+  }
+
+  // dz of the step after, times R^T, with the factors of the recurrent dropout.
+  template <int R>
+  void recurrent_product(reg (&dh)[R][N], const Block& block, int64_t n, int64_t t, Local local) {
+    const T* rows[R];
+    for (int m = 0; m < R; ++m) rows[m] = last_[local.parity[block.b[m]]] + block.b[m] * stride_;
+    const T* w = recurrent_ + n * width_ * N * L;
+    if (l_.recurrent_dropout_masks != 4) {
+      accumulate<V, R, N>(dh, rows, w, width_);
+      if (l_.recurrent_dropout_masks) scale_hidden<R>(dh, dh, block, n, t, 0);
+      return;
+    }
+    for (int g = 0; g < 4; ++g) {
+      reg one[R][N];
+      clear<V, R, N>(one);
+      const T* part[R];
+      for (int64_t p = 0; p < s_.P; ++p) {
+        for (int m = 0; m < R; ++m) part[m] = rows[m] + (p * 4 + g) * L;
+        accumulate<V, R, N>(one, part, w + (p * 4 + g) * L * N * L, L);
+      }
+      scale_hidden<R>(one, one, block, n, t, g);
+      for (int m = 0; m < R; ++m)
+        for (int v = 0; v < N; ++v) dh[m][v] = V::add(dh[m][v], one[m][v]);
+    }
+  }
+
+  // Times the dropout mask; and its own gradient, the product times h before the step after.
+  template <int R>
+  void scale_hidden(reg (&from)[R][N], reg (&to)[R][N], const Block& block, int64_t n, int64_t t,
+                    int g) {
+    const auto* masks = static_cast<const Real*>(l_.recurrent_dropout_mask);
+    auto* d_masks = static_cast<Real*>(g_.d_recurrent_dropout_mask);
+    for (int m = 0; m < R; ++m) {
+      for (int v = 0; v < N && n * N + v < s_.P; ++v) {
+        const int64_t p = n * N + v;
+        const int64_t at = (g * s_.B + block.b[m]) * s_.U + p * L;
+        if (d_masks) {
+          T* sum = d_recurrent_ + ((g * s_.B + block.b[m]) * s_.P + p) * L;
+          V::store(sum, V::fma(from[m][v], hidden(block.b[m], t, p), V::load(sum)));
+        }
+        to[m][v] = V::mul(from[m][v], Io::load(masks + at, lanes(p)));
+      }
+    }
+  }
+
+  // The hidden state after step t; before the first step for t = -1.
+  reg hidden(int64_t b, int64_t t, int64_t p) const {
+    if (t >= 0)
+      return Io::load(static_cast<const Real*>(g_.hidden_states) + at(b, t, p), lanes(p));
+    if (!l_.hidden_state) return V::zero();
+    return Io::load(static_cast<const Real*>(l_.hidden_state) + b * s_.U + p * L, lanes(p));
+  }
+
+  inline __attribute__((always_inline)) void pointwise(reg dh, int64_t b, int64_t in_chunk,
+                                                       int64_t p, int64_t t, Local local) {
+    using A = Activation<V>;
+    const int sigma = l_.recurrent_activation, phi = l_.activation;
+    const int n = lanes(p);
+    if (local.pending[b] & kHolds) dh = V::add(dh, V::load(dh_ + (p * s_.B + b) * L));
+    dh = arriving(CONVEYOR_HIDDEN_STATES, dh, b, t, p, n);
+    T* dc_at = dc_ + (p * s_.B + b) * L;
+    reg dc = arriving(CONVEYOR_CELL_STATES, V::load(dc_at), b, t, p, n);
+
+    const int64_t kept = ((t * s_.P + p) * s_.B + b) * L;
+    const Real* gates = gates_ + kept * 4;
+    const reg i = Io::load(gates, L), f = Io::load(gates + L, L), g = Io::load(gates + 2 * L, L),
+              o = Io::load(gates + 3 * L, L);
+    const reg c = StateIo::load(cells_ + kept, L);
+    const reg phi_c = phi == CONVEYOR_TANH ? A::tanh(c) : A::apply(phi, c);
+    reg before;
+    if (t > 0)
+      before = StateIo::load(cells_ + ((((t - 1) * s_.P + p) * s_.B + b) * L), L);
+    else if (l_.cell_state)
+      before = StateIo::load(static_cast<const State*>(l_.cell_state) + b * s_.U + p * L, n);
+    else
+      before = V::zero();
+
+    const reg through = V::fma(V::mul(dh, o), A::slope(phi, phi_c), dc);
+    const reg d[4] = {arriving(CONVEYOR_INPUT_GATES, V::mul(through, g), b, t, p, n),
+                      arriving(CONVEYOR_FORGET_GATES, V::mul(through, before), b, t, p, n),
+                      arriving(CONVEYOR_CANDIDATES, V::mul(through, i), b, t, p, n),
+                      arriving(CONVEYOR_OUTPUT_GATES, V::mul(dh, phi_c), b, t, p, n)};
+    V::store(dc_at, V::mul(through, f));
+    const reg dz[4] = {V::mul(d[0], A::slope(sigma, i)), V::mul(d[1], A::slope(sigma, f)),
+                       V::mul(d[2], A::slope(phi, g)), V::mul(d[3], A::slope(sigma, o))};
+    T* chunk = dz_ + (p * chunk_rows_ + in_chunk) * 4 * L;
+    T* last = last_[local.parity[b] ^ 1] + b * stride_ + p * 4 * L;
+    for (int k = 0; k < 4; ++k) {
+      const reg value = n == L ? dz[k] : V::first(dz[k], n);
+      V::store(chunk + k * L, value);
+      V::store(last + k * L, value);
+    }
+  }
+
+  inline reg arriving(int state, reg d, int64_t b, int64_t t, int64_t p, int n) const {
+    if (!g_.d_states[state]) return d;
+    return V::add(d, Io::load(static_cast<const Real*>(g_.d_states[state]) + at(b, t, p), n));
+  }
+
+  // Past a masked step both gradients go unchanged, and what arrives at its states is added.
+  void pass(int64_t t, Range rows, Range tiles, Local local) {
+    const int64_t n = steps_.count(t);
+    int64_t k = 0;
+    for (int64_t b = rows.begin; b < rows.end; ++b) {
+      while (k < n && steps_.row(t, k) < b) ++k;
+      if (k < n && steps_.row(t, k) == b) continue;
+      const bool holds = local.pending[b] & kHolds;
+      for (int64_t p = tiles.begin * N; p < std::min(s_.P, tiles.end * N); ++p) {
+        T* dh = dh_ + (p * s_.B + b) * L;
+        T* dc = dc_ + (p * s_.B + b) * L;
+        V::store(dh, arriving(CONVEYOR_HIDDEN_STATES, holds ? V::load(dh) : V::zero(), b, t, p,
+                              lanes(p)));
+        V::store(dc, arriving(CONVEYOR_CELL_STATES, V::load(dc), b, t, p, lanes(p)));
+      }
+      local.pending[b] |= kHolds;
+    }
+  }
+
+  // Rows of [x h' 1] for the chunk, each member a part.
+  void gather(int64_t begin, int64_t end, Team& team, int member) {
+    const int gates = by_gate() ? 4 : 1;
+    for (int64_t t = end - 1; t >= begin; --t) {
+      const Range part = share(steps_.count(t), team.size(), member);
+      const int64_t first = chunk_row(t, end);
+      for (int64_t k = part.begin; k < part.end; ++k) {
+        const int64_t b = steps_.row(t, k);
+        for (int g = 0; g < gates; ++g)
+          gather_row(b, t, g, input_ + (g * chunk_rows_ + first + k) * input_row_);
+      }
+    }
+  }
+
+  void gather_row(int64_t b, int64_t t, int g, T* to) {
+    const Real* x = static_cast<const Real*>(l_.x) + (b * s_.T + steps_.time(t)) * s_.F;
+    const Real* h = t > 0 ? static_cast<const Real*>(g_.hidden_states) + (b * s_.T + t - 1) * s_.U
+                          : l_.hidden_state
+                              ? static_cast<const Real*>(l_.hidden_state) + b * s_.U
+                              : nullptr;
+    copy_row(x, s_.F, static_cast<const Real*>(l_.dropout_mask), l_.dropout_masks, b, g, to);
+    copy_row(h, s_.U, static_cast<const Real*>(l_.recurrent_dropout_mask),
+             l_.recurrent_dropout_masks, b, g, to + s_.F);
+    to[s_.F + s_.U] = 1;
+    for (int64_t k = inputs_; k < input_row_; ++k) to[k] = 0;
+  }
+
+  void copy_row(const Real* from, int64_t width, const Real* masks, int count, int64_t b, int g,
+                T* to) const {
+    if (count) masks += ((count == 4 ? g * s_.B : 0) + b) * width;
+    for (int64_t k = 0; k < width; k += L) {
+      const int n = static_cast<int>(std::min<int64_t>(L, width - k));
+      reg value = from ? Io::load(from + k, n) : V::zero();
+      if (count) value = V::mul(value, Io::load(masks + k, n));
+      V::store_n(to + k, value, n);
+    }
+  }
+
+  void input_gradient(int64_t begin, int64_t end, Team& team, int member) {
+    // A mask's own gradient sums over time: one member does all then.
+    const bool alone = g_.d_dropout_mask != nullptr;
+    if (alone && member) return;
+    for (int64_t t = end - 1; t >= begin; --t) {
+      const int64_t count = steps_.count(t), first = chunk_row(t, end);
+      const Range part = alone ? Range{0, count} : share(count, team.size(), member);
+      if (steps_.masked() && g_.d_x) zero_masked(t, team, member, alone);
+      const int64_t blocks = (part.size() + M - 1) / M;
+      for (int64_t n = 0; n < x_tiles_; ++n) {
+        for (int64_t k = 0; k < blocks; ++k) {
+          const Range r = share(part.size(), blocks, k);
+          with_rows<M>(static_cast<int>(r.size()), [&](auto m) {
+            input_tile<decltype(m)::count>(t, part.begin + r.begin, first, n);
+          });
+        }
+      }
+    }
+  }
+
+  void zero_masked(int64_t t, Team& team, int member, bool alone) {
+    const Range rows = alone ? Range{0, s_.B} : share(s_.B, team.size(), member);
+    const int64_t time = steps_.time(t);
+    for (int64_t b = rows.begin; b < rows.end; ++b)
+      if (!l_.mask[b * s_.T + time])
+        std::memset(static_cast<Real*>(g_.d_x) + (b * s_.T + time) * s_.F, 0,
+                    s_.F * sizeof(Real));
+  }
+
+  template <int R>
+  void input_tile(int64_t t, int64_t k, int64_t first, int64_t n) {
+    // A narrow last tile computes only the vectors that it needs.
+    const int64_t vectors = std::min<int64_t>(N, (s_.F - n * N * L + L - 1) / L);
+    if (vectors <= N / 4)
+      input_tile_of<R, (N >= 4 ? N / 4 : 1)>(t, k, first, n);
+    else if (vectors <= N / 2)
+      input_tile_of<R, (N >= 2 ? N / 2 : 1)>(t, k, first, n);
+    else
+      input_tile_of<R, N>(t, k, first, n);
+  }
+
+  template <int R, int W>
+  void input_tile_of(int64_t t, int64_t k, int64_t first, int64_t n) {
+    reg dx[R][W];
+    clear<V, R, W>(dx);
+    const T* w = kernel_ + n * width_ * N * L;
+    const int masks = l_.dropout_masks;
+    for (int g = 0; g < (masks == 4 ? 4 : 1); ++g) {
+      reg one[R][W];
+      clear<V, R, W>(one);
+      for (int64_t p = 0; p < s_.P; ++p) {
+        const T* rows[R];
+        const int64_t at = masks == 4 ? g * L : 0;
+        for (int m = 0; m < R; ++m)
+          rows[m] = dz_ + (p * chunk_rows_ + first + k + m) * 4 * L + at;
+        accumulate_wide<R, W>(one, rows, w + (p * 4 * L + at) * N * L, masks == 4 ? L : 4 * L);
+      }
+      for (int m = 0; m < R; ++m) {
+        const int64_t b = steps_.row(t, k + m);
+        for (int v = 0; v < W; ++v) {
+          if (masks) one[m][v] = scale_input(one[m][v], b, t, g, (n * N + v) * L);
+          dx[m][v] = V::add(dx[m][v], one[m][v]);
+        }
+      }
+    }
+    if (!g_.d_x) return;
+    for (int m = 0; m < R; ++m) {
+      const int64_t b = steps_.row(t, k + m);
+      Real* to = static_cast<Real*>(g_.d_x) + (b * s_.T + steps_.time(t)) * s_.F;
+      for (int v = 0; v < W; ++v) {
+        const int64_t f = (n * N + v) * L;
+        if (f < s_.F)
+          Io::store(to + f, dx[m][v], static_cast<int>(std::min<int64_t>(L, s_.F - f)));
+      }
+    }
+  }
+
+  // As accumulate, of W of the N vectors that w holds a row.
+  template <int R, int W>
+  inline __attribute__((always_inline)) void accumulate_wide(reg (&acc)[R][W],
+                                                             const T* const (&rows)[R],
+                                                             const T* w, int64_t K) {
+    if constexpr (W == N) {
+      accumulate<V, R, N>(acc, rows, w, K);
+    } else {
+      for (int64_t k = 0; k < K; ++k, w += N * L) {
+#pragma GCC unroll 8
+        for (int v = 0; v < W; ++v) {
+          const reg column = V::load(w + v * L);
+#pragma GCC unroll 8
+          for (int m = 0; m < R; ++m) acc[m][v] = V::fma(V::set1(rows[m][k]), column, acc[m][v]);
+        }
+      }
+    }
+  }
+
+  reg scale_input(reg dx, int64_t b, int64_t t, int g, int64_t f) {
+    if (f >= s_.F) return dx;
+    const int n = static_cast<int>(std::min<int64_t>(L, s_.F - f));
+    const int64_t at = ((l_.dropout_masks == 4 ? g * s_.B : 0) + b) * s_.F + f;
+    if (g_.d_dropout_mask) {
+      const Real* x = static_cast<const Real*>(l_.x) + (b * s_.T + steps_.time(t)) * s_.F + f;
+      T* sum = d_dropout_ + at;
+      V::store_n(sum, V::fma(dx, Io::load(x, n), V::load_n(sum, n)), n);
+    }
+    return V::mul(dx, Io::load(static_cast<const Real*>(l_.dropout_mask) + at, n));
+  }
+
+  // [x h' 1]^T dz of the chunk, added; panel by panel, so that members never share a sum.
+  void weight_gradient(int64_t begin, int64_t end, Team& team, int member) {
+    const int64_t K = steps_.before(end) - steps_.before(begin);
+    if (K == 0) return;
+    const int64_t blocks = (inputs_ + M - 1) / M;
+    const Range part = share(s_.P * blocks, team.size(), member);
+    for (int64_t n = part.begin; n < part.end; ++n) {
+      const int64_t p = n / blocks, row = n % blocks * M;
+      const T* dz = dz_ + p * chunk_rows_ * 4 * L;
+      T* sum = weights_ + (p * (inputs_ + M) + row) * 4 * L;
+      reg acc[M][4];
+#pragma GCC unroll 8
+      for (int m = 0; m < M; ++m)
+#pragma GCC unroll 8
+        for (int g = 0; g < 4; ++g) acc[m][g] = V::load(sum + (m * 4 + g) * L);
+      if (by_gate())
+        weight_product_by_gate(acc, row, dz, K);
+      else
+        weight_product(acc, input_ + row, dz, K);
+#pragma GCC unroll 8
+      for (int m = 0; m < M; ++m)
+#pragma GCC unroll 8
+        for (int g = 0; g < 4; ++g) V::store(sum + (m * 4 + g) * L, acc[m][g]);
+    }
+  }
+
+  void weight_product(reg (&sum)[M][4], const T* a, const T* dz, int64_t K) {
+    reg acc[M][4];
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m)
+#pragma GCC unroll 8
+      for (int g = 0; g < 4; ++g) acc[m][g] = sum[m][g];
+    for (int64_t k = 0; k < K; ++k, a += input_row_, dz += 4 * L) {
+      reg column[4];
+#pragma GCC unroll 8
+      for (int g = 0; g < 4; ++g) column[g] = V::load(dz + g * L);
+#pragma GCC unroll 8
+      for (int m = 0; m < M; ++m) {
+        const reg value = V::set1(a[m]);
+#pragma GCC unroll 8
+        for (int g = 0; g < 4; ++g) acc[m][g] = V::fma(value, column[g], acc[m][g]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m)
+#pragma GCC unroll 8
+      for (int g = 0; g < 4; ++g) sum[m][g] = acc[m][g];
+  }
+
+  void weight_product_by_gate(reg (&acc)[M][4], int64_t row, const T* dz, int64_t K) {
+    for (int g = 0; g < 4; ++g) {
+      const T* a = input_ + g * chunk_rows_ * input_row_ + row;
+      for (int64_t k = 0; k < K; ++k, a += input_row_) {
+        const reg column = V::load(dz + (k * 4 + g) * L);
+        for (int m = 0; m < M; ++m) acc[m][g] = V::fma(V::set1(a[m]), column, acc[m][g]);
+      }
+    }
+  }
+
+  // What is left before the first step.
+  void finish(Range rows, Range tiles, Local local) {
+    auto* dh0 = static_cast<Real*>(g_.d_hidden_state);
+    auto* dc0 = static_cast<State*>(g_.d_cell_state);
+    for (int64_t b = rows.begin; b < rows.end; ++b) {
+      for (int64_t n = tiles.begin; n < tiles.end; ++n) {
+        reg dh[1][N];
+        clear<V, 1, N>(dh);
+        Block block{1, true, {b}, {0}};
+        if ((dh0 || g_.d_recurrent_dropout_mask) && (local.pending[b] & kFollows))
+          recurrent_product<1>(dh, block, n, -1, local);
+        for (int v = 0; v < N && n * N + v < s_.P; ++v) {
+          const int64_t p = n * N + v;
+          if (local.pending[b] & kHolds)
+            dh[0][v] = V::add(dh[0][v], V::load(dh_ + (p * s_.B + b) * L));
+          if (dh0) Io::store(dh0 + b * s_.U + p * L, dh[0][v], lanes(p));
+          if (dc0)
+            StateIo::store(dc0 + b * s_.U + p * L, V::load(dc_ + (p * s_.B + b) * L), lanes(p));
+        }
+      }
+    }
+  }
+
+  // From [P][F + U + 1][4][L] to Keras's order.
+  void write_weights(Team& team, int member) {
+    const Range part = share(inputs_, team.size(), member);
+    for (int64_t row = part.begin; row < part.end; ++row) {
+      void* to = row < s_.F ? g_.d_kernel : row < s_.F + s_.U ? g_.d_recurrent_kernel : g_.d_bias;
+      if (!to) continue;
+      const int64_t first = row < s_.F ? row : row < s_.F + s_.U ? row - s_.F : 0;
+      for (int g = 0; g < 4; ++g)
+        for (int64_t p = 0; p < s_.P; ++p)
+          Io::store(static_cast<Real*>(to) + (first * 4 + g) * s_.U + p * L,
+                    V::load(weights_ + ((p * (inputs_ + M) + row) * 4 + g) * L), lanes(p));
+    }
+  }
+
+  void write_masks() {
+    if (d_dropout_)
+      for (int64_t k = 0; k < l_.dropout_masks * s_.B * s_.F; ++k)
+        store(static_cast<Real*>(g_.d_dropout_mask) + k, d_dropout_[k]);
+    if (d_recurrent_)
+      for (int64_t r = 0; r < l_.recurrent_dropout_masks * s_.B; ++r)
+        for (int64_t u = 0; u < s_.U; ++u)
+          store(static_cast<Real*>(g_.d_recurrent_dropout_mask) + r * s_.U + u,
+                d_recurrent_[r * s_.padded + u]);
+  }
+
+  int64_t at(int64_t b, int64_t t, int64_t p) const { return (b * s_.T + t) * s_.U + p * L; }
+  int lanes(int64_t p) const { return static_cast<int>(std::min<int64_t>(L, s_.U - p * L)); }
+
+  const conveyor_lstm& l_;
+  const conveyor_lstm_gradients& g_;
+  const Shape s_;
+  Workspace memory_;
+  const Steps steps_;
+  Stop stop_;
+
+  int64_t width_ = 0, stride_ = 0, tiles_ = 0, x_tiles_ = 0, inputs_ = 0, input_row_ = 0;
+  int64_t chunk_ = 1, chunk_rows_ = 0, local_bytes_ = 0;
+  bool wants_weights_ = false, wants_x_ = false;
+  T *recurrent_ = nullptr, *kernel_ = nullptr, *last_[2] = {}, *dz_ = nullptr;
+  T *dc_ = nullptr, *dh_ = nullptr, *input_ = nullptr, *weights_ = nullptr;
+  T *d_dropout_ = nullptr, *d_recurrent_ = nullptr;
+  uint8_t* local_ = nullptr;
+  const Real* gates_ = nullptr;
+  const State* cells_ = nullptr;
+};
+
+}  // namespace CONVEYOR_TARGET_NAMESPACE
+}  // namespace conveyor

@@ -1,0 +1,34 @@
+// The kernels of one target, for every dtype. Included by the files in targets/, each compiled
+// for its instruction set and with a namespace of its own, so that no linker can take a function
+// of one for that of another.
+#pragma once
+
+#include "kernels/backward.h"
+#include "kernels/forward.h"
+#include "target.h"
+
+namespace conveyor {
+namespace CONVEYOR_TARGET_NAMESPACE {
+
+// Float and Double are the vectors of the target.
+template <class Float, class Double>
+struct Engine {
+  static int forward(const conveyor_lstm& l, const conveyor_lstm_outputs& out) {
+    switch (l.dtype) {
+      case CONVEYOR_FLOAT32: return Forward<Float, float, float>(l, out).run();
+      case CONVEYOR_FLOAT64: return Forward<Double, double, double>(l, out).run();
+      default: return Forward<Float, bfloat16, float>(l, out).run();
+    }
+  }
+
+  static int backward(const conveyor_lstm& l, const conveyor_lstm_gradients& g) {
+    switch (l.dtype) {
+      case CONVEYOR_FLOAT32: return Backward<Float, float, float>(l, g).run();
+      case CONVEYOR_FLOAT64: return Backward<Double, double, double>(l, g).run();
+      default: return Backward<Float, bfloat16, float>(l, g).run();
+    }
+  }
+};
+
+}  // namespace CONVEYOR_TARGET_NAMESPACE
+}  // namespace conveyor

@@ -1,0 +1,416 @@
+// The forward pass.
+//
+// Units come in panels of L, the lanes of a vector. A tile is a few rows of the batch by the
+// four gates of one panel: 4 vectors a row, so that gates, cell state and hidden state follow
+// from the product without leaving the registers.
+#pragma once
+
+#include <cstring>
+
+#include "kernels/activation.h"
+#include "kernels/pack.h"
+#include "kernels/shape.h"
+#include "kernels/tile.h"
+#include "steps.h"
+
+namespace conveyor {
+namespace CONVEYOR_TARGET_NAMESPACE {
+
+template <class V, class Real, class State>
+class Forward {
+ public:
+  using T = typename V::T;
+  using reg = typename V::reg;
+  using Io = typename V::template Io<Real>;
+  static constexpr int L = V::L;
+  static constexpr int M = V::kRows;
+
+  Forward(const conveyor_lstm& l, const conveyor_lstm_outputs& out)
+      : l_(l), out_(out), s_(l, L), steps_(l, memory_), stop_(l.interrupted) {}
+
+  int run() {
+    if (s_.B == 0) return CONVEYOR_OK;
+    plan();
+    const double work = 4.0 * s_.B * s_.T * (s_.F + s_.U) * s_.padded;
+    auto task = [this](Team& team, int member) { work_on(team, member); };
+    run_team(threads_for(l_, work), task);
+    return stop_.stopped() ? CONVEYOR_INTERRUPTED : CONVEYOR_OK;
+  }
+
+ private:
+  // A few rows that are computed together.
+  struct Block {
+    int rows;
+    int64_t b[M];
+    const T* x[M];  // features; by gate: [F][4]
+    const T* h[M];  // hidden state before the step; by gate: [U][4]
+    T* h_after[M];
+    const T* z[M];  // the projection of x, [P][4][L], where it is computed ahead
+  };
+
+  void plan() {
+    const bool small = (s_.F + s_.U) * s_.padded * 4 * int64_t{sizeof(T)} <= (int64_t{1} << 19);
+    small_ = small;
+    // Where a step has too few rows to fill tiles, or the weights do not fit a cache together,
+    // x W is computed for several steps at once.
+    const int64_t weights = (s_.F + s_.U) * s_.padded * 4 * int64_t{sizeof(T)};
+    const bool ahead = s_.T > 1 && s_.F > 0 && (s_.B < 2 * M || weights > (int64_t{20} << 20));
+    const int64_t bytes = 4 * s_.padded * int64_t{sizeof(T)} * s_.B;
+    ahead_ = ahead ? std::max<int64_t>(
+                         1, std::min(s_.T, (int64_t{1} << 20) / std::max<int64_t>(1, bytes)))
+                   : 0;
+    if (ahead_ && s_.B * ahead_ < 4 * M) ahead_ = std::min<int64_t>(s_.T, 4 * M / s_.B + 1);
+
+    kernel_ = memory_.take<T>(s_.P * s_.F * 4 * L);
+    recurrent_ = memory_.take<T>(s_.P * s_.U * 4 * L);
+    bias_ = memory_.take<T>(s_.P * 4 * L);
+    for (auto& h : h_) h = memory_.take<T>(s_.B * s_.row());
+    c_ = memory_.take<T>(s_.B * s_.padded);
+    x_gates_ = l_.dropout_masks == 4 ? 4 : 1;
+    h_gates_ = l_.recurrent_dropout_masks == 4 ? 4 : 1;
+    stage_x_ = l_.dropout_masks != 0 || !std::is_same<T, Real>::value;
+    const int64_t steps = std::max<int64_t>(1, ahead_);
+    if (stage_x_) x_ = memory_.take<T>(steps * s_.B * s_.F * x_gates_);
+    if (l_.recurrent_dropout_masks) dropped_ = memory_.take<T>(s_.B * s_.U * h_gates_);
+    if (ahead_) z_ = memory_.take<T>(steps * s_.B * s_.padded * 4);
+    const int most = l_.threads ? l_.threads : conveyor_threads();
+    blocks_per_member_ = s_.B * steps / M + 2;
+    blocks_ = memory_.take<Block>(most * blocks_per_member_);
+    parity_ = memory_.take<uint8_t>(int64_t{most} * s_.B);
+    if (out_.reserve) {
+      gates_ = static_cast<Real*>(out_.reserve);
+      cells_ = reinterpret_cast<State*>(gates_ + s_.T * s_.B * ((s_.U + 15) / 16 * 16) * 4);
+    }
+    any_gate_ = out_.reserve != nullptr;
+    for (int g = 0; g < 4; ++g) any_gate_ |= out_.states[CONVEYOR_INPUT_GATES + g] != nullptr;
+    short_ = !any_gate_ && std::is_same<T, float>::value && l_.activation == CONVEYOR_TANH &&
+             l_.recurrent_activation == CONVEYOR_SIGMOID;
+    for (void* state : out_.states)
+      if (state) prefer_huge_pages(state, s_.B * s_.T * s_.U * sizeof(Real));
+    if (out_.reserve)
+      prefer_huge_pages(out_.reserve, conveyor_lstm_reserve_bytes(l_.dtype, s_.B, s_.T, s_.U));
+  }
+
+  void work_on(Team& team, int member) {
+    // Every member owns some rows or some units; where units, all meet after each step.
+    const bool by_rows = team.size() == 1 || (small_ && s_.B >= 2 * M * team.size());
+    const Range rows = by_rows ? share(s_.B, team.size(), member) : Range{0, s_.B};
+    const Range panels = by_rows ? Range{0, s_.P} : share(s_.P, team.size(), member);
+    prepare(team, member);
+    Block* blocks = blocks_ + member * blocks_per_member_;
+    uint8_t* parity = parity_ + member * s_.B;
+    std::memset(parity, 0, s_.B);
+    int64_t round = 0;
+    if (stop_.meet(team, member, round)) return;
+    for (int64_t t = 0; t < s_.T; ++t) {
+      const Range active = active_rows(t, rows);
+      if (ahead_ && t % ahead_ == 0) {
+        project(team, member, t, rows, panels, blocks, by_rows, round);
+      } else if (stage_x_ && !ahead_) {
+        stage(t, by_rows ? active : share_of(active, team, member), t);
+      }
+      if (l_.recurrent_dropout_masks)
+        drop_hidden(t, by_rows ? active : share_of(active, team, member), parity);
+      if (!by_rows && (l_.recurrent_dropout_masks || (stage_x_ && !ahead_)) &&
+          stop_.meet(team, member, round))
+        return;
+      const int64_t n = make_blocks(t, active, parity, blocks);
+      for (int64_t p = panels.begin; p < panels.end; ++p)
+        for (int64_t k = 0; k < n; ++k)
+          with_rows<M>(blocks[k].rows, [&](auto m) { tile<decltype(m)::count>(blocks[k], p, t); });
+      if (steps_.masked()) repeat(t, rows, panels, parity);
+      for (int64_t k = active.begin; k < active.end; ++k) parity[steps_.row(t, k)] ^= 1;
+      if (by_rows ? stop_.alone(member) : stop_.meet(team, member, round)) return;
+    }
+    finish(rows, panels, parity);
+  }
+
+  static Range share_of(Range all, const Team& team, int member) {
+    const Range part = share(all.size(), team.size(), member);
+    return {all.begin + part.begin, all.begin + part.end};
+  }
+
+  // Packs weights and copies states, each member a part.
+  void prepare(Team& team, int member) {
+    const auto* kernel = static_cast<const Real*>(l_.kernel);
+    const auto* recurrent = static_cast<const Real*>(l_.recurrent_kernel);
+    const Range panels = share(s_.P, team.size(), member);
+    for (int64_t p = panels.begin; p < panels.end; ++p) {
+      pack_panel<V>(kernel, 0, s_.F, s_.U, p, kernel_ + p * s_.F * 4 * L);
+      pack_panel<V>(recurrent, 0, s_.U, s_.U, p, recurrent_ + p * s_.U * 4 * L);
+      if (l_.bias)
+        pack_panel<V>(static_cast<const Real*>(l_.bias), 0, 1, s_.U, p, bias_ + p * 4 * L);
+      else
+        std::fill(bias_ + p * 4 * L, bias_ + (p + 1) * 4 * L, T(0));
+    }
+    const Range rows = share(s_.B, team.size(), member);
+    for (int64_t b = rows.begin; b < rows.end; ++b) {
+      for (int64_t u = 0; u < s_.row(); ++u) {
+        h_[0][b * s_.row() + u] = l_.hidden_state && u < s_.U
+                                      ? load_one(static_cast<const Real*>(l_.hidden_state) +
+                                                 b * s_.U + u)
+                                      : T(0);
+        h_[1][b * s_.row() + u] = 0;
+      }
+      for (int64_t u = 0; u < s_.padded; ++u)
+        *cell(u / L, b, u % L) =
+            l_.cell_state && u < s_.U
+                ? static_cast<T>(load_one(static_cast<const State*>(l_.cell_state) + b * s_.U + u))
+                : T(0);
+    }
+  }
+
+  T* cell(int64_t p, int64_t b, int64_t lane = 0) const { return c_ + (p * s_.B + b) * L + lane; }
+
+  // The part of the rows that step t computes, as a range of its list.
+  Range active_rows(int64_t t, Range rows) const {
+    if (!steps_.masked()) return rows;
+    const int64_t n = steps_.count(t);
+    int64_t begin = 0;
+    while (begin < n && steps_.row(t, begin) < rows.begin) ++begin;
+    int64_t end = begin;
+    while (end < n && steps_.row(t, end) < rows.end) ++end;
+    return {begin, end};
+  }
+
+  const T* x_row(int64_t t, int64_t b, int64_t t0) const {
+    if (stage_x_) return x_ + ((t - t0) * s_.B + b) * s_.F * x_gates_;
+    if constexpr (std::is_same<T, Real>::value)
+      return static_cast<const T*>(l_.x) + (b * s_.T + steps_.time(t)) * s_.F;
+    return nullptr;
+  }
+
+  // Rows of x as the product reads them: converted, and with dropout.
+  void stage(int64_t t, Range active, int64_t t0) {
+    for (int64_t n = active.begin; n < active.end; ++n) {
+      const int64_t b = steps_.row(t, n);
+      const Real* from = static_cast<const Real*>(l_.x) + (b * s_.T + steps_.time(t)) * s_.F;
+      T* to = x_ + ((t - t0) * s_.B + b) * s_.F * x_gates_;
+      apply_masks(from, static_cast<const Real*>(l_.dropout_mask), l_.dropout_masks, b, s_.F, to);
+    }
+  }
+
+  template <class From>
+  void apply_masks(const From* from, const Real* masks, int count, int64_t b, int64_t width,
+                   T* to) const {
+    if (count == 4) {
+      for (int64_t k = 0; k < width; ++k)
+        for (int g = 0; g < 4; ++g)
+          to[4 * k + g] = static_cast<T>(load_one(from + k)) *
+                          static_cast<T>(load_one(masks + (g * s_.B + b) * width + k));
+    } else {
+      for (int64_t k = 0; k < width; ++k)
+        to[k] = static_cast<T>(load_one(from + k)) *
+                (count ? static_cast<T>(load_one(masks + b * width + k)) : T(1));
+    }
+  }
+
+  void drop_hidden(int64_t t, Range active, const uint8_t* parity) {
+    for (int64_t n = active.begin; n < active.end; ++n) {
+      const int64_t b = steps_.row(t, n);
+      apply_masks(h_[parity[b]] + b * s_.row(),
+                  static_cast<const Real*>(l_.recurrent_dropout_mask), l_.recurrent_dropout_masks,
+                  b, s_.U, dropped_ + b * s_.U * h_gates_);
+    }
+  }
+
+  // x W + b for the steps from t on, by tiles of rows of several steps.
+  void project(Team& team, int member, int64_t t0, Range rows, Range panels, Block* blocks,
+               bool by_rows, int64_t& round) {
+    const int64_t end = std::min(s_.T, t0 + ahead_);
+    int64_t n = 0, filled = 0;
+    for (int64_t t = t0; t < end; ++t) {
+      const Range active = active_rows(t, rows);
+      if (stage_x_) stage(t, by_rows ? active : share_of(active, team, member), t0);
+      for (int64_t k = active.begin; k < active.end; ++k) {
+        const int64_t b = steps_.row(t, k);
+        Block& block = blocks[n];
+        block.x[filled] = x_row(t, b, t0);
+        block.z[filled] = z_row(t, b);
+        block.rows = static_cast<int>(++filled);
+        if (filled == M) ++n, filled = 0;
+      }
+    }
+    if (filled) ++n;
+    if (stage_x_ && !by_rows) stop_.meet(team, member, round);
+    for (int64_t p = panels.begin; p < panels.end; ++p)
+      for (int64_t k = 0; k < n; ++k)
+        with_rows<M>(blocks[k].rows,
+                     [&](auto m) { project_tile<decltype(m)::count>(blocks[k], p); });
+  }
+
+  T* z_row(int64_t t, int64_t b) const { return z_ + ((t % ahead_) * s_.B + b) * s_.padded * 4; }
+
+  template <int R>
+  void project_tile(const Block& block, int64_t p) {
+    reg acc[R][4];
+    const T* rows[R];
+    for (int m = 0; m < R; ++m) rows[m] = block.x[m];
+    start<R>(acc, bias_ + p * 4 * L);
+    add_product<R>(acc, rows, kernel_ + p * s_.F * 4 * L, s_.F, x_gates_);
+    for (int m = 0; m < R; ++m)
+      for (int g = 0; g < 4; ++g)
+        V::store(const_cast<T*>(block.z[m]) + (p * 4 + g) * L, acc[m][g]);
+  }
+
+  // Tiles of nearly equal height: 32 rows are 6 6 5 5 5 5, not 6 6 6 6 6 2.
+  int64_t make_blocks(int64_t t, Range active, const uint8_t* parity, Block* blocks) const {
+    const int64_t n = (active.size() + M - 1) / M;
+    for (int64_t k = 0; k < n; ++k) {
+      const Range part = share(active.size(), n, k);
+      Block& block = blocks[k];
+      block.rows = static_cast<int>(part.size());
+      for (int64_t r = 0; r < part.size(); ++r) {
+        const int64_t b = steps_.row(t, active.begin + part.begin + r);
+        block.b[r] = b;
+        block.h[r] = dropped_ ? dropped_ + b * s_.U * h_gates_ : h_[parity[b]] + b * s_.row();
+        block.h_after[r] = h_[parity[b] ^ 1] + b * s_.row();
+        if (ahead_)
+          block.z[r] = z_row(t, b);
+        else
+          block.x[r] = x_row(t, b, t);
+      }
+    }
+    return n;
+  }
+
+  template <int R>
+  static inline __attribute__((always_inline)) void start(reg (&acc)[R][4], const T* bias) {
+#pragma GCC unroll 8
+    for (int m = 0; m < R; ++m)
+#pragma GCC unroll 8
+      for (int g = 0; g < 4; ++g) acc[m][g] = V::load(bias + g * L);
+  }
+
+  template <int R>
+  static inline __attribute__((always_inline)) void add_product(reg (&acc)[R][4],
+                                                                const T* const (&rows)[R],
+                                                                const T* w, int64_t K, int gates) {
+    if (__builtin_expect(gates == 1, 1))
+      accumulate<V, R, 4>(acc, rows, w, K);
+    else
+      accumulate_by_gate<V, R>(acc, rows, w, K);
+  }
+
+  template <int R>
+  void tile(const Block& block, int64_t p, int64_t t) {
+    reg acc[R][4];
+    const T* rows[R];
+    if (out_.states[CONVEYOR_HIDDEN_STATES])
+      for (int m = 0; m < R; ++m)
+        V::prefetch_write(real(CONVEYOR_HIDDEN_STATES) + at(block.b[m], t, p));
+    if (ahead_) {
+      for (int m = 0; m < R; ++m)
+        for (int g = 0; g < 4; ++g) acc[m][g] = V::load(block.z[m] + (p * 4 + g) * L);
+    } else {
+      for (int m = 0; m < R; ++m) rows[m] = block.x[m];
+      start<R>(acc, bias_ + p * 4 * L);
+      add_product<R>(acc, rows, kernel_ + p * s_.F * 4 * L, s_.F, x_gates_);
+    }
+    for (int m = 0; m < R; ++m) rows[m] = block.h[m];
+    add_product<R>(acc, rows, recurrent_ + p * s_.U * 4 * L, s_.U, h_gates_);
+    const int n = lanes(p);
+#pragma GCC unroll 1
+    for (int m = 0; m < R; ++m) pointwise(acc[m], block, m, p, t, n);
+  }
+
+  inline __attribute__((always_inline)) void pointwise(const reg (&z)[4], const Block& block,
+                                                       int m, int64_t p, int64_t t, int n) {
+    using A = Activation<V>;
+    const int64_t b = block.b[m];
+    T* cell_state = cell(p, b);
+    reg c = V::load(cell_state), h;
+    if (short_) {
+      if constexpr (A::is_float) A::short_step(z[0], z[1], z[2], z[3], c, h);
+    } else {
+      const int sigma = l_.recurrent_activation, phi = l_.activation;
+      const bool usual = sigma == CONVEYOR_SIGMOID && phi == CONVEYOR_TANH;
+      const reg i = usual ? A::sigmoid(z[0]) : A::apply(sigma, z[0]);
+      const reg f = usual ? A::sigmoid(z[1]) : A::apply(sigma, z[1]);
+      const reg g = usual ? A::tanh(z[2]) : A::apply(phi, z[2]);
+      const reg o = usual ? A::sigmoid(z[3]) : A::apply(sigma, z[3]);
+      c = V::fma(f, c, V::mul(i, g));
+      h = V::mul(o, usual ? A::tanh(c) : A::apply(phi, c));
+      if (any_gate_) keep_gates(i, f, g, o, b, t, p, n);
+    }
+    h = Io::round(h);
+    V::store(cell_state, c);
+    V::store(block.h_after[m] + p * L, h);
+    const int64_t to = at(b, t, p);
+    if (out_.states[CONVEYOR_HIDDEN_STATES]) Io::store(real(CONVEYOR_HIDDEN_STATES) + to, h, n);
+    if (out_.states[CONVEYOR_CELL_STATES]) Io::store(real(CONVEYOR_CELL_STATES) + to, c, n);
+    if (cells_) V::template Io<State>::store(cells_ + reserved(b, t, p), c, L);
+  }
+
+  inline void keep_gates(reg i, reg f, reg g, reg o, int64_t b, int64_t t, int64_t p, int n) {
+    const reg gates[4] = {i, f, g, o};
+    for (int k = 0; k < 4; ++k) {
+      if (gates_) Io::store(gates_ + reserved(b, t, p) * 4 + k * L, gates[k], L);
+      if (out_.states[CONVEYOR_INPUT_GATES + k])
+        Io::store(real(CONVEYOR_INPUT_GATES + k) + at(b, t, p), gates[k], n);
+    }
+  }
+
+  // A masked step repeats both states, and its gates are zero.
+  void repeat(int64_t t, Range rows, Range panels, const uint8_t* parity) {
+    Range active = active_rows(t, rows);
+    for (int64_t b = rows.begin; b < rows.end; ++b) {
+      if (active.begin < active.end && steps_.row(t, active.begin) == b) {
+        ++active.begin;
+        continue;
+      }
+      for (int64_t p = panels.begin; p < panels.end; ++p) {
+        const int n = lanes(p);
+        const reg h = V::load(h_[parity[b]] + b * s_.row() + p * L), c = V::load(cell(p, b));
+        const int64_t to = at(b, t, p);
+        if (out_.states[CONVEYOR_HIDDEN_STATES]) Io::store(real(CONVEYOR_HIDDEN_STATES) + to, h, n);
+        if (out_.states[CONVEYOR_CELL_STATES]) Io::store(real(CONVEYOR_CELL_STATES) + to, c, n);
+        for (int g = CONVEYOR_INPUT_GATES; g <= CONVEYOR_OUTPUT_GATES; ++g)
+          if (out_.states[g]) Io::store(real(g) + to, V::zero(), n);
+        if (cells_) V::template Io<State>::store(cells_ + reserved(b, t, p), c, L);
+      }
+    }
+  }
+
+  void finish(Range rows, Range panels, const uint8_t* parity) {
+    for (int64_t b = rows.begin; b < rows.end; ++b) {
+      for (int64_t p = panels.begin; p < panels.end; ++p) {
+        const int n = lanes(p);
+        const int64_t to = b * s_.U + p * L;
+        if (out_.states[CONVEYOR_HIDDEN_STATE])
+          Io::store(real(CONVEYOR_HIDDEN_STATE) + to,
+                    V::load(h_[parity[b]] + b * s_.row() + p * L), n);
+        if (out_.states[CONVEYOR_CELL_STATE])
+          Io::store(real(CONVEYOR_CELL_STATE) + to, V::load(cell(p, b)), n);
+      }
+    }
+  }
+
+  Real* real(int state) const { return static_cast<Real*>(out_.states[state]); }
+  int64_t at(int64_t b, int64_t t, int64_t p) const { return (b * s_.T + t) * s_.U + p * L; }
+  int64_t reserved(int64_t b, int64_t t, int64_t p) const {
+    return ((t * s_.P + p) * s_.B + b) * L;
+  }
+  int lanes(int64_t p) const { return static_cast<int>(std::min<int64_t>(L, s_.U - p * L)); }
+
+  const conveyor_lstm& l_;
+  const conveyor_lstm_outputs& out_;
+  const Shape s_;
+  Workspace memory_;
+  const Steps steps_;
+  Stop stop_;
+
+  bool small_ = false, stage_x_ = false, any_gate_ = false, short_ = false;
+  int64_t blocks_per_member_ = 0;
+  int64_t ahead_ = 0;  // steps whose x W is computed together; 0: each with its own step
+  int x_gates_ = 1, h_gates_ = 1;
+  T *kernel_ = nullptr, *recurrent_ = nullptr, *bias_ = nullptr;
+  T *h_[2] = {}, *c_ = nullptr, *x_ = nullptr, *dropped_ = nullptr, *z_ = nullptr;
+  Block* blocks_ = nullptr;
+  uint8_t* parity_ = nullptr;
+  Real* gates_ = nullptr;
+  State* cells_ = nullptr;
+};
+
+}  // namespace CONVEYOR_TARGET_NAMESPACE
+}  // namespace conveyor

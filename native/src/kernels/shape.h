@@ -1,0 +1,81 @@
+// Sizes, and who computes what.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+#include "conveyor/lstm.h"
+#include "threads.h"
+
+namespace conveyor {
+namespace CONVEYOR_TARGET_NAMESPACE {
+
+struct Range {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+};
+
+// The part of [0,n) of one of `parts`.
+inline Range share(int64_t n, int64_t parts, int64_t part) {
+  return {n * part / parts, n * (part + 1) / parts};
+}
+
+// Axes of a request, with units in panels of L.
+struct Shape {
+  Shape(const conveyor_lstm& l, int lanes)
+      : B(l.batch), T(l.time_steps), F(l.features), U(l.units), L(lanes),
+        P((U + lanes - 1) / lanes), padded(P * lanes) {}
+  const int64_t B, T, F, U, L, P, padded;
+
+  // A row of hidden states in the workspace. Not a multiple of 1 KiB: the rows of a tile would
+  // share the sets of the first-level cache.
+  int64_t row() const { return padded % 256 ? padded : padded + 16; }
+};
+
+// Threads for so many multiply-adds: waking one costs as much as computing 50,000 of them.
+inline int threads_for(const conveyor_lstm& l, double multiply_adds) {
+  const int most = l.threads ? l.threads : conveyor_threads();
+  return static_cast<int>(std::max(1.0, std::min<double>(most, multiply_adds / 50e3)));
+}
+
+// Members of a team that stop together when the caller wants to.
+class Stop {
+ public:
+  explicit Stop(int (*interrupted)(void)) : interrupted_(interrupted) {}
+
+  // By member 0, between two steps.
+  bool asked() {
+    if (!interrupted_ || asked_) return asked_;
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_ < std::chrono::milliseconds(50)) return false;
+    last_ = now;
+    return asked_ = interrupted_() != 0;
+  }
+
+  // All members come here equally often and get the same answer.
+  bool meet(Team& team, int member, int64_t& round) {
+    if (member == 0 && asked()) at_.store(std::min(at_.load(), round), std::memory_order_relaxed);
+    team.barrier();
+    return at_.load(std::memory_order_relaxed) <= round++;
+  }
+
+  // For members that do not meet.
+  bool alone(int member) {
+    if (member == 0 && asked()) at_.store(0, std::memory_order_relaxed);
+    return at_.load(std::memory_order_relaxed) == 0;
+  }
+
+  bool stopped() const { return asked_; }
+
+ private:
+  int (*const interrupted_)(void);
+  bool asked_ = false;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+  // The round at which to stop: a member that is late must not see the next round's answer.
+  std::atomic<int64_t> at_{INT64_MAX};
+};
+
+}  // namespace CONVEYOR_TARGET_NAMESPACE
+}  // namespace conveyor
