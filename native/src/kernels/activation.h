@@ -83,22 +83,82 @@ struct Activation {
     }
   }
 
-  // What one step makes of the four preactivations of tanh and sigmoid when nobody asks for
-  // the gates: c = f c' + i g and h = o tanh(c) with one division each instead of five.
-  static inline void short_step(reg zi, reg zf, reg zg, reg zo, reg& c, reg& h) {
-    const reg one = V::set1(1), two = V::set1(2);
-    reg unused, g1, c1;
-    // Bounded so that a product of three stays finite; sigmoid(-28) is 7e-13.
-    const reg a = V::add(one, exp(V::neg(clamp(zi, -28, 87)), unused));
-    const reg b = V::add(one, exp(V::neg(clamp(zf, -28, 87)), unused));
-    exp(V::mul(clamp(zg, -14, 20), V::set1(-2)), g1);
-    const reg d = V::mul(a, V::add(two, g1));
-    const reg shared = V::inverse(V::mul(d, b));
-    c = V::fma(c, V::mul(d, shared), V::neg(V::mul(V::mul(g1, b), shared)));
-    const reg o = V::add(one, exp(V::neg(clamp(zo, -28, 87)), unused));
-    exp(V::mul(clamp(c, -14, 20), V::set1(-2)), c1);
-    h = V::mul(V::neg(c1), V::inverse(V::mul(o, V::add(two, c1))));
+  // exp of K vectors side by side: alone, each would wait for itself.
+  template <int K>
+  static inline __attribute__((always_inline)) void exps(const reg (&z)[K], reg (&value)[K],
+                                                         reg (&minus_one)[K]) {
+    reg n[K], r[K], q[K];
+    const reg log2e = V::set1(1.44269504088896341f);
+#define CONVEYOR_EACH _Pragma("GCC unroll 16") for (int k = 0; k < K; ++k)
+    CONVEYOR_EACH n[k] = V::round(V::mul(z[k], log2e));
+    CONVEYOR_EACH r[k] = V::fma(z[k], log2e, V::neg(n[k]));
+    CONVEYOR_EACH q[k] = V::set1(0.0001535342598799616f);
+    CONVEYOR_EACH q[k] = V::fma(q[k], r[k], V::set1(0.0013398876180872321f));
+    CONVEYOR_EACH q[k] = V::fma(q[k], r[k], V::set1(0.00961843691766262f));
+    CONVEYOR_EACH q[k] = V::fma(q[k], r[k], V::set1(0.055503323674201965f));
+    CONVEYOR_EACH q[k] = V::fma(q[k], r[k], V::set1(0.24022647738456726f));
+    CONVEYOR_EACH q[k] = V::fma(q[k], r[k], V::set1(0.6931471824645996f));
+    CONVEYOR_EACH q[k] = V::mul(q[k], r[k]);
+    CONVEYOR_EACH n[k] = V::exp2(n[k]);
+    CONVEYOR_EACH value[k] = V::fma(n[k], q[k], n[k]);
+    CONVEYOR_EACH minus_one[k] = V::fma(n[k], q[k], V::sub(n[k], V::set1(1)));
   }
+
+  template <int K>
+  static inline __attribute__((always_inline)) void tanhs(const reg (&z)[K], reg (&y)[K]) {
+    reg e[K], minus_one[K];
+    CONVEYOR_EACH e[k] = V::mul(clamp(z[k], -20, 20), V::set1(-2));
+    exps<K>(e, e, minus_one);
+    CONVEYOR_EACH y[k] = V::mul(V::neg(minus_one[k]), V::inverse(V::add(minus_one[k], V::set1(2))));
+  }
+
+  // What a step of sigmoid and tanh makes of the preactivations of K rows, when nobody asks
+  // for the gates: c = f c' + i g and h = o tanh(c), with one division each instead of five.
+  template <int K>
+  static inline __attribute__((always_inline)) void short_step(const reg (&z)[K][4], reg (&c)[K],
+                                                               reg (&h)[K]) {
+    const reg one = V::set1(1), two = V::set1(2);
+    // Bounded so that a product of three stays finite; sigmoid(-28) is 7e-13.
+    reg e[4 * K], minus_one[4 * K];
+    CONVEYOR_EACH e[4 * k] = V::neg(clamp(z[k][0], -28, 87));
+    CONVEYOR_EACH e[4 * k + 1] = V::neg(clamp(z[k][1], -28, 87));
+    CONVEYOR_EACH e[4 * k + 2] = V::mul(clamp(z[k][2], -14, 20), V::set1(-2));
+    CONVEYOR_EACH e[4 * k + 3] = V::neg(clamp(z[k][3], -28, 87));
+    exps<4 * K>(e, e, minus_one);
+    reg b[K], d[K], shared[K];
+    CONVEYOR_EACH b[k] = V::add(one, e[4 * k + 1]);
+    CONVEYOR_EACH d[k] = V::mul(V::add(one, e[4 * k]), V::add(two, minus_one[4 * k + 2]));
+    CONVEYOR_EACH shared[k] = V::inverse(V::mul(d[k], b[k]));
+    CONVEYOR_EACH b[k] = V::mul(V::mul(minus_one[4 * k + 2], b[k]), shared[k]);
+    CONVEYOR_EACH c[k] = V::fma(c[k], V::mul(d[k], shared[k]), V::neg(b[k]));
+    reg c2[K], c1[K];
+    CONVEYOR_EACH c2[k] = V::mul(clamp(c[k], -14, 20), V::set1(-2));
+    exps<K>(c2, c2, c1);
+    CONVEYOR_EACH d[k] = V::mul(V::add(one, e[4 * k + 3]), V::add(two, c1[k]));
+    CONVEYOR_EACH h[k] = V::mul(V::neg(c1[k]), V::inverse(d[k]));
+  }
+
+  // The same, with the gates in place of z.
+  template <int K>
+  static inline __attribute__((always_inline)) void long_step(reg (&z)[K][4], reg (&c)[K],
+                                                              reg (&h)[K]) {
+    const reg one = V::set1(1), two = V::set1(2);
+    reg e[4 * K], minus_one[4 * K];
+    CONVEYOR_EACH e[4 * k] = V::neg(clamp(z[k][0], -87, 87));
+    CONVEYOR_EACH e[4 * k + 1] = V::neg(clamp(z[k][1], -87, 87));
+    CONVEYOR_EACH e[4 * k + 2] = V::mul(clamp(z[k][2], -20, 20), V::set1(-2));
+    CONVEYOR_EACH e[4 * k + 3] = V::neg(clamp(z[k][3], -87, 87));
+    exps<4 * K>(e, e, minus_one);
+    CONVEYOR_EACH z[k][0] = V::inverse(V::add(one, e[4 * k]));
+    CONVEYOR_EACH z[k][1] = V::inverse(V::add(one, e[4 * k + 1]));
+    CONVEYOR_EACH z[k][2] =
+        V::mul(V::neg(minus_one[4 * k + 2]), V::inverse(V::add(two, minus_one[4 * k + 2])));
+    CONVEYOR_EACH z[k][3] = V::inverse(V::add(one, e[4 * k + 3]));
+    CONVEYOR_EACH c[k] = V::fma(z[k][1], c[k], V::mul(z[k][0], z[k][2]));
+    tanhs<K>(c, h);
+    CONVEYOR_EACH h[k] = V::mul(z[k][3], h[k]);
+  }
+#undef CONVEYOR_EACH
 };
 
 }  // namespace CONVEYOR_TARGET_NAMESPACE

@@ -83,7 +83,7 @@ class Forward {
     }
     any_gate_ = out_.reserve != nullptr;
     for (int g = 0; g < 4; ++g) any_gate_ |= out_.states[CONVEYOR_INPUT_GATES + g] != nullptr;
-    short_ = !any_gate_ && std::is_same<T, float>::value && l_.activation == CONVEYOR_TANH &&
+    usual_ = std::is_same<T, float>::value && l_.activation == CONVEYOR_TANH &&
              l_.recurrent_activation == CONVEYOR_SIGMOID;
     for (void* state : out_.states)
       if (state) prefer_huge_pages(state, s_.B * s_.T * s_.U * sizeof(Real));
@@ -310,40 +310,61 @@ class Forward {
     for (int m = 0; m < R; ++m) rows[m] = block.h[m];
     add_product<R>(acc, rows, recurrent_ + p * s_.U * 4 * L, s_.U, h_gates_);
     const int n = lanes(p);
+    int m = 0;
 #pragma GCC unroll 1
-    for (int m = 0; m < R; ++m) pointwise(acc[m], block, m, p, t, n);
+    for (; m + 2 <= R; m += 2) pointwise<2>(acc + m, block, m, p, t, n);
+    if (m < R) pointwise<1>(acc + m, block, m, p, t, n);
   }
 
-  inline __attribute__((always_inline)) void pointwise(const reg (&z)[4], const Block& block,
+  // Two rows at a time: the chain from z to h is long, and two hide each other's waiting.
+  template <int K>
+  inline __attribute__((always_inline)) void pointwise(const reg (*from)[4], const Block& block,
                                                        int m, int64_t p, int64_t t, int n) {
     using A = Activation<V>;
-    const int64_t b = block.b[m];
-    T* cell_state = cell(p, b);
-    reg c = V::load(cell_state), h;
-    if (short_) {
-      if constexpr (A::is_float) A::short_step(z[0], z[1], z[2], z[3], c, h);
-    } else {
-      const int sigma = l_.recurrent_activation, phi = l_.activation;
-      const bool usual = sigma == CONVEYOR_SIGMOID && phi == CONVEYOR_TANH;
-      const reg i = usual ? A::sigmoid(z[0]) : A::apply(sigma, z[0]);
-      const reg f = usual ? A::sigmoid(z[1]) : A::apply(sigma, z[1]);
-      const reg g = usual ? A::tanh(z[2]) : A::apply(phi, z[2]);
-      const reg o = usual ? A::sigmoid(z[3]) : A::apply(sigma, z[3]);
-      c = V::fma(f, c, V::mul(i, g));
-      h = V::mul(o, usual ? A::tanh(c) : A::apply(phi, c));
-      if (any_gate_) keep_gates(i, f, g, o, b, t, p, n);
+    reg z[K][4], c[K], h[K];
+#pragma GCC unroll 2
+    for (int k = 0; k < K; ++k) {
+#pragma GCC unroll 4
+      for (int g = 0; g < 4; ++g) z[k][g] = from[k][g];
+      c[k] = V::load(cell(p, block.b[m + k]));
     }
-    h = Io::round(h);
-    V::store(cell_state, c);
-    V::store(block.h_after[m] + p * L, h);
-    const int64_t to = at(b, t, p);
-    if (out_.states[CONVEYOR_HIDDEN_STATES]) Io::store(real(CONVEYOR_HIDDEN_STATES) + to, h, n);
-    if (out_.states[CONVEYOR_CELL_STATES]) Io::store(real(CONVEYOR_CELL_STATES) + to, c, n);
-    if (cells_) V::template Io<State>::store(cells_ + reserved(b, t, p), c, L);
+    if (usual_) {
+      if constexpr (A::is_float) {
+        if (any_gate_)
+          A::template long_step<K>(z, c, h);
+        else
+          A::template short_step<K>(z, c, h);
+      }
+    } else {
+      any_step<K>(z, c, h);
+    }
+    for (int k = 0; k < K; ++k) {
+      const int64_t b = block.b[m + k];
+      const reg rounded = Io::round(h[k]);
+      V::store(cell(p, b), c[k]);
+      V::store(block.h_after[m + k] + p * L, rounded);
+      const int64_t to = at(b, t, p);
+      if (any_gate_) keep_gates(z[k], b, t, p, n);
+      if (out_.states[CONVEYOR_HIDDEN_STATES])
+        Io::store(real(CONVEYOR_HIDDEN_STATES) + to, rounded, n);
+      if (out_.states[CONVEYOR_CELL_STATES]) Io::store(real(CONVEYOR_CELL_STATES) + to, c[k], n);
+      if (cells_) V::template Io<State>::store(cells_ + reserved(b, t, p), c[k], L);
+    }
   }
 
-  inline void keep_gates(reg i, reg f, reg g, reg o, int64_t b, int64_t t, int64_t p, int n) {
-    const reg gates[4] = {i, f, g, o};
+  template <int K>
+  void any_step(reg (&z)[K][4], reg (&c)[K], reg (&h)[K]) const {
+    using A = Activation<V>;
+    const int sigma = l_.recurrent_activation, phi = l_.activation;
+    for (int k = 0; k < K; ++k) {
+      for (int g = 0; g < 4; ++g)
+        z[k][g] = A::apply(g == CONVEYOR_CANDIDATE ? phi : sigma, z[k][g]);
+      c[k] = V::fma(z[k][1], c[k], V::mul(z[k][0], z[k][2]));
+      h[k] = V::mul(z[k][3], A::apply(phi, c[k]));
+    }
+  }
+
+  inline void keep_gates(const reg (&gates)[4], int64_t b, int64_t t, int64_t p, int n) {
     for (int k = 0; k < 4; ++k) {
       if (gates_) Io::store(gates_ + reserved(b, t, p) * 4 + k * L, gates[k], L);
       if (out_.states[CONVEYOR_INPUT_GATES + k])
@@ -400,7 +421,7 @@ class Forward {
   const Steps steps_;
   Stop stop_;
 
-  bool small_ = false, stage_x_ = false, any_gate_ = false, short_ = false;
+  bool small_ = false, stage_x_ = false, any_gate_ = false, usual_ = false;
   int64_t blocks_per_member_ = 0;
   int64_t ahead_ = 0;  // steps whose x W is computed together; 0: each with its own step
   int x_gates_ = 1, h_gates_ = 1;
