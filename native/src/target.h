@@ -5,11 +5,20 @@
 
 namespace conveyor {
 
+// Weights that were packed once, and one step at a time.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  // As conveyor_stream_step.
+  virtual void step(int64_t batch, const void* x, void* hidden_state, void* cell_state) = 0;
+};
+
 struct Target {
   const char* name;
   const char* (*missing)();  // "" where this machine runs it
   int (*forward)(const conveyor_lstm&, const conveyor_lstm_outputs&);
   int (*backward)(const conveyor_lstm&, const conveyor_lstm_gradients&);
+  Stream* (*stream)(const conveyor_lstm&);  // `new`
 };
 
 // Slowest first.

@@ -36,7 +36,7 @@ def test_info() -> None:
     shown = run("info")
     assert re.search(rf"backend +{BACKEND} \d", shown)
     assert re.search(r"engine portable +ready", shown)
-    assert re.search(r"engine native +missing: \w", shown)
+    assert re.search(r"engine native +(ready|missing: \w)", shown)
     assert "cores" in shown
 
 
@@ -69,7 +69,7 @@ def test_demo_says_what_it_did(demo) -> None:
     _, shown = demo
     assert "40 languages" in shown
     assert re.search(r"\d+\.\d% of the held-out dates are read exactly", shown)
-    assert "portable engine" in shown
+    assert re.search(r"(native|portable) engine", shown)
     assert "as people write it" in shown
 
 

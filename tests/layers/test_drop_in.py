@@ -314,5 +314,8 @@ def test_it_is_an_lstm_of_keras_but_not_for_kernels_that_lack_something() -> Non
 
 
 def test_explain_engine() -> None:
-    assert LSTM(3).explain_engine().startswith("portable engine\n  not native:")
+    shown = LSTM(3).explain_engine()
+    assert shown == "native engine" or shown.startswith("portable engine\n  not native:")
+    layer = LSTM(3, activation=lambda x: x / 2)
+    assert layer.explain_engine().startswith("portable engine\n  not native:")
     assert LSTM(3, engine="portable").explain_engine() == "portable engine"

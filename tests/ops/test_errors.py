@@ -7,6 +7,7 @@ import pytest
 
 from cases import Case
 from conveyor import ConveyorError, ops
+from conveyor._engines import _native
 from frameworks import BACKEND
 
 X = np.zeros((2, 6, 4), "float32")
@@ -59,7 +60,12 @@ def lstm(**changed):
         ({"outputs": ()}, "at least one name", "()", "Choose from"),
         ({"outputs": ("cell_state",) * 2}, "each name once", "cell_state", "Use the tensor twice"),
         ({"engine": "fast"}, "'portable'", "'fast'", 'engine="auto"'),
-        ({"engine": "native"}, "an engine that is there", "native", 'engine="auto"'),
+        (
+            {"engine": "native", "activation": "softsign"},
+            "native engine can run",
+            "activation=softsign" if _native.missing() is None else "native",
+            'engine="auto"',
+        ),
     ],
 )
 def test_teaches(changed, expected, got, write) -> None:

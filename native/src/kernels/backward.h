@@ -198,14 +198,39 @@ class Backward {
   void tile(const Block& block, int64_t n, int64_t t, Local local) {
     reg dh[R][N];
     clear<V, R, N>(dh);
-    if (block.follows) recurrent_product<R>(dh, block, n, t, local);
     const int panels = static_cast<int>(std::min<int64_t>(N, s_.P - n * N));
+    // What the forward pass kept comes from memory; the product hides the way.
+    for (int m = 0; m < R; ++m) {
+      for (int v = 0; v < panels; ++v) {
+        const int64_t kept = ((t * s_.P + n * N + v) * s_.B + block.b[m]) * L;
+        for (int k = 0; k < 4; ++k) V::prefetch(gates_ + kept * 4 + k * L);
+        V::prefetch(cells_ + kept - (t > 0 ? s_.P * s_.B * L : 0));
+        if (g_.d_states[CONVEYOR_HIDDEN_STATES])
+          V::prefetch(static_cast<const Real*>(g_.d_states[CONVEYOR_HIDDEN_STATES]) +
+                      at(block.b[m], t, n * N + v));
+      }
+    }
+    if (block.follows) recurrent_product<R>(dh, block, n, t, local);
 #pragma GCC unroll 1
     for (int m = 0; m < R; ++m) {
+      reg phi[N];
+      phis(phi, block.b[m], n * N, t, panels);
 #pragma GCC unroll 1
       for (int v = 0; v < panels; ++v)
-        pointwise(dh[m][v], block.b[m], block.in_chunk[m], n * N + v, t, local);
+        pointwise(dh[m][v], phi[v], block.b[m], block.in_chunk[m], n * N + v, t, local);
     }
+  }
+
+  // phi(c) of some panels of a row.
+  void phis(reg (&phi)[N], int64_t b, int64_t p, int64_t t, int panels) const {
+    using A = Activation<V>;
+    for (int v = 0; v < N; ++v)
+      phi[v] = v < panels ? StateIo::load(cells_ + ((t * s_.P + p + v) * s_.B + b) * L, L)
+                          : V::zero();
+    if constexpr (A::is_float) {
+      if (l_.activation == CONVEYOR_TANH) return A::template tanhs<N>(phi, phi);
+    }
+    for (int v = 0; v < N; ++v) phi[v] = A::apply(l_.activation, phi[v]);
   }
 
   // dz of the step after, times R^T, with the factors of the recurrent dropout.
@@ -260,8 +285,9 @@ class Backward {
     return Io::load(static_cast<const Real*>(l_.hidden_state) + b * s_.U + p * L, lanes(p));
   }
 
-  inline __attribute__((always_inline)) void pointwise(reg dh, int64_t b, int64_t in_chunk,
-                                                       int64_t p, int64_t t, Local local) {
+  inline __attribute__((always_inline)) void pointwise(reg dh, reg phi_c, int64_t b,
+                                                       int64_t in_chunk, int64_t p, int64_t t,
+                                                       Local local) {
     using A = Activation<V>;
     const int sigma = l_.recurrent_activation, phi = l_.activation;
     const int n = lanes(p);
@@ -274,8 +300,6 @@ class Backward {
     const Real* gates = gates_ + kept * 4;
     const reg i = Io::load(gates, L), f = Io::load(gates + L, L), g = Io::load(gates + 2 * L, L),
               o = Io::load(gates + 3 * L, L);
-    const reg c = StateIo::load(cells_ + kept, L);
-    const reg phi_c = phi == CONVEYOR_TANH ? A::tanh(c) : A::apply(phi, c);
     reg before;
     if (t > 0)
       before = StateIo::load(cells_ + ((((t - 1) * s_.P + p) * s_.B + b) * L), L);

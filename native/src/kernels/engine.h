@@ -5,6 +5,7 @@
 
 #include "kernels/backward.h"
 #include "kernels/forward.h"
+#include "kernels/stream.h"
 #include "target.h"
 
 namespace conveyor {
@@ -26,6 +27,14 @@ struct Engine {
       case CONVEYOR_FLOAT32: return Backward<Float, float, float>(l, g).run();
       case CONVEYOR_FLOAT64: return Backward<Double, double, double>(l, g).run();
       default: return Backward<Float, bfloat16, float>(l, g).run();
+    }
+  }
+
+  static Stream* stream(const conveyor_lstm& l) {
+    switch (l.dtype) {
+      case CONVEYOR_FLOAT32: return new StreamOf<Float, float, float>(l);
+      case CONVEYOR_FLOAT64: return new StreamOf<Double, double, double>(l);
+      default: return new StreamOf<Float, bfloat16, float>(l);
     }
   }
 };

@@ -37,6 +37,45 @@ class Forward {
     return stop_.stopped() ? CONVEYOR_INTERRUPTED : CONVEYOR_OK;
   }
 
+  // For a stream: packs the weights, and keeps them.
+  void open() {
+    plan();
+    Team alone(1);
+    prepare(alone, 0);
+  }
+
+  // The step of a stream: l.x, and states that are read and overwritten.
+  void step(int64_t batch, Real* hidden_state, State* cell_state) {
+    if (batch == 0) return;
+    const double work = 4.0 * batch * (s_.F + s_.U) * s_.padded;
+    auto task = [&](Team& team, int member) {
+      const Range rows{0, batch};
+      if (stage_x_) stage(0, share(batch, team.size(), member), 0);
+      const Range panels = share(s_.P, team.size(), member);
+      for (int64_t p = panels.begin; p < panels.end; ++p) {
+        for (int64_t b = 0; b < batch; ++b) {
+          V::store(h_[0] + b * s_.row() + p * L,
+                   Io::load(hidden_state + b * s_.U + p * L, lanes(p)));
+          V::store(cell(p, b), V::template Io<State>::load(cell_state + b * s_.U + p * L, lanes(p)));
+        }
+      }
+      team.barrier();
+      uint8_t* parity = parity_ + member * s_.B;
+      std::memset(parity, 0, s_.B);
+      Block* blocks = blocks_ + member * blocks_per_member_;
+      compute(0, make_blocks(0, rows, parity, blocks), blocks, panels);
+      for (int64_t p = panels.begin; p < panels.end; ++p) {
+        for (int64_t b = 0; b < batch; ++b) {
+          Io::store(hidden_state + b * s_.U + p * L, V::load(h_[1] + b * s_.row() + p * L),
+                    lanes(p));
+          V::template Io<State>::store(cell_state + b * s_.U + p * L, V::load(cell(p, b)),
+                                       lanes(p));
+        }
+      }
+    };
+    run_team(threads_for(l_, work), task);
+  }
+
  private:
   // A few rows that are computed together.
   struct Block {
@@ -115,14 +154,21 @@ class Forward {
           stop_.meet(team, member, round))
         return;
       const int64_t n = make_blocks(t, active, parity, blocks);
-      for (int64_t p = panels.begin; p < panels.end; ++p)
-        for (int64_t k = 0; k < n; ++k)
-          with_rows<M>(blocks[k].rows, [&](auto m) { tile<decltype(m)::count>(blocks[k], p, t); });
+      compute(t, n, blocks, panels);
       if (steps_.masked()) repeat(t, rows, panels, parity);
       for (int64_t k = active.begin; k < active.end; ++k) parity[steps_.row(t, k)] ^= 1;
       if (by_rows ? stop_.alone(member) : stop_.meet(team, member, round)) return;
     }
     finish(rows, panels, parity);
+  }
+
+  void compute(int64_t t, int64_t n, const Block* blocks, Range panels) {
+    int64_t p = panels.begin;
+    if (n == 1 && blocks[0].rows == 1)
+      for (; p + 2 <= panels.end; p += 2) tile_of_panels(blocks[0], p, t);
+    for (; p < panels.end; ++p)
+      for (int64_t k = 0; k < n; ++k)
+        with_rows<M>(blocks[k].rows, [&](auto m) { tile<decltype(m)::count>(blocks[k], p, t); });
   }
 
   static Range share_of(Range all, const Team& team, int member) {
@@ -309,24 +355,64 @@ class Forward {
     }
     for (int m = 0; m < R; ++m) rows[m] = block.h[m];
     add_product<R>(acc, rows, recurrent_ + p * s_.U * 4 * L, s_.U, h_gates_);
-    const int n = lanes(p);
     int m = 0;
 #pragma GCC unroll 1
-    for (; m + 2 <= R; m += 2) pointwise<2>(acc + m, block, m, p, t, n);
-    if (m < R) pointwise<1>(acc + m, block, m, p, t, n);
+    for (; m + 2 <= R; m += 2) {
+      const int64_t b[2] = {block.b[m], block.b[m + 1]}, panels[2] = {p, p};
+      T* const h[2] = {block.h_after[m], block.h_after[m + 1]};
+      pointwise<2>(acc + m, b, panels, h, t);
+    }
+    if (m < R) {
+      const int64_t b[1] = {block.b[m]}, panels[1] = {p};
+      T* const h[1] = {block.h_after[m]};
+      pointwise<1>(acc + m, b, panels, h, t);
+    }
   }
 
-  // Two rows at a time: the chain from z to h is long, and two hide each other's waiting.
+  // One row by two panels, for blocks of one row.
+  void tile_of_panels(const Block& block, int64_t p, int64_t t) {
+    reg acc[2][4];
+    for (int k = 0; k < 2; ++k)
+      for (int g = 0; g < 4; ++g)
+        acc[k][g] = ahead_ ? V::load(block.z[0] + ((p + k) * 4 + g) * L)
+                           : V::load(bias_ + ((p + k) * 4 + g) * L);
+    if (!ahead_)
+      add_row(acc, block.x[0], kernel_ + p * s_.F * 4 * L, s_.F * 4 * L, s_.F, x_gates_);
+    add_row(acc, block.h[0], recurrent_ + p * s_.U * 4 * L, s_.U * 4 * L, s_.U, h_gates_);
+    const int64_t b[2] = {block.b[0], block.b[0]}, panels[2] = {p, p + 1};
+    T* const h[2] = {block.h_after[0], block.h_after[0]};
+    pointwise<2>(acc, b, panels, h, t);
+  }
+
+  static inline __attribute__((always_inline)) void add_row(reg (&sum)[2][4], const T* row,
+                                                            const T* w, int64_t panel, int64_t K,
+                                                            int gates) {
+    reg acc[2][4];
+    copy<V, 2, 4>(sum, acc);
+    const int by_gate = gates == 4;
+    for (int64_t k = 0; k < K; ++k, w += 4 * L) {
+#pragma GCC unroll 4
+      for (int g = 0; g < 4; ++g) {
+        const reg a = V::set1(by_gate ? row[4 * k + g] : row[k]);
+        acc[0][g] = V::fma(a, V::load(w + g * L), acc[0][g]);
+        acc[1][g] = V::fma(a, V::load(w + panel + g * L), acc[1][g]);
+      }
+    }
+    copy<V, 2, 4>(acc, sum);
+  }
+
+  // Two at a time: the chain from z to h is long, and two hide each other's waiting.
   template <int K>
-  inline __attribute__((always_inline)) void pointwise(const reg (*from)[4], const Block& block,
-                                                       int m, int64_t p, int64_t t, int n) {
+  inline __attribute__((always_inline)) void pointwise(const reg (*from)[4], const int64_t (&rows)[K],
+                                                       const int64_t (&panels)[K],
+                                                       T* const (&h_after)[K], int64_t t) {
     using A = Activation<V>;
     reg z[K][4], c[K], h[K];
 #pragma GCC unroll 2
     for (int k = 0; k < K; ++k) {
 #pragma GCC unroll 4
       for (int g = 0; g < 4; ++g) z[k][g] = from[k][g];
-      c[k] = V::load(cell(p, block.b[m + k]));
+      c[k] = V::load(cell(panels[k], rows[k]));
     }
     if (usual_) {
       if constexpr (A::is_float) {
@@ -339,10 +425,11 @@ class Forward {
       any_step<K>(z, c, h);
     }
     for (int k = 0; k < K; ++k) {
-      const int64_t b = block.b[m + k];
+      const int64_t b = rows[k], p = panels[k];
+      const int n = lanes(p);
       const reg rounded = Io::round(h[k]);
       V::store(cell(p, b), c[k]);
-      V::store(block.h_after[m + k] + p * L, rounded);
+      V::store(h_after[k] + p * L, rounded);
       const int64_t to = at(b, t, p);
       if (any_gate_) keep_gates(z[k], b, t, p, n);
       if (out_.states[CONVEYOR_HIDDEN_STATES])

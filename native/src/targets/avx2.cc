@@ -30,6 +30,7 @@ struct Floats {
   static inline void store_n(float* to, reg a, int count) {
     _mm256_maskstore_ps(to, mask(count), a);
   }
+  static inline void prefetch(const void* at) { __builtin_prefetch(at); }
   static inline void prefetch_write(const void* at) { __builtin_prefetch(at, 1); }
 
   static inline reg add(reg a, reg b) { return _mm256_add_ps(a, b); }
@@ -99,6 +100,6 @@ struct Floats {
 
 using Avx2Engine = avx2::Engine<avx2::Floats, avx2::Plain<double, 4>>;
 extern const Target avx2_target = {"avx2", avx2_missing, Avx2Engine::forward,
-                                   Avx2Engine::backward};
+                                   Avx2Engine::backward, Avx2Engine::stream};
 
 }  // namespace conveyor

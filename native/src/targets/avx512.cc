@@ -27,6 +27,7 @@ struct Floats {
   static inline void store_n(float* to, reg a, int count) {
     _mm512_mask_storeu_ps(to, mask(count), a);
   }
+  static inline void prefetch(const void* at) { __builtin_prefetch(at); }
   static inline void prefetch_write(const void* at) { __builtin_prefetch(at, 1); }
 
   static inline reg add(reg a, reg b) { return _mm512_add_ps(a, b); }
@@ -98,6 +99,6 @@ struct Floats {
 
 using Avx512Engine = avx512::Engine<avx512::Floats, avx512::Plain<double, 8>>;
 extern const Target avx512_target = {"avx512", avx512_missing, Avx512Engine::forward,
-                                     Avx512Engine::backward};
+                                     Avx512Engine::backward, Avx512Engine::stream};
 
 }  // namespace conveyor

@@ -40,6 +40,7 @@ struct Plain {
   static inline void store_n(T* to, reg a, int count) {
     for (int n = 0; n < count; ++n) to[n] = a.v[n];
   }
+  static inline void prefetch(const void* at) { __builtin_prefetch(at); }
   static inline void prefetch_write(const void* at) { __builtin_prefetch(at, 1); }
 
   static inline reg add(reg a, reg b) { return each([&](int n) { return a.v[n] + b.v[n]; }); }
