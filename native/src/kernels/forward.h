@@ -21,7 +21,9 @@ class Forward {
  public:
   using T = typename V::T;
   using reg = typename V::reg;
+  using A = typename V::A;
   using Io = typename V::template Io<Real>;
+  using Read = Operand<V>;
   static constexpr int L = V::L;
   static constexpr int M = V::kRows;
 
@@ -54,8 +56,8 @@ class Forward {
       const Range panels = share(s_.P, team.size(), member);
       for (int64_t p = panels.begin; p < panels.end; ++p) {
         for (int64_t b = 0; b < batch; ++b) {
-          V::store(h_[0] + b * s_.row() + p * L,
-                   Io::load(hidden_state + b * s_.U + p * L, lanes(p)));
+          Read::store(h_[0] + b * row_, p * L,
+                       Io::load(hidden_state + b * s_.U + p * L, lanes(p)));
           V::store(cell(p, b), V::template Io<State>::load(cell_state + b * s_.U + p * L, lanes(p)));
         }
       }
@@ -66,7 +68,7 @@ class Forward {
       compute(0, make_blocks(0, rows, parity, blocks), blocks, panels);
       for (int64_t p = panels.begin; p < panels.end; ++p) {
         for (int64_t b = 0; b < batch; ++b) {
-          Io::store(hidden_state + b * s_.U + p * L, V::load(h_[1] + b * s_.row() + p * L),
+          Io::store(hidden_state + b * s_.U + p * L, Read::load(h_[1] + b * row_, p * L),
                     lanes(p));
           V::template Io<State>::store(cell_state + b * s_.U + p * L, V::load(cell(p, b)),
                                        lanes(p));
@@ -81,9 +83,9 @@ class Forward {
   struct Block {
     int rows;
     int64_t b[M];
-    const T* x[M];  // features; by gate: [F][4]
-    const T* h[M];  // hidden state before the step; by gate: [U][4]
-    T* h_after[M];
+    const A* x[M];  // features; by gate: [F][4]
+    const A* h[M];  // hidden state before the step; by gate: [U][4]
+    A* h_after[M];
     const T* z[M];  // the projection of x, [P][4][L], where it is computed ahead
   };
 
@@ -100,17 +102,22 @@ class Forward {
                    : 0;
     if (ahead_ && s_.B * ahead_ < 4 * M) ahead_ = std::min<int64_t>(s_.T, 4 * M / s_.B + 1);
 
-    kernel_ = memory_.take<T>(s_.P * s_.F * 4 * L);
-    recurrent_ = memory_.take<T>(s_.P * s_.U * 4 * L);
+    f_ = Read::count(s_.F);
+    u_ = Read::count(s_.U);
+    row_ = s_.row() / V::kPair;
+    kernel_ = memory_.take<A>(s_.P * f_ * 4 * L);
+    recurrent_ = memory_.take<A>(s_.P * u_ * 4 * L);
     bias_ = memory_.take<T>(s_.P * 4 * L);
-    for (auto& h : h_) h = memory_.take<T>(s_.B * s_.row());
+    for (auto& h : h_) h = memory_.take<A>(s_.B * row_);
     c_ = memory_.take<T>(s_.B * s_.padded);
     x_gates_ = l_.dropout_masks == 4 ? 4 : 1;
     h_gates_ = l_.recurrent_dropout_masks == 4 ? 4 : 1;
-    stage_x_ = l_.dropout_masks != 0 || !std::is_same<T, Real>::value;
+    // Rows of x are read where they are, unless they are not what a product reads.
+    stage_x_ = l_.dropout_masks != 0 || !std::is_same<typename Read::Element, Real>::value ||
+               s_.F % V::kPair != 0;
     const int64_t steps = std::max<int64_t>(1, ahead_);
-    if (stage_x_) x_ = memory_.take<T>(steps * s_.B * s_.F * x_gates_);
-    if (l_.recurrent_dropout_masks) dropped_ = memory_.take<T>(s_.B * s_.U * h_gates_);
+    if (stage_x_) x_ = memory_.take<A>(steps * s_.B * f_ * x_gates_);
+    if (l_.recurrent_dropout_masks) dropped_ = memory_.take<A>(s_.B * u_ * h_gates_);
     if (ahead_) z_ = memory_.take<T>(steps * s_.B * s_.padded * 4);
     const int most = l_.threads ? l_.threads : conveyor_threads();
     blocks_per_member_ = s_.B * steps / M + 2;
@@ -182,22 +189,17 @@ class Forward {
     const auto* recurrent = static_cast<const Real*>(l_.recurrent_kernel);
     const Range panels = share(s_.P, team.size(), member);
     for (int64_t p = panels.begin; p < panels.end; ++p) {
-      pack_panel<V>(kernel, 0, s_.F, s_.U, p, kernel_ + p * s_.F * 4 * L);
-      pack_panel<V>(recurrent, 0, s_.U, s_.U, p, recurrent_ + p * s_.U * 4 * L);
-      if (l_.bias)
-        pack_panel<V>(static_cast<const Real*>(l_.bias), 0, 1, s_.U, p, bias_ + p * 4 * L);
-      else
-        std::fill(bias_ + p * 4 * L, bias_ + (p + 1) * 4 * L, T(0));
+      pack_panel<V>(kernel, s_.F, s_.U, p, kernel_ + p * f_ * 4 * L);
+      pack_panel<V>(recurrent, s_.U, s_.U, p, recurrent_ + p * u_ * 4 * L);
+      pack_bias<V>(static_cast<const Real*>(l_.bias), s_.U, p, bias_ + p * 4 * L);
     }
     const Range rows = share(s_.B, team.size(), member);
     for (int64_t b = rows.begin; b < rows.end; ++b) {
-      for (int64_t u = 0; u < s_.row(); ++u) {
-        h_[0][b * s_.row() + u] = l_.hidden_state && u < s_.U
-                                      ? load_one(static_cast<const Real*>(l_.hidden_state) +
-                                                 b * s_.U + u)
-                                      : T(0);
-        h_[1][b * s_.row() + u] = 0;
-      }
+      std::memset(h_[0] + b * row_, 0, row_ * sizeof(A));
+      std::memset(h_[1] + b * row_, 0, row_ * sizeof(A));
+      for (int64_t u = 0; l_.hidden_state && u < s_.U; ++u)
+        Read::set(h_[0] + b * row_, u,
+                   load_one(static_cast<const Real*>(l_.hidden_state) + b * s_.U + u));
       for (int64_t u = 0; u < s_.padded; ++u)
         *cell(u / L, b, u % L) =
             l_.cell_state && u < s_.U
@@ -219,11 +221,10 @@ class Forward {
     return {begin, end};
   }
 
-  const T* x_row(int64_t t, int64_t b, int64_t t0) const {
-    if (stage_x_) return x_ + ((t - t0) * s_.B + b) * s_.F * x_gates_;
-    if constexpr (std::is_same<T, Real>::value)
-      return static_cast<const T*>(l_.x) + (b * s_.T + steps_.time(t)) * s_.F;
-    return nullptr;
+  const A* x_row(int64_t t, int64_t b, int64_t t0) const {
+    if (stage_x_) return x_ + ((t - t0) * s_.B + b) * f_ * x_gates_;
+    return reinterpret_cast<const A*>(static_cast<const Real*>(l_.x) +
+                                      (b * s_.T + steps_.time(t)) * s_.F);
   }
 
   // Rows of x as the product reads them: converted, and with dropout.
@@ -231,32 +232,33 @@ class Forward {
     for (int64_t n = active.begin; n < active.end; ++n) {
       const int64_t b = steps_.row(t, n);
       const Real* from = static_cast<const Real*>(l_.x) + (b * s_.T + steps_.time(t)) * s_.F;
-      T* to = x_ + ((t - t0) * s_.B + b) * s_.F * x_gates_;
+      A* to = x_ + ((t - t0) * s_.B + b) * f_ * x_gates_;
       apply_masks(from, static_cast<const Real*>(l_.dropout_mask), l_.dropout_masks, b, s_.F, to);
     }
   }
 
   template <class From>
   void apply_masks(const From* from, const Real* masks, int count, int64_t b, int64_t width,
-                   T* to) const {
-    if (count == 4) {
-      for (int64_t k = 0; k < width; ++k)
-        for (int g = 0; g < 4; ++g)
-          to[4 * k + g] = static_cast<T>(load_one(from + k)) *
-                          static_cast<T>(load_one(masks + (g * s_.B + b) * width + k));
-    } else {
-      for (int64_t k = 0; k < width; ++k)
-        to[k] = static_cast<T>(load_one(from + k)) *
-                (count ? static_cast<T>(load_one(masks + b * width + k)) : T(1));
+                   A* to) const {
+    constexpr int kPair = V::kPair;
+    const int gates = count == 4 ? 4 : 1;
+    if (width % kPair) std::memset(to + width / kPair * gates, 0, gates * sizeof(A));
+    for (int64_t k = 0; k < width; ++k) {
+      const T value = static_cast<T>(load_one(from + k));
+      for (int g = 0; g < gates; ++g) {
+        const T factor =
+            count ? static_cast<T>(load_one(masks + (g * s_.B + b) * width + k)) : T(1);
+        Read::set(to, (k / kPair * gates + g) * kPair + k % kPair, value * factor);
+      }
     }
   }
 
   void drop_hidden(int64_t t, Range active, const uint8_t* parity) {
     for (int64_t n = active.begin; n < active.end; ++n) {
       const int64_t b = steps_.row(t, n);
-      apply_masks(h_[parity[b]] + b * s_.row(),
+      apply_masks(Read::elements(h_[parity[b]] + b * row_),
                   static_cast<const Real*>(l_.recurrent_dropout_mask), l_.recurrent_dropout_masks,
-                  b, s_.U, dropped_ + b * s_.U * h_gates_);
+                  b, s_.U, dropped_ + b * u_ * h_gates_);
     }
   }
 
@@ -290,10 +292,10 @@ class Forward {
   template <int R>
   void project_tile(const Block& block, int64_t p) {
     reg acc[R][4];
-    const T* rows[R];
+    const A* rows[R];
     for (int m = 0; m < R; ++m) rows[m] = block.x[m];
     start<R>(acc, bias_ + p * 4 * L);
-    add_product<R>(acc, rows, kernel_ + p * s_.F * 4 * L, s_.F, x_gates_);
+    add_product<R>(acc, rows, kernel_ + p * f_ * 4 * L, f_, x_gates_);
     for (int m = 0; m < R; ++m)
       for (int g = 0; g < 4; ++g)
         V::store(const_cast<T*>(block.z[m]) + (p * 4 + g) * L, acc[m][g]);
@@ -309,8 +311,8 @@ class Forward {
       for (int64_t r = 0; r < part.size(); ++r) {
         const int64_t b = steps_.row(t, active.begin + part.begin + r);
         block.b[r] = b;
-        block.h[r] = dropped_ ? dropped_ + b * s_.U * h_gates_ : h_[parity[b]] + b * s_.row();
-        block.h_after[r] = h_[parity[b] ^ 1] + b * s_.row();
+        block.h[r] = dropped_ ? dropped_ + b * u_ * h_gates_ : h_[parity[b]] + b * row_;
+        block.h_after[r] = h_[parity[b] ^ 1] + b * row_;
         if (ahead_)
           block.z[r] = z_row(t, b);
         else
@@ -330,8 +332,8 @@ class Forward {
 
   template <int R>
   static inline __attribute__((always_inline)) void add_product(reg (&acc)[R][4],
-                                                                const T* const (&rows)[R],
-                                                                const T* w, int64_t K, int gates) {
+                                                                const A* const (&rows)[R],
+                                                                const A* w, int64_t K, int gates) {
     if (__builtin_expect(gates == 1, 1))
       accumulate<V, R, 4>(acc, rows, w, K);
     else
@@ -341,7 +343,7 @@ class Forward {
   template <int R>
   void tile(const Block& block, int64_t p, int64_t t) {
     reg acc[R][4];
-    const T* rows[R];
+    const A* rows[R];
     if (out_.states[CONVEYOR_HIDDEN_STATES])
       for (int m = 0; m < R; ++m)
         V::prefetch_write(real(CONVEYOR_HIDDEN_STATES) + at(block.b[m], t, p));
@@ -351,20 +353,20 @@ class Forward {
     } else {
       for (int m = 0; m < R; ++m) rows[m] = block.x[m];
       start<R>(acc, bias_ + p * 4 * L);
-      add_product<R>(acc, rows, kernel_ + p * s_.F * 4 * L, s_.F, x_gates_);
+      add_product<R>(acc, rows, kernel_ + p * f_ * 4 * L, f_, x_gates_);
     }
     for (int m = 0; m < R; ++m) rows[m] = block.h[m];
-    add_product<R>(acc, rows, recurrent_ + p * s_.U * 4 * L, s_.U, h_gates_);
+    add_product<R>(acc, rows, recurrent_ + p * u_ * 4 * L, u_, h_gates_);
     int m = 0;
 #pragma GCC unroll 1
     for (; m + 2 <= R; m += 2) {
       const int64_t b[2] = {block.b[m], block.b[m + 1]}, panels[2] = {p, p};
-      T* const h[2] = {block.h_after[m], block.h_after[m + 1]};
+      A* const h[2] = {block.h_after[m], block.h_after[m + 1]};
       pointwise<2>(acc + m, b, panels, h, t);
     }
     if (m < R) {
       const int64_t b[1] = {block.b[m]}, panels[1] = {p};
-      T* const h[1] = {block.h_after[m]};
+      A* const h[1] = {block.h_after[m]};
       pointwise<1>(acc + m, b, panels, h, t);
     }
   }
@@ -377,15 +379,15 @@ class Forward {
         acc[k][g] = ahead_ ? V::load(block.z[0] + ((p + k) * 4 + g) * L)
                            : V::load(bias_ + ((p + k) * 4 + g) * L);
     if (!ahead_)
-      add_row(acc, block.x[0], kernel_ + p * s_.F * 4 * L, s_.F * 4 * L, s_.F, x_gates_);
-    add_row(acc, block.h[0], recurrent_ + p * s_.U * 4 * L, s_.U * 4 * L, s_.U, h_gates_);
+      add_row(acc, block.x[0], kernel_ + p * f_ * 4 * L, f_ * 4 * L, f_, x_gates_);
+    add_row(acc, block.h[0], recurrent_ + p * u_ * 4 * L, u_ * 4 * L, u_, h_gates_);
     const int64_t b[2] = {block.b[0], block.b[0]}, panels[2] = {p, p + 1};
-    T* const h[2] = {block.h_after[0], block.h_after[0]};
+    A* const h[2] = {block.h_after[0], block.h_after[0]};
     pointwise<2>(acc, b, panels, h, t);
   }
 
-  static inline __attribute__((always_inline)) void add_row(reg (&sum)[2][4], const T* row,
-                                                            const T* w, int64_t panel, int64_t K,
+  static inline __attribute__((always_inline)) void add_row(reg (&sum)[2][4], const A* row,
+                                                            const A* w, int64_t panel, int64_t K,
                                                             int gates) {
     reg acc[2][4];
     copy<V, 2, 4>(sum, acc);
@@ -393,9 +395,9 @@ class Forward {
     for (int64_t k = 0; k < K; ++k, w += 4 * L) {
 #pragma GCC unroll 4
       for (int g = 0; g < 4; ++g) {
-        const reg a = V::set1(by_gate ? row[4 * k + g] : row[k]);
-        acc[0][g] = V::fma(a, V::load(w + g * L), acc[0][g]);
-        acc[1][g] = V::fma(a, V::load(w + panel + g * L), acc[1][g]);
+        const reg a = V::broadcast(by_gate ? row + 4 * k + g : row + k);
+        acc[0][g] = V::dot(a, V::weights(w + g * L), acc[0][g]);
+        acc[1][g] = V::dot(a, V::weights(w + panel + g * L), acc[1][g]);
       }
     }
     copy<V, 2, 4>(acc, sum);
@@ -405,8 +407,8 @@ class Forward {
   template <int K>
   inline __attribute__((always_inline)) void pointwise(const reg (*from)[4], const int64_t (&rows)[K],
                                                        const int64_t (&panels)[K],
-                                                       T* const (&h_after)[K], int64_t t) {
-    using A = Activation<V>;
+                                                       A* const (&h_after)[K], int64_t t) {
+    using Act = Activation<V>;
     reg z[K][4], c[K], h[K];
 #pragma GCC unroll 2
     for (int k = 0; k < K; ++k) {
@@ -415,11 +417,11 @@ class Forward {
       c[k] = V::load(cell(panels[k], rows[k]));
     }
     if (usual_) {
-      if constexpr (A::is_float) {
+      if constexpr (Act::is_float) {
         if (any_gate_)
-          A::template long_step<K>(z, c, h);
+          Act::template long_step<K>(z, c, h);
         else
-          A::template short_step<K>(z, c, h);
+          Act::template short_step<K>(z, c, h);
       }
     } else {
       any_step<K>(z, c, h);
@@ -429,7 +431,7 @@ class Forward {
       const int n = lanes(p);
       const reg rounded = Io::round(h[k]);
       V::store(cell(p, b), c[k]);
-      V::store(h_after[k] + p * L, rounded);
+      Read::store(h_after[k], p * L, rounded);
       const int64_t to = at(b, t, p);
       if (any_gate_) keep_gates(z[k], b, t, p, n);
       if (out_.states[CONVEYOR_HIDDEN_STATES])
@@ -441,13 +443,13 @@ class Forward {
 
   template <int K>
   void any_step(reg (&z)[K][4], reg (&c)[K], reg (&h)[K]) const {
-    using A = Activation<V>;
+    using Act = Activation<V>;
     const int sigma = l_.recurrent_activation, phi = l_.activation;
     for (int k = 0; k < K; ++k) {
       for (int g = 0; g < 4; ++g)
-        z[k][g] = A::apply(g == CONVEYOR_CANDIDATE ? phi : sigma, z[k][g]);
+        z[k][g] = Act::apply(g == CONVEYOR_CANDIDATE ? phi : sigma, z[k][g]);
       c[k] = V::fma(z[k][1], c[k], V::mul(z[k][0], z[k][2]));
-      h[k] = V::mul(z[k][3], A::apply(phi, c[k]));
+      h[k] = V::mul(z[k][3], Act::apply(phi, c[k]));
     }
   }
 
@@ -469,7 +471,7 @@ class Forward {
       }
       for (int64_t p = panels.begin; p < panels.end; ++p) {
         const int n = lanes(p);
-        const reg h = V::load(h_[parity[b]] + b * s_.row() + p * L), c = V::load(cell(p, b));
+        const reg h = Read::load(h_[parity[b]] + b * row_, p * L), c = V::load(cell(p, b));
         const int64_t to = at(b, t, p);
         if (out_.states[CONVEYOR_HIDDEN_STATES]) Io::store(real(CONVEYOR_HIDDEN_STATES) + to, h, n);
         if (out_.states[CONVEYOR_CELL_STATES]) Io::store(real(CONVEYOR_CELL_STATES) + to, c, n);
@@ -487,7 +489,7 @@ class Forward {
         const int64_t to = b * s_.U + p * L;
         if (out_.states[CONVEYOR_HIDDEN_STATE])
           Io::store(real(CONVEYOR_HIDDEN_STATE) + to,
-                    V::load(h_[parity[b]] + b * s_.row() + p * L), n);
+                    Read::load(h_[parity[b]] + b * row_, p * L), n);
         if (out_.states[CONVEYOR_CELL_STATE])
           Io::store(real(CONVEYOR_CELL_STATE) + to, V::load(cell(p, b)), n);
       }
@@ -512,8 +514,9 @@ class Forward {
   int64_t blocks_per_member_ = 0;
   int64_t ahead_ = 0;  // steps whose x W is computed together; 0: each with its own step
   int x_gates_ = 1, h_gates_ = 1;
-  T *kernel_ = nullptr, *recurrent_ = nullptr, *bias_ = nullptr;
-  T *h_[2] = {}, *c_ = nullptr, *x_ = nullptr, *dropped_ = nullptr, *z_ = nullptr;
+  int64_t f_ = 0, u_ = 0, row_ = 0;  // in A: features, units, a row of hidden states
+  A *kernel_ = nullptr, *recurrent_ = nullptr, *h_[2] = {}, *x_ = nullptr, *dropped_ = nullptr;
+  T *bias_ = nullptr, *c_ = nullptr, *z_ = nullptr;
   Block* blocks_ = nullptr;
   uint8_t* parity_ = nullptr;
   Real* gates_ = nullptr;

@@ -1,6 +1,7 @@
 // The inner loop of everything: a tile of M rows x N vectors of a product, in registers.
 //
-// V is the vector of a target: V::T its element, V::L its lanes, V::reg its register.
+// V is the vector of a target: V::T its element, V::L its lanes, V::reg its register. Products
+// read V::A, which is T, or two bfloat16 that are neighbours along the summed axis; K counts A.
 #pragma once
 
 #include <cstdint>
@@ -21,24 +22,24 @@ inline __attribute__((always_inline)) void copy(const typename V::reg (&from)[M]
 // step of the loop reads lies side by side.
 template <class V, int M, int N>
 inline __attribute__((always_inline)) void accumulate(typename V::reg (&sum)[M][N],
-                                                      const typename V::T* const (&rows)[M],
-                                                      const typename V::T* w, int64_t K) {
+                                                      const typename V::A* const (&rows)[M],
+                                                      const typename V::A* w, int64_t K) {
   typename V::reg acc[M][N];  // of its own: registers, whatever the caller does with `sum`
   copy<V, M, N>(sum, acc);
   for (int64_t k = 0; k < K; ++k, w += N * V::L) {
     typename V::reg column[N];
 #pragma GCC unroll 8
     for (int n = 0; n < N; ++n) {
-      column[n] = V::load(w + n * V::L);
+      column[n] = V::weights(w + n * V::L);
       // g++ would fold the load into each multiply-add: M times the loads. Where there are
       // registers to spare that is worth preventing (188 -> 232 GFLOP/s at 4 rows of AVX-512).
       if (M * N + N < V::kRegisters - 5 && M > 1) V::keep(column[n]);
     }
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m) {
-      const typename V::reg a = V::set1(rows[m][k]);
+      const typename V::reg a = V::broadcast(rows[m] + k);
 #pragma GCC unroll 8
-      for (int n = 0; n < N; ++n) acc[m][n] = V::fma(a, column[n], acc[m][n]);
+      for (int n = 0; n < N; ++n) acc[m][n] = V::dot(a, column[n], acc[m][n]);
     }
   }
   copy<V, M, N>(acc, sum);
@@ -46,14 +47,15 @@ inline __attribute__((always_inline)) void accumulate(typename V::reg (&sum)[M][
 
 // The same where each of the four gates has a row of its own: rows[m] is [K][4].
 template <class V, int M>
-inline void accumulate_by_gate(typename V::reg (&acc)[M][4], const typename V::T* const (&rows)[M],
-                               const typename V::T* w, int64_t K) {
+inline void accumulate_by_gate(typename V::reg (&acc)[M][4], const typename V::A* const (&rows)[M],
+                               const typename V::A* w, int64_t K) {
   for (int64_t k = 0; k < K; ++k, w += 4 * V::L) {
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 8
       for (int n = 0; n < 4; ++n)
-        acc[m][n] = V::fma(V::set1(rows[m][4 * k + n]), V::load(w + n * V::L), acc[m][n]);
+        acc[m][n] =
+            V::dot(V::broadcast(rows[m] + 4 * k + n), V::weights(w + n * V::L), acc[m][n]);
     }
   }
 }

@@ -60,6 +60,13 @@ struct Floats {
     return _mm512_load_ps(v);
   }
 
+  // What products read: A holds kPair neighbours along the summed axis.
+  using A = T;
+  static constexpr int kPair = 1;
+  static inline reg broadcast(const A* from) { return set1(*from); }
+  static inline reg weights(const A* from) { return load(from); }
+  static inline reg dot(reg a, reg w, reg sum) { return fma(a, w, sum); }
+
   template <class Real, class = void>
   struct Io {
     static inline reg load(const float* from, int count) {

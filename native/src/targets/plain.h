@@ -92,6 +92,13 @@ struct Plain {
     return each([&](int n) { return static_cast<T>(f(a.v[n])); });
   }
 
+  // What products read: A holds kPair neighbours along the summed axis.
+  using A = T;
+  static constexpr int kPair = 1;
+  static inline reg broadcast(const A* from) { return set1(*from); }
+  static inline reg weights(const A* from) { return load(from); }
+  static inline reg dot(reg a, reg w, reg sum) { return fma(a, w, sum); }
+
   // Arrays of callers: any element type, any alignment.
   template <class Real>
   struct Io {
