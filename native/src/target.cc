@@ -2,6 +2,8 @@
 
 #include <atomic>
 
+#include "cpu.h"
+
 
 namespace conveyor {
 namespace {
@@ -16,13 +18,20 @@ int fastest() {
 
 }  // namespace
 
-extern const Target scalar_target;
-#if defined(CONVEYOR_X86)
-extern const Target avx2_target, avx512_target;
-const Target* const targets[] = {&scalar_target, &avx2_target, &avx512_target};
-#else
-const Target* const targets[] = {&scalar_target};
+extern const Target scalar_target, avx2_target, avx512_target, avx512_bf16_target;
+
+// What the compiler could not make is listed all the same: `missing` says why.
+#if !CONVEYOR_HAS_AVX2
+const Target avx2_target = {"avx2", avx2_missing, nullptr, nullptr, nullptr};
 #endif
+#if !CONVEYOR_HAS_AVX512
+const Target avx512_target = {"avx512", avx512_missing, nullptr, nullptr, nullptr};
+#endif
+#if !CONVEYOR_HAS_AVX512_BF16
+const Target avx512_bf16_target = {"avx512_bf16", avx512_bf16_missing, nullptr, nullptr, nullptr};
+#endif
+
+const Target* const targets[] = {&scalar_target, &avx2_target, &avx512_target, &avx512_bf16_target};
 const int target_count = sizeof(targets) / sizeof(*targets);
 
 const Target& target() { return *targets[conveyor_target()]; }

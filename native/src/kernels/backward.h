@@ -22,10 +22,13 @@ class Backward {
  public:
   using T = typename V::T;
   using reg = typename V::reg;
+  using A = typename V::A;
+  using Read = Operand<V>;
   using Io = typename V::template Io<Real>;
   using StateIo = typename V::template Io<State>;
   static constexpr int L = V::L;
   static constexpr int M = V::kRows;
+  static constexpr int kPair = V::kPair;
   static constexpr int N = V::kColumns;  // vectors of a tile of dh and dx
 
   Backward(const conveyor_lstm& l, const conveyor_lstm_gradients& g)
@@ -58,15 +61,18 @@ class Backward {
     chunk_ = std::max<int64_t>(1, std::min(s_.T, rows / std::max<int64_t>(1, s_.B)));
     chunk_rows_ = chunk_ * s_.B;
 
-    recurrent_ = memory_.take<T>(tiles_ * width_ * N * L);
-    if (wants_x_) kernel_ = memory_.take<T>(x_tiles_ * width_ * N * L);
-    for (auto& dz : last_) dz = memory_.take<T>(s_.B * stride_);
-    dz_ = memory_.take<T>(s_.P * chunk_rows_ * 4 * L);
+    stride_ /= kPair;
+    read_width_ = width_ / kPair;
+    recurrent_ = memory_.take<A>(tiles_ * read_width_ * N * L);
+    if (wants_x_) kernel_ = memory_.take<A>(x_tiles_ * read_width_ * N * L);
+    for (auto& dz : last_) dz = memory_.take<A>(s_.B * stride_);
+    dz_ = memory_.take<A>(s_.P * chunk_rows_ * kDz);
     dc_ = memory_.take<T>(s_.B * s_.padded);
     dh_ = memory_.take<T>(s_.B * s_.padded);
     if (wants_weights_) {
       const int gates = by_gate() ? 4 : 1;
-      input_ = memory_.take<T>(gates * (chunk_rows_ * input_row_ + 16));
+      input_ = memory_.take<A>(gates * (paired_rows() * input_row_ + 16));
+      products_ = kPair == 1 ? dz_ : memory_.take<A>(s_.P * paired_rows() * 4 * L);
       weights_ = memory_.take<T>(s_.P * (inputs_ + M) * 4 * L);
     }
     const auto zeros = [this](int64_t n) {
@@ -87,6 +93,10 @@ class Backward {
     }
     if (g_.d_x) prefer_huge_pages(g_.d_x, s_.B * s_.T * s_.F * sizeof(Real));
   }
+
+  static constexpr int kDz = 4 * L / kPair;  // A of a row of dz in one panel
+  // Rows of a chunk as [x h' 1]^T dz sums over them.
+  int64_t paired_rows() const { return (chunk_rows_ + kPair - 1) / kPair; }
 
   bool by_gate() const { return l_.dropout_masks == 4 || l_.recurrent_dropout_masks == 4; }
 
@@ -114,6 +124,10 @@ class Backward {
       }
       if (wants_weights_) gather(begin, end, team, member);
       if (stop_.meet(team, member, round)) return;
+      if (kPair > 1 && wants_weights_) {
+        pair_rows(steps_.before(end) - steps_.before(begin), share(s_.P, team.size(), member));
+        team.barrier();
+      }
       if (wants_x_) input_gradient(begin, end, team, member);
       if (wants_weights_) weight_gradient(begin, end, team, member);
       if (stop_.meet(team, member, round)) return;
@@ -130,9 +144,9 @@ class Backward {
     const Range panels = share(s_.P, team.size(), member);
     for (int64_t p = panels.begin; p < panels.end; ++p) {
       for (int64_t n = 0; n < tiles_; ++n)
-        pack_transposed<V>(recurrent, s_.U, s_.U, n * N * L, N, p, recurrent_ + n * width_ * N * L);
+        pack_transposed<V>(recurrent, s_.U, s_.U, n * N * L, N, p, recurrent_ + n * read_width_ * N * L);
       for (int64_t n = 0; wants_x_ && n < x_tiles_; ++n)
-        pack_transposed<V>(kernel, s_.F, s_.U, n * N * L, N, p, kernel_ + n * width_ * N * L);
+        pack_transposed<V>(kernel, s_.F, s_.U, n * N * L, N, p, kernel_ + n * read_width_ * N * L);
       if (wants_weights_)
         std::fill(weights_ + p * (inputs_ + M) * 4 * L, weights_ + (p + 1) * (inputs_ + M) * 4 * L,
                   T(0));
@@ -223,34 +237,35 @@ class Backward {
 
   // phi(c) of some panels of a row.
   void phis(reg (&phi)[N], int64_t b, int64_t p, int64_t t, int panels) const {
-    using A = Activation<V>;
+    using Act = Activation<V>;
     for (int v = 0; v < N; ++v)
       phi[v] = v < panels ? StateIo::load(cells_ + ((t * s_.P + p + v) * s_.B + b) * L, L)
                           : V::zero();
-    if constexpr (A::is_float) {
-      if (l_.activation == CONVEYOR_TANH) return A::template tanhs<N>(phi, phi);
+    if constexpr (Act::is_float) {
+      if (l_.activation == CONVEYOR_TANH) return Act::template tanhs<N>(phi, phi);
     }
-    for (int v = 0; v < N; ++v) phi[v] = A::apply(l_.activation, phi[v]);
+    for (int v = 0; v < N; ++v) phi[v] = Act::apply(l_.activation, phi[v]);
   }
 
   // dz of the step after, times R^T, with the factors of the recurrent dropout.
   template <int R>
   void recurrent_product(reg (&dh)[R][N], const Block& block, int64_t n, int64_t t, Local local) {
-    const T* rows[R];
+    const A* rows[R];
     for (int m = 0; m < R; ++m) rows[m] = last_[local.parity[block.b[m]]] + block.b[m] * stride_;
-    const T* w = recurrent_ + n * width_ * N * L;
+    const A* w = recurrent_ + n * read_width_ * N * L;
     if (l_.recurrent_dropout_masks != 4) {
-      accumulate<V, R, N>(dh, rows, w, width_);
+      accumulate<V, R, N>(dh, rows, w, read_width_);
       if (l_.recurrent_dropout_masks) scale_hidden<R>(dh, dh, block, n, t, 0);
       return;
     }
     for (int g = 0; g < 4; ++g) {
       reg one[R][N];
       clear<V, R, N>(one);
-      const T* part[R];
+      const A* part[R];
       for (int64_t p = 0; p < s_.P; ++p) {
-        for (int m = 0; m < R; ++m) part[m] = rows[m] + (p * 4 + g) * L;
-        accumulate<V, R, N>(one, part, w + (p * 4 + g) * L * N * L, L);
+        const int64_t at = (p * 4 + g) * L / kPair;
+        for (int m = 0; m < R; ++m) part[m] = rows[m] + at;
+        accumulate<V, R, N>(one, part, w + at * N * L, L / kPair);
       }
       scale_hidden<R>(one, one, block, n, t, g);
       for (int m = 0; m < R; ++m)
@@ -288,7 +303,7 @@ class Backward {
   inline __attribute__((always_inline)) void pointwise(reg dh, reg phi_c, int64_t b,
                                                        int64_t in_chunk, int64_t p, int64_t t,
                                                        Local local) {
-    using A = Activation<V>;
+    using Act = Activation<V>;
     const int sigma = l_.recurrent_activation, phi = l_.activation;
     const int n = lanes(p);
     if (local.pending[b] & kHolds) dh = V::add(dh, V::load(dh_ + (p * s_.B + b) * L));
@@ -308,20 +323,20 @@ class Backward {
     else
       before = V::zero();
 
-    const reg through = V::fma(V::mul(dh, o), A::slope(phi, phi_c), dc);
+    const reg through = V::fma(V::mul(dh, o), Act::slope(phi, phi_c), dc);
     const reg d[4] = {arriving(CONVEYOR_INPUT_GATES, V::mul(through, g), b, t, p, n),
                       arriving(CONVEYOR_FORGET_GATES, V::mul(through, before), b, t, p, n),
                       arriving(CONVEYOR_CANDIDATES, V::mul(through, i), b, t, p, n),
                       arriving(CONVEYOR_OUTPUT_GATES, V::mul(dh, phi_c), b, t, p, n)};
     V::store(dc_at, V::mul(through, f));
-    const reg dz[4] = {V::mul(d[0], A::slope(sigma, i)), V::mul(d[1], A::slope(sigma, f)),
-                       V::mul(d[2], A::slope(phi, g)), V::mul(d[3], A::slope(sigma, o))};
-    T* chunk = dz_ + (p * chunk_rows_ + in_chunk) * 4 * L;
-    T* last = last_[local.parity[b] ^ 1] + b * stride_ + p * 4 * L;
+    const reg dz[4] = {V::mul(d[0], Act::slope(sigma, i)), V::mul(d[1], Act::slope(sigma, f)),
+                       V::mul(d[2], Act::slope(phi, g)), V::mul(d[3], Act::slope(sigma, o))};
+    A* chunk = dz_ + (p * chunk_rows_ + in_chunk) * kDz;
+    A* last = last_[local.parity[b] ^ 1] + b * stride_;
     for (int k = 0; k < 4; ++k) {
       const reg value = n == L ? dz[k] : V::first(dz[k], n);
-      V::store(chunk + k * L, value);
-      V::store(last + k * L, value);
+      Read::store(chunk, k * L, value);
+      Read::store(last, (p * 4 + k) * L, value);
     }
   }
 
@@ -358,32 +373,60 @@ class Backward {
       for (int64_t k = part.begin; k < part.end; ++k) {
         const int64_t b = steps_.row(t, k);
         for (int g = 0; g < gates; ++g)
-          gather_row(b, t, g, input_ + (g * chunk_rows_ + first + k) * input_row_);
+          gather_row(b, t, g, first + k);
+      }
+    }
+    const int64_t rows = steps_.before(end) - steps_.before(begin);
+    if (rows % kPair && member == 0)
+      for (int g = 0; g < gates; ++g)
+        for (int64_t k = 0; k < input_row_; k += L) put_input(g, rows, k, V::zero(), L);
+  }
+
+  // `lanes` inputs of a row of the chunk from the k-th on.
+  void put_input(int g, int64_t row, int64_t k, reg value, int lanes) {
+    A* to = input_ + (g * paired_rows() + row / kPair) * input_row_ + k;
+    if constexpr (kPair == 1)
+      V::store_n(to, value, lanes);
+    else
+      V::store_half(to, value, row % kPair, lanes);
+  }
+
+  // dz as pairs of rows of the chunk.
+  void pair_rows(int64_t rows, Range panels) {
+    if constexpr (kPair > 1) {
+      for (int64_t p = panels.begin; p < panels.end; ++p) {
+        for (int64_t r = 0; r < rows; r += 2) {
+          const A* from = dz_ + (p * chunk_rows_ + r) * kDz;
+          A* to = products_ + (p * paired_rows() + r / 2) * 4 * L;
+          for (int g = 0; g < 4; ++g)
+            V::pair_up(to + g * L, from + g * L / 2, r + 1 < rows ? from + kDz + g * L / 2 : nullptr);
+        }
       }
     }
   }
 
-  void gather_row(int64_t b, int64_t t, int g, T* to) {
+  void gather_row(int64_t b, int64_t t, int g, int64_t row) {
     const Real* x = static_cast<const Real*>(l_.x) + (b * s_.T + steps_.time(t)) * s_.F;
     const Real* h = t > 0 ? static_cast<const Real*>(g_.hidden_states) + (b * s_.T + t - 1) * s_.U
                           : l_.hidden_state
                               ? static_cast<const Real*>(l_.hidden_state) + b * s_.U
                               : nullptr;
-    copy_row(x, s_.F, static_cast<const Real*>(l_.dropout_mask), l_.dropout_masks, b, g, to);
+    copy_row(x, s_.F, static_cast<const Real*>(l_.dropout_mask), l_.dropout_masks, b, g, row, 0);
     copy_row(h, s_.U, static_cast<const Real*>(l_.recurrent_dropout_mask),
-             l_.recurrent_dropout_masks, b, g, to + s_.F);
-    to[s_.F + s_.U] = 1;
-    for (int64_t k = inputs_; k < input_row_; ++k) to[k] = 0;
+             l_.recurrent_dropout_masks, b, g, row, s_.F);
+    for (int64_t k = s_.F + s_.U; k < input_row_; k += L)
+      put_input(g, row, k, k == s_.F + s_.U ? V::first(V::set1(1), 1) : V::zero(),
+                static_cast<int>(std::min<int64_t>(L, input_row_ - k)));
   }
 
   void copy_row(const Real* from, int64_t width, const Real* masks, int count, int64_t b, int g,
-                T* to) const {
+                int64_t row, int64_t first) {
     if (count) masks += ((count == 4 ? g * s_.B : 0) + b) * width;
     for (int64_t k = 0; k < width; k += L) {
       const int n = static_cast<int>(std::min<int64_t>(L, width - k));
       reg value = from ? Io::load(from + k, n) : V::zero();
       if (count) value = V::mul(value, Io::load(masks + k, n));
-      V::store_n(to + k, value, n);
+      put_input(g, row, first + k, value, n);
     }
   }
 
@@ -432,17 +475,17 @@ class Backward {
   void input_tile_of(int64_t t, int64_t k, int64_t first, int64_t n) {
     reg dx[R][W];
     clear<V, R, W>(dx);
-    const T* w = kernel_ + n * width_ * N * L;
+    const A* w = kernel_ + n * read_width_ * N * L;
     const int masks = l_.dropout_masks;
     for (int g = 0; g < (masks == 4 ? 4 : 1); ++g) {
       reg one[R][W];
       clear<V, R, W>(one);
       for (int64_t p = 0; p < s_.P; ++p) {
-        const T* rows[R];
-        const int64_t at = masks == 4 ? g * L : 0;
+        const A* rows[R];
+        const int64_t at = masks == 4 ? g * L / kPair : 0;
         for (int m = 0; m < R; ++m)
-          rows[m] = dz_ + (p * chunk_rows_ + first + k + m) * 4 * L + at;
-        accumulate_wide<R, W>(one, rows, w + (p * 4 * L + at) * N * L, masks == 4 ? L : 4 * L);
+          rows[m] = dz_ + (p * chunk_rows_ + first + k + m) * kDz + at;
+        accumulate_wide<R, W>(one, rows, w + (p * kDz + at) * N * L, masks == 4 ? L / kPair : kDz);
       }
       for (int m = 0; m < R; ++m) {
         const int64_t b = steps_.row(t, k + m);
@@ -467,17 +510,17 @@ class Backward {
   // As accumulate, of W of the N vectors that w holds a row.
   template <int R, int W>
   inline __attribute__((always_inline)) void accumulate_wide(reg (&acc)[R][W],
-                                                             const T* const (&rows)[R],
-                                                             const T* w, int64_t K) {
+                                                             const A* const (&rows)[R],
+                                                             const A* w, int64_t K) {
     if constexpr (W == N) {
       accumulate<V, R, N>(acc, rows, w, K);
     } else {
       for (int64_t k = 0; k < K; ++k, w += N * L) {
 #pragma GCC unroll 8
         for (int v = 0; v < W; ++v) {
-          const reg column = V::load(w + v * L);
+          const reg column = V::weights(w + v * L);
 #pragma GCC unroll 8
-          for (int m = 0; m < R; ++m) acc[m][v] = V::fma(V::set1(rows[m][k]), column, acc[m][v]);
+          for (int m = 0; m < R; ++m) acc[m][v] = V::dot(V::broadcast(rows[m] + k), column, acc[m][v]);
         }
       }
     }
@@ -497,13 +540,13 @@ class Backward {
 
   // [x h' 1]^T dz of the chunk, added; panel by panel, so that members never share a sum.
   void weight_gradient(int64_t begin, int64_t end, Team& team, int member) {
-    const int64_t K = steps_.before(end) - steps_.before(begin);
+    const int64_t K = (steps_.before(end) - steps_.before(begin) + kPair - 1) / kPair;
     if (K == 0) return;
     const int64_t blocks = (inputs_ + M - 1) / M;
     const Range part = share(s_.P * blocks, team.size(), member);
     for (int64_t n = part.begin; n < part.end; ++n) {
       const int64_t p = n / blocks, row = n % blocks * M;
-      const T* dz = dz_ + p * chunk_rows_ * 4 * L;
+      const A* dz = products_ + p * paired_rows() * 4 * L;
       T* sum = weights_ + (p * (inputs_ + M) + row) * 4 * L;
       reg acc[M][4];
 #pragma GCC unroll 8
@@ -521,7 +564,7 @@ class Backward {
     }
   }
 
-  void weight_product(reg (&sum)[M][4], const T* a, const T* dz, int64_t K) {
+  void weight_product(reg (&sum)[M][4], const A* a, const A* dz, int64_t K) {
     reg acc[M][4];
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m)
@@ -530,12 +573,12 @@ class Backward {
     for (int64_t k = 0; k < K; ++k, a += input_row_, dz += 4 * L) {
       reg column[4];
 #pragma GCC unroll 8
-      for (int g = 0; g < 4; ++g) column[g] = V::load(dz + g * L);
+      for (int g = 0; g < 4; ++g) column[g] = V::weights(dz + g * L);
 #pragma GCC unroll 8
       for (int m = 0; m < M; ++m) {
-        const reg value = V::set1(a[m]);
+        const reg value = V::broadcast(a + m);
 #pragma GCC unroll 8
-        for (int g = 0; g < 4; ++g) acc[m][g] = V::fma(value, column[g], acc[m][g]);
+        for (int g = 0; g < 4; ++g) acc[m][g] = V::dot(value, column[g], acc[m][g]);
       }
     }
 #pragma GCC unroll 8
@@ -544,12 +587,12 @@ class Backward {
       for (int g = 0; g < 4; ++g) sum[m][g] = acc[m][g];
   }
 
-  void weight_product_by_gate(reg (&acc)[M][4], int64_t row, const T* dz, int64_t K) {
+  void weight_product_by_gate(reg (&acc)[M][4], int64_t row, const A* dz, int64_t K) {
     for (int g = 0; g < 4; ++g) {
-      const T* a = input_ + g * chunk_rows_ * input_row_ + row;
+      const A* a = input_ + g * paired_rows() * input_row_ + row;
       for (int64_t k = 0; k < K; ++k, a += input_row_) {
-        const reg column = V::load(dz + (k * 4 + g) * L);
-        for (int m = 0; m < M; ++m) acc[m][g] = V::fma(V::set1(a[m]), column, acc[m][g]);
+        const reg column = V::weights(dz + (k * 4 + g) * L);
+        for (int m = 0; m < M; ++m) acc[m][g] = V::dot(V::broadcast(a + m), column, acc[m][g]);
       }
     }
   }
@@ -615,8 +658,10 @@ class Backward {
   int64_t width_ = 0, stride_ = 0, tiles_ = 0, x_tiles_ = 0, inputs_ = 0, input_row_ = 0;
   int64_t chunk_ = 1, chunk_rows_ = 0, local_bytes_ = 0;
   bool wants_weights_ = false, wants_x_ = false;
-  T *recurrent_ = nullptr, *kernel_ = nullptr, *last_[2] = {}, *dz_ = nullptr;
-  T *dc_ = nullptr, *dh_ = nullptr, *input_ = nullptr, *weights_ = nullptr;
+  int64_t read_width_ = 0;  // width_ in A
+  A *recurrent_ = nullptr, *kernel_ = nullptr, *last_[2] = {}, *dz_ = nullptr;
+  A *input_ = nullptr, *products_ = nullptr;  // [x h' 1], and dz, of a chunk: what is multiplied
+  T *dc_ = nullptr, *dh_ = nullptr, *weights_ = nullptr;
   T *d_dropout_ = nullptr, *d_recurrent_ = nullptr;
   uint8_t* local_ = nullptr;
   const Real* gates_ = nullptr;
