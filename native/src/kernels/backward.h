@@ -430,22 +430,43 @@ class Backward {
     }
   }
 
+  // A row of a chunk: its step and its row of the batch.
+  struct Place {
+    int64_t t, b;
+  };
+
+  // Finds the places of the rows of a chunk, in order.
+  class Walk {
+   public:
+    Walk(const Steps& steps, int64_t end, int64_t row) : steps_(steps), t_(end - 1), k_(row) {}
+    Place next() {
+      while (k_ >= steps_.count(t_)) k_ -= steps_.count(t_--);
+      return {t_, steps_.row(t_, k_++)};
+    }
+
+   private:
+    const Steps& steps_;
+    int64_t t_, k_;
+  };
+
   void input_gradient(int64_t begin, int64_t end, Team& team, int member) {
     // A mask's own gradient sums over time: one member does all then.
     const bool alone = g_.d_dropout_mask != nullptr;
     if (alone && member) return;
-    for (int64_t t = end - 1; t >= begin; --t) {
-      const int64_t count = steps_.count(t), first = chunk_row(t, end);
-      const Range part = alone ? Range{0, count} : share(count, team.size(), member);
-      if (steps_.masked() && g_.d_x) zero_masked(t, team, member, alone);
-      const int64_t blocks = (part.size() + M - 1) / M;
-      for (int64_t n = 0; n < x_tiles_; ++n) {
-        for (int64_t k = 0; k < blocks; ++k) {
-          const Range r = share(part.size(), blocks, k);
-          with_rows<M>(static_cast<int>(r.size()), [&](auto m) {
-            input_tile<decltype(m)::count>(t, part.begin + r.begin, first, n);
-          });
-        }
+    if (steps_.masked() && g_.d_x)
+      for (int64_t t = begin; t < end; ++t) zero_masked(t, team, member, alone);
+    const int64_t K = steps_.before(end) - steps_.before(begin);
+    const Range rows = alone ? Range{0, K} : share(K, team.size(), member);
+    const int64_t blocks = (rows.size() + M - 1) / M;
+    for (int64_t n = 0; n < x_tiles_; ++n) {
+      Walk walk(steps_, end, rows.begin);
+      for (int64_t k = 0; k < blocks; ++k) {
+        const Range r = share(rows.size(), blocks, k);
+        Place places[M];
+        for (int64_t m = 0; m < r.size(); ++m) places[m] = walk.next();
+        with_rows<M>(static_cast<int>(r.size()), [&](auto m) {
+          input_tile<decltype(m)::count>(places, rows.begin + r.begin, n);
+        });
       }
     }
   }
@@ -460,19 +481,19 @@ class Backward {
   }
 
   template <int R>
-  void input_tile(int64_t t, int64_t k, int64_t first, int64_t n) {
+  void input_tile(const Place* places, int64_t row, int64_t n) {
     // A narrow last tile computes only the vectors that it needs.
     const int64_t vectors = std::min<int64_t>(N, (s_.F - n * N * L + L - 1) / L);
     if (vectors <= N / 4)
-      input_tile_of<R, (N >= 4 ? N / 4 : 1)>(t, k, first, n);
+      input_tile_of<R, (N >= 4 ? N / 4 : 1)>(places, row, n);
     else if (vectors <= N / 2)
-      input_tile_of<R, (N >= 2 ? N / 2 : 1)>(t, k, first, n);
+      input_tile_of<R, (N >= 2 ? N / 2 : 1)>(places, row, n);
     else
-      input_tile_of<R, N>(t, k, first, n);
+      input_tile_of<R, N>(places, row, n);
   }
 
   template <int R, int W>
-  void input_tile_of(int64_t t, int64_t k, int64_t first, int64_t n) {
+  void input_tile_of(const Place* places, int64_t row, int64_t n) {
     reg dx[R][W];
     clear<V, R, W>(dx);
     const A* w = kernel_ + n * read_width_ * N * L;
@@ -484,21 +505,21 @@ class Backward {
         const A* rows[R];
         const int64_t at = masks == 4 ? g * L / kPair : 0;
         for (int m = 0; m < R; ++m)
-          rows[m] = dz_ + (p * chunk_rows_ + first + k + m) * kDz + at;
+          rows[m] = dz_ + (p * chunk_rows_ + row + m) * kDz + at;
         accumulate_wide<R, W>(one, rows, w + (p * kDz + at) * N * L, masks == 4 ? L / kPair : kDz);
       }
       for (int m = 0; m < R; ++m) {
-        const int64_t b = steps_.row(t, k + m);
         for (int v = 0; v < W; ++v) {
-          if (masks) one[m][v] = scale_input(one[m][v], b, t, g, (n * N + v) * L);
+          if (masks)
+            one[m][v] = scale_input(one[m][v], places[m].b, places[m].t, g, (n * N + v) * L);
           dx[m][v] = V::add(dx[m][v], one[m][v]);
         }
       }
     }
     if (!g_.d_x) return;
     for (int m = 0; m < R; ++m) {
-      const int64_t b = steps_.row(t, k + m);
-      Real* to = static_cast<Real*>(g_.d_x) + (b * s_.T + steps_.time(t)) * s_.F;
+      Real* to = static_cast<Real*>(g_.d_x) +
+                 (places[m].b * s_.T + steps_.time(places[m].t)) * s_.F;
       for (int v = 0; v < W; ++v) {
         const int64_t f = (n * N + v) * L;
         if (f < s_.F)

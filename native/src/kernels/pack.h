@@ -49,6 +49,28 @@ void pack_transposed(const Real* weights, int64_t N, int64_t U, int64_t n0, int 
   using Element = typename Operand<V>::Element;
   constexpr int kPair = V::kPair;
   to += p * 4 * L / kPair * vectors * L;
+  if constexpr (V::kTransposes) {
+    for (int g = 0; g < 4; ++g) {
+      typename V::A* block = to + int64_t{g} * L / kPair * vectors * L;
+      for (int v = 0; v < vectors; ++v, block += L) {
+        typename V::reg tile[L];
+        for (int64_t n = 0; n < L; ++n) {
+          const int64_t row = n0 + v * L + n;
+          tile[n] = row < N ? V::template Io<Real>::load(weights + row * 4 * U + g * U + p * L, width)
+                            : V::zero();
+        }
+        V::transpose(tile);
+        for (int j = 0; j < L; j += kPair) {
+          typename V::A* column = block + int64_t{j / kPair} * vectors * L;
+          if constexpr (kPair == 1)
+            V::store(column, tile[j]);
+          else
+            V::store_pairs(column, tile[j], tile[j + 1]);
+        }
+      }
+    }
+    return;
+  }
   for (int g = 0; g < 4; ++g) {
     Element* block = Operand<V>::elements(to) + int64_t{g} * L * vectors * L;
     if (rows < int64_t{vectors} * L || width < L)

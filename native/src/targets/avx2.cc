@@ -14,6 +14,7 @@ struct Floats {
   using T = float;
   using reg = __m256;
   static constexpr int L = 8;
+  static constexpr bool kTransposes = false;
   static constexpr int kRows = 3, kColumns = 4, kRegisters = 16;
 
   static inline void keep(reg& a) { asm("" : "+x"(a)); }

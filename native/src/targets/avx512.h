@@ -12,6 +12,7 @@ struct Floats {
   using T = float;
   using reg = __m512;
   static constexpr int L = 16;
+  static constexpr bool kTransposes = true;
   static constexpr int kRows = 6, kColumns = 4, kRegisters = 32;
 
   static inline void keep(reg& a) { asm("" : "+v"(a)); }
@@ -51,6 +52,38 @@ struct Floats {
     return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
   static inline reg exp2(reg n) { return _mm512_scalef_ps(set1(1), n); }
+  // 16 x 16: pairs within quarters, quarters within halves, halves.
+  static inline void transpose(reg (&r)[L]) {
+    reg a[L], b[L];
+    for (int n = 0; n < L; n += 2) {
+      a[n] = _mm512_unpacklo_ps(r[n], r[n + 1]);
+      a[n + 1] = _mm512_unpackhi_ps(r[n], r[n + 1]);
+    }
+    for (int n = 0; n < L; n += 4) {
+      b[n] = unpack_low(a[n], a[n + 2]);
+      b[n + 1] = unpack_high(a[n], a[n + 2]);
+      b[n + 2] = unpack_low(a[n + 1], a[n + 3]);
+      b[n + 3] = unpack_high(a[n + 1], a[n + 3]);
+    }
+    for (int n = 0; n < 4; ++n) {
+      a[n] = _mm512_shuffle_f32x4(b[n], b[n + 4], 0x88);
+      a[n + 4] = _mm512_shuffle_f32x4(b[n], b[n + 4], 0xdd);
+      a[n + 8] = _mm512_shuffle_f32x4(b[n + 8], b[n + 12], 0x88);
+      a[n + 12] = _mm512_shuffle_f32x4(b[n + 8], b[n + 12], 0xdd);
+    }
+    for (int n = 0; n < 4; ++n) {
+      r[n] = _mm512_shuffle_f32x4(a[n], a[n + 8], 0x88);
+      r[n + 8] = _mm512_shuffle_f32x4(a[n], a[n + 8], 0xdd);
+      r[n + 4] = _mm512_shuffle_f32x4(a[n + 4], a[n + 12], 0x88);
+      r[n + 12] = _mm512_shuffle_f32x4(a[n + 4], a[n + 12], 0xdd);
+    }
+  }
+  static inline reg unpack_low(reg a, reg b) {
+    return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+  }
+  static inline reg unpack_high(reg a, reg b) {
+    return _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+  }
   template <class F>
   static inline reg map(reg a, F f) {
     alignas(64) float v[L];

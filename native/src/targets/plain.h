@@ -15,6 +15,7 @@ template <class Element, int Lanes>
 struct Plain {
   using T = Element;
   static constexpr int L = Lanes;
+  static constexpr bool kTransposes = false;
   static constexpr int kRows = 3, kColumns = 4, kRegisters = 16;
   struct reg {
     T v[L];
