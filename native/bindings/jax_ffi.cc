@@ -13,8 +13,6 @@
 
 namespace {
 
-constexpr int64_t kAny = -1;  // as a count: not checked
-
 class Call {
  public:
   explicit Call(const XLA_FFI_CallFrame& frame) : frame_(frame) {}
@@ -72,8 +70,7 @@ class Call {
   template <class Run>
   XLA_FFI_Error* finish(Run run) {
     if (operands_ != frame_.args.size || results_ != frame_.rets.size)
-      fail("%d operands and %d results too many",
-           static_cast<int>(frame_.args.size - operands_),
+      fail("%d operands and %d results too many", static_cast<int>(frame_.args.size - operands_),
            static_cast<int>(frame_.rets.size - results_));
     if (failed()) return error(XLA_FFI_Error_Code_INVALID_ARGUMENT, message_);
     switch (run()) {
@@ -168,8 +165,12 @@ struct Request {
 
   // The eight states, in the order of the header.
   Array state_array(int n) const {
+    static const char* const names[CONVEYOR_STATES] = {
+        "hidden_states", "cell_states",  "hidden_state", "cell_state",
+        "input_gates",   "forget_gates", "candidates",   "output_gates"};
     const bool final = n == CONVEYOR_HIDDEN_STATE || n == CONVEYOR_CELL_STATE;
-    return {"a state", real, conveyor::product(lstm.batch, final ? 1 : lstm.time_steps, lstm.units)};
+    const int64_t steps = final ? 1 : lstm.time_steps;
+    return {names[n], real, conveyor::product(lstm.batch, steps, lstm.units)};
   }
 
   int64_t reserve_bytes() const {

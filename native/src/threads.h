@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "bell.h"
+
 namespace conveyor {
 
 // What a task knows of the others that run it with it.
@@ -18,11 +20,13 @@ class Team {
   const int size_;
   alignas(64) std::atomic<int> waiting_{0};
   alignas(64) std::atomic<uint32_t> round_{0};
+  Bell all_came_;
 };
 
 // Runs task(context, team, member) for every member of a team of at most `wanted`, the
-// caller being member 0, and returns when all are done. A team is smaller where threads are
-// busy with another call or cannot be had, so a task must not rely on its size.
+// caller being member 0, and returns when all are done. A team is smaller where cores are
+// few, or busy with other calls or programs, or threads cannot be had, so a task must not rely
+// on its size. A task must not throw, and must not fork and go on in the child.
 void run_team(int wanted, void (*task)(void*, Team&, int), void* context);
 
 template <class Task>
@@ -31,5 +35,8 @@ void run_team(int wanted, Task& task) {
       wanted, [](void* t, Team& team, int member) { (*static_cast<Task*>(t))(team, member); },
       &task);
 }
+
+// For tests: teams as if there were so many cores, and all the time to join; 0 to end it.
+void pretend_cores(int n);
 
 }  // namespace conveyor

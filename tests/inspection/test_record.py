@@ -25,9 +25,11 @@ def test_eight_states_that_fit_the_output(x):
         assert isinstance(array, np.ndarray)
         assert array.shape == ((2, 6, 4) if has_time_axis(name) else (2, 4))
     to_numpy = keras.ops.convert_to_numpy
-    np.testing.assert_allclose(states["hidden_states"], to_numpy(hidden_states), rtol=1e-6)
-    np.testing.assert_allclose(states["hidden_state"], to_numpy(hidden_state), rtol=1e-6)
-    np.testing.assert_allclose(states["cell_state"], to_numpy(cell_state), rtol=1e-6)
+    np.testing.assert_allclose(
+        states["hidden_states"], to_numpy(hidden_states), rtol=1e-6, atol=1e-6
+    )
+    np.testing.assert_allclose(states["hidden_state"], to_numpy(hidden_state), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(states["cell_state"], to_numpy(cell_state), rtol=1e-6, atol=1e-6)
     c, f, i, g = (states[n] for n in ("cell_states", "forget_gates", "input_gates", "candidates"))
     np.testing.assert_allclose(c[:, 1:], f[:, 1:] * c[:, :-1] + (i * g)[:, 1:], atol=1e-5)
 

@@ -9,91 +9,21 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Mapping
-from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_int32, c_int64, c_size_t, c_void_p
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping, Sequence
+from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_void_p
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from .._errors import ConveyorError
 from .._vocabulary import STATE_NAMES, StateName
-
-ABI = 1
-DTYPES = {"float32": 0, "float64": 1, "bfloat16": 2}
-ACTIVATIONS = {"tanh": 0, "sigmoid": 1, "hard_sigmoid": 2, "relu": 3, "linear": 4}
-INPUTS = (
-    "x",
-    "kernel",
-    "recurrent_kernel",
-    "bias",
-    "hidden_state",
-    "cell_state",
-    "mask",
-    "dropout_mask",
-    "recurrent_dropout_mask",
-)
-# Those that have a gradient, in the order in which the core writes them.
-DIFFERENTIABLE = tuple(name for name in INPUTS if name != "mask")
-
-_OK, _INVALID, _OUT_OF_MEMORY, _INTERRUPTED = range(4)
-_Interrupted = ctypes.CFUNCTYPE(c_int)
-_States = c_void_p * len(STATE_NAMES)
-
-
-class _LSTM(Structure):
-    _fields_ = (
-        ("size", c_size_t),
-        ("dtype", c_int32),
-        ("activation", c_int32),
-        ("recurrent_activation", c_int32),
-        ("go_backwards", c_int32),
-        ("dropout_masks", c_int32),
-        ("recurrent_dropout_masks", c_int32),
-        ("threads", c_int32),
-        ("reserved", c_int32),
-        ("batch", c_int64),
-        ("time_steps", c_int64),
-        ("features", c_int64),
-        ("units", c_int64),
-        *((name, c_void_p) for name in INPUTS),
-        ("interrupted", c_void_p),
-    )
-
-
-class _Outputs(Structure):
-    _fields_ = (("size", c_size_t), ("states", _States), ("reserve", c_void_p))
-
-
-class _Gradients(Structure):
-    _fields_ = (
-        ("size", c_size_t),
-        ("hidden_states", c_void_p),
-        ("reserve", c_void_p),
-        ("d_states", _States),
-        *((f"d_{name}", c_void_p) for name in DIFFERENTIABLE),
-    )
-
-
-@dataclass(frozen=True)
-class Problem:
-    """All that the core is told but the addresses."""
-
-    dtype: str
-    batch: int
-    time_steps: int
-    features: int
-    units: int
-    activation: str = "tanh"
-    recurrent_activation: str = "sigmoid"
-    go_backwards: bool = False
-    dropout_masks: int = 0  # 0 none, 1 shared by the gates, 4 one for each gate
-    recurrent_dropout_masks: int = 0
-    threads: int = 0  # at most so many; 0 for CONVEYOR_NUM_THREADS, else all cores
-
-    @property
-    def state_dtype(self) -> str:
-        """Of the cell state before the first step, and of its gradient."""
-        return "float32" if self.dtype == "bfloat16" else self.dtype
+from . import _layout, _signals
+from ._layout import ABI
+from ._layout import ACTIVATIONS as ACTIVATIONS
+from ._layout import DIFFERENTIABLE as DIFFERENTIABLE
+from ._layout import DTYPES as DTYPES
+from ._layout import INPUTS as INPUTS
+from ._layout import Problem as Problem
 
 
 def missing() -> str | None:
@@ -124,12 +54,20 @@ def threads() -> int:
     return int(_core().conveyor_threads())
 
 
+def threads_beside(framework: int) -> int:
+    """`Problem.threads` where the framework is set to so many: CONVEYOR_NUM_THREADS goes first."""
+    return 0 if _number_of_threads is not None else framework
+
+
+@lru_cache(maxsize=1024)
 def reserve_bytes(problem: Problem) -> int:
-    """The size of what the forward pass keeps for the backward pass."""
+    """The size of what the forward pass keeps for the backward pass.
+
+    Raises:
+        MemoryError: a size that does not fit an address.
+    """
     p = problem
-    size = int(
-        _core().conveyor_lstm_reserve_bytes(DTYPES[p.dtype], p.batch, p.time_steps, p.units)
-    )
+    size = int(_core().conveyor_lstm_reserve_bytes(DTYPES[p.dtype], p.batch, p.time_steps, p.units))
     if size < 0:
         raise MemoryError(f"{p.batch} x {p.time_steps} x {p.units} states do not fit an address")
     return size
@@ -147,7 +85,14 @@ def forward(
         MemoryError: no memory for the workspace.
         KeyboardInterrupt: Ctrl-C came meanwhile.
     """
-    outputs = _Outputs(ctypes.sizeof(_Outputs), _addresses(states), reserve)
+    forward_at(problem, _in_order(INPUTS, inputs), _in_order(STATE_NAMES, states), reserve or 0)
+
+
+def forward_at(
+    problem: Problem, inputs: Sequence[int], states: Sequence[int], reserve: int = 0
+) -> None:
+    """`forward`, with addresses in the order of INPUTS and of STATE_NAMES, 0 for none."""
+    outputs = _layout.pack_outputs(_layout.SIZE_OF_OUTPUTS, *states, reserve)
     _run(_core().conveyor_lstm_forward, problem, inputs, outputs)
 
 
@@ -165,56 +110,78 @@ def backward(
         MemoryError: no memory for the workspace.
         KeyboardInterrupt: Ctrl-C came meanwhile.
     """
-    gradients = _Gradients(ctypes.sizeof(_Gradients), hidden_states, reserve, _addresses(d_states))
-    for name, address in d_inputs.items():
-        setattr(gradients, f"d_{name}", address)
+    backward_at(
+        problem,
+        _in_order(INPUTS, inputs),
+        hidden_states,
+        reserve,
+        _in_order(STATE_NAMES, d_states),
+        _in_order(DIFFERENTIABLE, d_inputs),
+    )
+
+
+def backward_at(
+    problem: Problem,
+    inputs: Sequence[int],
+    hidden_states: int,
+    reserve: int,
+    d_states: Sequence[int],
+    d_inputs: Sequence[int],
+) -> None:
+    """`backward`, with addresses in the order of INPUTS, STATE_NAMES and DIFFERENTIABLE."""
+    gradients = _layout.pack_gradients(
+        _layout.SIZE_OF_GRADIENTS, hidden_states, reserve, *d_states, *d_inputs
+    )
     _run(_core().conveyor_lstm_backward, problem, inputs, gradients)
 
 
-def _addresses(states: Mapping[StateName, int]) -> ctypes.Array[c_void_p]:
-    return _States(*(states.get(name) for name in STATE_NAMES))
+def _in_order(names: Sequence[str], addresses: Mapping[Any, int | None]) -> list[int]:
+    return [addresses.get(name) or 0 for name in names]
 
 
 def _run(
-    function: ctypes._NamedFuncPointer,
-    problem: Problem,
-    inputs: Mapping[str, int | None],
-    results: _Outputs | _Gradients,
+    function: ctypes._NamedFuncPointer, problem: Problem, inputs: Sequence[int], results: bytes
 ) -> None:
+    watch = _signals.watch()
+    lstm = _layout.pack_lstm(problem, inputs, 0 if watch is None else watch.address)
+    status = function(lstm, results)
+    if watch is not None:
+        watch.settle()
+    if status:
+        _refuse(status, problem)
+
+
+def new_stream(problem: Problem, inputs: Mapping[str, int | None]) -> int:
+    """A stream of up to `problem.batch` rows on copies of the weights; free it once.
+
+    Raises:
+        MemoryError: no memory for the weights.
+    """
+    status = c_int()
+    lstm = _layout.pack_lstm(problem, _in_order(INPUTS, inputs), 0)
+    stream = _core().conveyor_stream_new(lstm, ctypes.byref(status))
+    if stream is None:
+        _refuse(status.value, problem)
+    return int(stream)
+
+
+def stream_step() -> ctypes._NamedFuncPointer:
+    """`conveyor_stream_step`, for arguments that are of the types of C already."""
+    return _core().conveyor_stream_step
+
+
+def free_stream(stream: int) -> None:
+    """Give back what a stream holds."""
+    _core().conveyor_stream_free(stream)
+
+
+def _refuse(status: int, problem: Problem) -> None:
     p = problem
-    pending: list[BaseException] = []
-
-    def interrupted() -> int:
-        # Signals are handled where the interpreter runs next, and that is here.
-        return 1 if pending else 0
-
-    callback = _Interrupted(interrupted)
-    lstm = _LSTM(
-        ctypes.sizeof(_LSTM),
-        DTYPES[p.dtype],
-        ACTIVATIONS[p.activation],
-        ACTIVATIONS[p.recurrent_activation],
-        p.go_backwards,
-        p.dropout_masks,
-        p.recurrent_dropout_masks,
-        p.threads,
-        0,
-        p.batch,
-        p.time_steps,
-        p.features,
-        p.units,
-        *(inputs.get(name) for name in INPUTS),
-        ctypes.cast(callback, c_void_p),
-    )
-    status = function(byref(lstm), byref(results))
-    if status == _OUT_OF_MEMORY:
+    if status == _layout.OUT_OF_MEMORY:
         raise MemoryError(
             f"no memory for an LSTM over {p.batch} x {p.time_steps} steps with {p.units} units"
         )
-    if status == _INTERRUPTED:
-        raise KeyboardInterrupt
-    if status == _INVALID:
-        raise ConveyorError(f"the native engine refused: {_core().conveyor_error().decode()}")
+    raise ConveyorError(f"the native engine refused: {_core().conveyor_error().decode()}")
 
 
 def _core() -> ctypes.CDLL:
@@ -224,9 +191,20 @@ def _core() -> ctypes.CDLL:
     return loaded
 
 
-@cache
+_loaded: ctypes.CDLL | str | None = None
+_number_of_threads: int | None = None  # that CONVEYOR_NUM_THREADS asks for
+
+
 def _load() -> ctypes.CDLL | str:
     """The library, or why there is none."""
+    # Not functools.cache: torch.compile looks through it, and would load once more.
+    global _loaded  # noqa: PLW0603
+    if _loaded is None:
+        _loaded = _find_and_load()
+    return _loaded
+
+
+def _find_and_load() -> ctypes.CDLL | str:
     name = {"darwin": "libconveyor.dylib", "win32": "conveyor.dll"}.get(
         sys.platform, "libconveyor.so"
     )
@@ -248,10 +226,14 @@ def _load() -> ctypes.CDLL | str:
 
 
 def _declare(core: ctypes.CDLL) -> None:
-    core.conveyor_lstm_forward.argtypes = [POINTER(_LSTM), POINTER(_Outputs)]
-    core.conveyor_lstm_backward.argtypes = [POINTER(_LSTM), POINTER(_Gradients)]
+    core.conveyor_lstm_forward.argtypes = [c_char_p, c_char_p]  # structs, packed
+    core.conveyor_lstm_backward.argtypes = [c_char_p, c_char_p]
     core.conveyor_lstm_reserve_bytes.argtypes = [c_int32, c_int64, c_int64, c_int64]
     core.conveyor_lstm_reserve_bytes.restype = c_int64
+    core.conveyor_stream_new.argtypes = [c_char_p, POINTER(c_int)]
+    core.conveyor_stream_new.restype = c_void_p
+    core.conveyor_stream_free.argtypes = [c_void_p]
+    core.conveyor_stream_free.restype = None
     for function in (core.conveyor_target_name, core.conveyor_target_missing, core.conveyor_error):
         function.restype = c_char_p
 
@@ -268,9 +250,11 @@ def _configure(core: ctypes.CDLL) -> ctypes.CDLL | str:
         if lacks:
             return f"CONVEYOR_TARGET={wanted}: {lacks}"
         core.conveyor_set_target(names.index(wanted))
+    global _number_of_threads  # noqa: PLW0603
     number = os.environ.get("CONVEYOR_NUM_THREADS")
     if number:
         if not number.isdecimal() or int(number) < 1:
             return f"CONVEYOR_NUM_THREADS={number} is no number of threads"
-        core.conveyor_set_threads(int(number))
+        _number_of_threads = int(number)
+        core.conveyor_set_threads(_number_of_threads)
     return core

@@ -1,7 +1,9 @@
-"""The native engine on NumPy arrays: what the glue of NumPy and of TensorFlow call."""
+"""The native engine on NumPy arrays."""
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -12,8 +14,7 @@ from ._library import Problem
 
 Inputs = Mapping[str, np.ndarray | None]  # by the names of LSTMRequest
 
-# Vectors are read fastest, and TensorFlow takes arrays without a copy, at this alignment.
-_ALIGNMENT = 64
+_ALIGNMENT = 64  # a cache line: no vector lies in two
 
 
 def forward(
@@ -24,11 +25,11 @@ def forward(
     `hidden_states` must be among the names then.
     """
     p = problem
-    arrays = _contiguous(p, inputs)
     dtype = _numpy_dtype(p.dtype)
     shapes = {True: (p.batch, p.time_steps, p.units), False: (p.batch, p.units)}
     states = {name: _empty(shapes[has_time_axis(name)], dtype) for name in names}
     kept = _empty((_library.reserve_bytes(p),), np.dtype("uint8")) if reserve else None
+    arrays = _as_the_core_reads(p, inputs)
     _library.forward(
         p,
         _addresses(arrays),
@@ -48,9 +49,10 @@ def backward(
 ) -> dict[str, np.ndarray]:
     """The gradients of the named inputs, from those of the states; an absent one is zeros."""
     p = problem
-    arrays = _contiguous(p, inputs)
-    hidden_states = np.ascontiguousarray(hidden_states)
-    arriving = {name: np.ascontiguousarray(d) for name, d in d_states.items()}
+    real = _numpy_dtype(p.dtype)
+    arrays = _as_the_core_reads(p, inputs)
+    hidden_states = _dense(hidden_states, real)
+    arriving = {name: _dense(d, real) for name, d in d_states.items()}
     d_inputs = {name: _empty(arrays[name].shape, arrays[name].dtype) for name in names}
     _library.backward(
         p,
@@ -63,30 +65,38 @@ def backward(
     return d_inputs
 
 
-def _contiguous(p: Problem, inputs: Inputs) -> dict[str, np.ndarray]:
-    """The inputs that are there, in the dtypes and the layout that the core reads."""
+def _as_the_core_reads(p: Problem, inputs: Inputs) -> dict[str, np.ndarray]:
+    """The inputs that are there; copied only where dtype or layout are others."""
     dtypes = {"mask": np.dtype("bool"), "cell_state": _numpy_dtype(p.state_dtype)}
     real = _numpy_dtype(p.dtype)
     return {
-        name: np.ascontiguousarray(array, dtypes.get(name, real))
+        name: _dense(array, dtypes.get(name, real))
         for name, array in inputs.items()
         if array is not None
     }
+
+
+def _dense(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    array = np.ascontiguousarray(array, dtype)
+    # A view into bytes read from somewhere may begin at any of them.
+    return array if array.flags.aligned else array.copy()
 
 
 def _numpy_dtype(name: str) -> np.dtype:
     if name == "bfloat16":
         import ml_dtypes  # comes with Keras
 
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(name)
+        name = ml_dtypes.bfloat16
+    dtype: np.dtype = np.dtype(name)
+    return dtype
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
+    if size > sys.maxsize - _ALIGNMENT:
+        raise MemoryError(f"an array of shape {shape} does not fit an address")
     buffer = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -_address(buffer) % _ALIGNMENT
-    return buffer[start : start + size].view(dtype).reshape(shape)
+    return np.ndarray(shape, dtype, buffer, -_address(buffer) % _ALIGNMENT)
 
 
 def _address(array: np.ndarray) -> int:

@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from .. import ops
 from .._engines import Array
+from ..ops._lstm import lstm_and_decision
 from . import _checks
 
 
@@ -101,7 +101,8 @@ class LSTMCell(keras.layers.LSTMCell):
         dropout_mask, recurrent_dropout_mask = self.draw_dropout_masks(
             inputs, hidden_state, bool(training)
         )
-        hidden_state, cell_state = ops.lstm(
+        # A single step is over before the native engine has its weights in order.
+        (hidden_state, cell_state), _ = lstm_and_decision(
             keras.ops.expand_dims(inputs, 1),
             **self.weights_for_ops(),
             hidden_state=hidden_state,
@@ -110,6 +111,7 @@ class LSTMCell(keras.layers.LSTMCell):
             recurrent_dropout_mask=recurrent_dropout_mask,
             unroll=True,
             outputs=("hidden_state", "cell_state"),
+            engine="portable",
             where=where,
         )
         return hidden_state, [hidden_state, cell_state]

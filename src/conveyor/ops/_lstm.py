@@ -87,7 +87,25 @@ def lstm(
     >>> cs.shape, c.shape, bool((cs[:, -1] == c).all())
     ((2, 5, 4), (2, 4), True)
     """
-    returned, _ = lstm_and_decision(**locals(), where="conveyor.ops.lstm")
+    returned, _ = lstm_and_decision(
+        x,
+        kernel,
+        recurrent_kernel,
+        bias,
+        hidden_state=hidden_state,
+        cell_state=cell_state,
+        mask=mask,
+        lengths=lengths,
+        dropout_mask=dropout_mask,
+        recurrent_dropout_mask=recurrent_dropout_mask,
+        activation=activation,
+        recurrent_activation=recurrent_activation,
+        go_backwards=go_backwards,
+        unroll=unroll,
+        outputs=outputs,
+        engine=engine,
+        where="conveyor.ops.lstm",
+    )
     return returned[0] if len(returned) == 1 else returned
 
 
@@ -105,8 +123,8 @@ def lstm_and_decision(
     recurrent_dropout_mask: Array | None = None,
     activation: Any,
     recurrent_activation: Any,
-    go_backwards: bool,
-    unroll: bool,
+    go_backwards: bool = False,
+    unroll: bool = False,
     outputs: str | Sequence[str],
     engine: str,
     where: str,

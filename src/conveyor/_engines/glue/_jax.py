@@ -15,6 +15,8 @@ import numpy as np
 from jax import lax
 
 from .._request import Activation, Array, LSTMRequest, Run, States
+from ._jax_native import native as native
+from ._jax_native import why_not_native as why_not_native
 from ._state_variable import StateVariable as StateVariable
 
 
@@ -41,14 +43,6 @@ def _compiled(run: Run, blank: LSTMRequest, arrays: dict[str, Any]) -> States:
 _PURE = {f for f in vars(keras.activations).values() if isinstance(f, FunctionType)}
 
 
-def why_not_native(request: LSTMRequest) -> str | None:
-    return "not yet"
-
-
-def native(request: LSTMRequest) -> States:
-    raise NotImplementedError
-
-
 def concrete(array: Array) -> np.ndarray | None:
     return None if isinstance(array, jax.core.Tracer) else np.asarray(array)
 
@@ -63,5 +57,7 @@ def exact(activation: Activation) -> Activation:
 
 
 def float64() -> AbstractContextManager[None]:
-    context: AbstractContextManager[None] = jax.enable_x64(True)
-    return context
+    if hasattr(jax, "enable_x64"):  # since 0.8
+        context: AbstractContextManager[None] = jax.enable_x64(True)
+        return context
+    return cast(AbstractContextManager[None], jax.experimental.enable_x64(True))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _native, _native_numpy
 from .._request import Activation, Array, LSTMRequest, Run, States
 from ._state_variable import StateVariable as StateVariable
 
@@ -24,11 +25,12 @@ def compiled(run: Run, request: LSTMRequest) -> States:
 
 
 def why_not_native(request: LSTMRequest) -> str | None:
-    return "not yet"
+    return None  # there is nothing but arrays, and no gradient
 
 
 def native(request: LSTMRequest) -> States:
-    raise NotImplementedError
+    states, _ = _native_numpy.forward(_native.problem(request), request.arrays(), request.outputs)
+    return states
 
 
 def concrete(array: Array) -> np.ndarray | None:

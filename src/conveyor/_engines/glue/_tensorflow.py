@@ -10,6 +10,9 @@ import tensorflow as tf
 
 from .._request import Activation, Array, LSTMRequest, Run, States
 from . import _state_variable
+from . import _tensorflow_native_gradients as _tensorflow_native_gradients  # registers them
+from ._tensorflow_native import native as native
+from ._tensorflow_native import why_not_native as why_not_native
 
 
 def scan(step: Any, carry: Any, steps: tuple[Array, ...], *, kept: int, unroll: bool) -> Any:
@@ -53,14 +56,6 @@ def _while_loop(step: Any, carry: Any, steps: tuple[Array, ...], kept: int) -> A
 
 def compiled(run: Run, request: LSTMRequest) -> States:
     return run(request)
-
-
-def why_not_native(request: LSTMRequest) -> str | None:
-    return "not yet"
-
-
-def native(request: LSTMRequest) -> States:
-    raise NotImplementedError
 
 
 def concrete(array: Array) -> np.ndarray | None:

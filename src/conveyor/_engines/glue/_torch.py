@@ -11,6 +11,8 @@ import torch
 
 from .._request import Activation, Array, LSTMRequest, Run, States
 from . import _state_variable
+from ._torch_native import native as native
+from ._torch_native import why_not_native as why_not_native
 
 
 def scan(step: Any, carry: Any, steps: tuple[Array, ...], *, kept: int, unroll: bool) -> Any:
@@ -24,14 +26,6 @@ def scan(step: Any, carry: Any, steps: tuple[Array, ...], *, kept: int, unroll: 
 
 def compiled(run: Run, request: LSTMRequest) -> States:
     return run(request)
-
-
-def why_not_native(request: LSTMRequest) -> str | None:
-    return "not yet"
-
-
-def native(request: LSTMRequest) -> States:
-    raise NotImplementedError
 
 
 def concrete(array: Array) -> np.ndarray | None:

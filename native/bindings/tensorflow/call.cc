@@ -1,0 +1,179 @@
+#include "call.h"
+
+#include <cstdio>
+#include <cstring>
+
+namespace conveyor {
+
+namespace {
+
+int element_bytes(int dtype) {
+  switch (dtype) {
+    case TF_DOUBLE: return 8;
+    case TF_FLOAT: return 4;
+    case TF_BFLOAT16: return 2;
+    default: return 1;
+  }
+}
+
+const char* dtype_name(int dtype) {
+  switch (dtype) {
+    case TF_FLOAT: return "float32";
+    case TF_DOUBLE: return "float64";
+    case TF_BFLOAT16: return "bfloat16";
+    case TF_BOOL: return "bool";
+    case TF_UINT8: return "uint8";
+    default: return "another dtype";
+  }
+}
+
+// "3, 5, 4"
+template <size_t N, class Dim>
+void list(char (&text)[N], int count, Dim dim) {
+  text[0] = 0;
+  size_t end = 0;
+  for (int n = 0; n < count && end < N; ++n)
+    end += static_cast<size_t>(std::snprintf(text + end, N - end, n ? ", %lld" : "%lld",
+                                             static_cast<long long>(dim(n))));
+}
+
+}  // namespace
+
+Call::Call(const Options& options, TF_OpKernelContext* context)
+    : context_(context), status_(TF_NewStatus()) {
+  static constexpr int types[] = {TF_FLOAT, TF_DOUBLE, TF_BFLOAT16};
+  real_ = types[options.dtype];
+  lstm_.size = sizeof lstm_;
+  lstm_.dtype = static_cast<int32_t>(options.dtype);
+  lstm_.activation = static_cast<int32_t>(options.activation);
+  lstm_.recurrent_activation = static_cast<int32_t>(options.recurrent_activation);
+  lstm_.go_backwards = static_cast<int32_t>(options.go_backwards);
+  lstm_.threads = static_cast<int32_t>(options.threads);
+  read_arrays(options);
+}
+
+Call::~Call() {
+  for (size_t n = 0; n < holding_; ++n) TF_DeleteTensor(held_[n]);
+  TF_DeleteStatus(status_);
+}
+
+int64_t Call::size(char axis) const {
+  switch (axis) {
+    case 'B': return lstm_.batch;
+    case 'T': return lstm_.time_steps;
+    case 'F': return lstm_.features;
+    case 'U': return lstm_.units;
+    case 'G': return 4 * lstm_.units;
+    case 'R':
+      return conveyor_lstm_reserve_bytes(lstm_.dtype, lstm_.batch, lstm_.time_steps, lstm_.units);
+    default: return 4;
+  }
+}
+
+void Call::read_arrays(const Options& options) {
+  // Sizes are those of x and of the recurrent kernel; all else must agree with them, because
+  // the core believes what it is told.
+  TF_Tensor* first[3] = {};
+  for (int n = 0; n < 3 && ok_; ++n) {
+    TF_GetInput(context_, n, &first[n], status_);
+    if (TF_GetCode(status_) != TF_OK) fail(TF_INVALID_ARGUMENT, nullptr);
+  }
+  if (ok_ && TF_NumDims(first[0]) == 3 && TF_NumDims(first[2]) == 2) {
+    lstm_.batch = TF_Dim(first[0], 0);
+    lstm_.time_steps = TF_Dim(first[0], 1);
+    lstm_.features = TF_Dim(first[0], 2);
+    lstm_.units = TF_Dim(first[2], 0);
+  }
+  for (TF_Tensor* tensor : first)
+    if (tensor != nullptr) TF_DeleteTensor(tensor);
+
+  const auto given = [&](int bit) { return (options.given >> bit & 1) != 0; };
+  const auto dropout = [&](const char* name, const char* axes, int32_t* masks) {
+    TF_Tensor* tensor = nullptr;
+    if (ok_) TF_GetInput(context_, inputs_, &tensor, status_);
+    const bool per_gate = tensor != nullptr && TF_NumDims(tensor) == 3;
+    if (tensor != nullptr) TF_DeleteTensor(tensor);
+    *masks = per_gate ? 4 : 1;
+    return input(name, per_gate ? axes : axes + 1, real_);
+  };
+  lstm_.x = input("x", "BTF", real_);
+  lstm_.kernel = input("kernel", "FG", real_);
+  lstm_.recurrent_kernel = input("recurrent_kernel", "UG", real_);
+  if (given(3)) lstm_.bias = input("bias", "G", real_);
+  if (given(4)) lstm_.hidden_state = input("hidden_state", "BU", real_);
+  if (given(5)) lstm_.cell_state = input("cell_state", "BU", state());
+  if (given(6)) lstm_.mask = static_cast<const uint8_t*>(input("mask", "BT", TF_BOOL));
+  if (given(7)) lstm_.dropout_mask = dropout("dropout_mask", "4BF", &lstm_.dropout_masks);
+  if (given(8))
+    lstm_.recurrent_dropout_mask =
+        dropout("recurrent_dropout_mask", "4BU", &lstm_.recurrent_dropout_masks);
+}
+
+const void* Call::input(const char* name, const char* axes, int dtype) {
+  if (!ok_) return nullptr;
+  char message[300];
+  TF_Tensor* tensor = nullptr;
+  if (inputs_ < TF_NumInputs(context_)) TF_GetInput(context_, inputs_++, &tensor, status_);
+  if (tensor == nullptr) {
+    std::snprintf(message, sizeof message, "an LSTM expects %s; got nothing", name);
+    fail(TF_INVALID_ARGUMENT, message);
+    return nullptr;
+  }
+  held_[holding_++] = tensor;
+  const int rank = static_cast<int>(std::strlen(axes));
+  bool fits = TF_TensorType(tensor) == dtype && TF_NumDims(tensor) == rank;
+  for (int n = 0; fits && n < rank; ++n) fits = TF_Dim(tensor, n) == size(axes[n]);
+  if (!fits) {
+    char wanted[60], got[60];
+    list(wanted, rank, [&](int n) { return size(axes[n]); });
+    list(got, TF_NumDims(tensor), [&](int n) { return TF_Dim(tensor, n); });
+    std::snprintf(message, sizeof message, "an LSTM expects %s of shape (%s) in %s; got (%s) in %s",
+                  name, wanted, dtype_name(dtype), got, dtype_name(TF_TensorType(tensor)));
+    fail(TF_INVALID_ARGUMENT, message);
+  }
+  return TF_TensorData(tensor);
+}
+
+void* Call::output(const char* axes, int dtype) {
+  if (!ok_) return nullptr;
+  int64_t shape[3], bytes = element_bytes(dtype);
+  const int rank = static_cast<int>(std::strlen(axes));
+  for (int n = 0; n < rank; ++n) {
+    shape[n] = size(axes[n]);
+    // TensorFlow ends the process where a shape does not fit an address.
+    if (shape[n] < 0 || (shape[n] > 0 && bytes > INT64_MAX / shape[n])) {
+      fail(TF_RESOURCE_EXHAUSTED, "the states of an LSTM do not fit an address");
+      return nullptr;
+    }
+    bytes *= shape[n];
+  }
+  TF_Tensor* tensor = TF_AllocateOutput(context_, outputs_++, dtype, shape, rank,
+                                        static_cast<size_t>(bytes), status_);
+  if (tensor == nullptr) {
+    fail(TF_RESOURCE_EXHAUSTED, nullptr);
+    return nullptr;
+  }
+  held_[holding_++] = tensor;
+  if (TF_GetCode(status_) != TF_OK) fail(TF_RESOURCE_EXHAUSTED, nullptr);
+  return TF_TensorData(tensor);
+}
+
+void Call::finish(int conveyor_status) {
+  switch (conveyor_status) {
+    case CONVEYOR_OK: return;
+    case CONVEYOR_OUT_OF_MEMORY:
+      return fail(TF_RESOURCE_EXHAUSTED, "no memory for the workspace of an LSTM");
+    case CONVEYOR_INTERRUPTED: return fail(TF_CANCELLED, "interrupted");
+    default: return fail(TF_INVALID_ARGUMENT, conveyor_error());
+  }
+}
+
+void Call::fail(int code, const char* message) {
+  ok_ = false;
+  // Where TensorFlow itself said why, that stays.
+  if (message != nullptr || TF_GetCode(status_) == TF_OK)
+    TF_SetStatus(status_, code, message != nullptr ? message : "TensorFlow gave no array");
+  TF_OpKernelContext_Failure(context_, status_);
+}
+
+}  // namespace conveyor

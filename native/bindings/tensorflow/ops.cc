@@ -1,0 +1,139 @@
+/* Two ops for TensorFlow: the LSTM forward, and its gradients.
+ *
+ * `tf.load_op_library` loads this library and wraps what its initialiser registers. Kernels run
+ * on TensorFlow's own threads, without Python and its lock, and write into its own memory.
+ *
+ * arrays: those of conveyor_lstm that there are, in its order; `given` has a bit for each, from
+ *   x (1) to recurrent_dropout_mask (256). `states` has a bit for each conveyor_state.
+ * Conveyor>LstmForward: the states, in the order of conveyor_state; and, with `keep`, what the
+ *   backward pass reads: the reserve, and hidden_states where it is no output already.
+ * Conveyor>LstmBackward: arrays, hidden_states, reserve, gradients of the states; returns those
+ *   of the arrays that `wanted` has a bit for, in their order.
+ */
+#include <initializer_list>
+#include <new>
+
+#include "api.h"
+#include "call.h"
+#include "conveyor/lstm.h"
+
+namespace conveyor {
+namespace {
+
+bool bit(int64_t bits, int n) { return (bits >> n & 1) != 0; }
+
+const char* state_axes(int state) {
+  return state == CONVEYOR_HIDDEN_STATE || state == CONVEYOR_CELL_STATE ? "BU" : "BTU";
+}
+
+void forward(void* kernel, TF_OpKernelContext* context) {
+  const Options& options = *static_cast<const Options*>(kernel);
+  Call call(options, context);
+  conveyor_lstm_outputs outputs{};
+  outputs.size = sizeof outputs;
+  for (int n = 0; n < CONVEYOR_STATES; ++n)
+    if (bit(options.states, n)) outputs.states[n] = call.output(state_axes(n), call.real());
+  if (options.wanted != 0) {
+    outputs.reserve = call.output("R", TF_UINT8);
+    if (!bit(options.states, CONVEYOR_HIDDEN_STATES))
+      outputs.states[CONVEYOR_HIDDEN_STATES] = call.output("BTU", call.real());
+  }
+  if (call.ok()) call.finish(conveyor_lstm_forward(&call.lstm(), &outputs));
+}
+
+void backward(void* kernel, TF_OpKernelContext* context) {
+  const Options& options = *static_cast<const Options*>(kernel);
+  Call call(options, context);
+  conveyor_lstm_gradients gradients{};
+  gradients.size = sizeof gradients;
+  gradients.hidden_states = call.input("hidden_states", "BTU", call.real());
+  gradients.reserve = call.input("reserve", "R", TF_UINT8);
+  for (int n = 0; n < CONVEYOR_STATES; ++n)
+    if (bit(options.states, n))
+      gradients.d_states[n] = call.input("gradient", state_axes(n), call.real());
+
+  const char* const dropout = call.lstm().dropout_masks == 4 ? "4BF" : "BF";
+  const char* const recurrent = call.lstm().recurrent_dropout_masks == 4 ? "4BU" : "BU";
+  struct Wanted {
+    int bit;
+    void** gradient;
+    const char* axes;
+    int dtype;
+  };
+  const Wanted all[] = {
+      {0, &gradients.d_x, "BTF", call.real()},
+      {1, &gradients.d_kernel, "FG", call.real()},
+      {2, &gradients.d_recurrent_kernel, "UG", call.real()},
+      {3, &gradients.d_bias, "G", call.real()},
+      {4, &gradients.d_hidden_state, "BU", call.real()},
+      {5, &gradients.d_cell_state, "BU", call.state()},
+      {7, &gradients.d_dropout_mask, dropout, call.real()},
+      {8, &gradients.d_recurrent_dropout_mask, recurrent, call.real()},
+  };
+  for (const Wanted& one : all)
+    if (bit(options.wanted & options.given, one.bit))
+      *one.gradient = call.output(one.axes, one.dtype);
+  if (call.ok()) call.finish(conveyor_lstm_backward(&call.lstm(), &gradients));
+}
+
+void* create(TF_OpKernelConstruction* construction, const char* wanted) {
+  TF_Status* status = TF_NewStatus();
+  Options* options = new (std::nothrow) Options{};
+  if (options == nullptr) TF_SetStatus(status, TF_RESOURCE_EXHAUSTED, "no memory for a kernel");
+  const auto read = [&](const char* name, int64_t Options::*field, int64_t limit) {
+    if (TF_GetCode(status) != TF_OK) return;
+    TF_OpKernelConstruction_GetAttrInt64(construction, name, &(options->*field), status);
+    if (TF_GetCode(status) == TF_OK && (options->*field < 0 || options->*field >= limit))
+      TF_SetStatus(status, TF_INVALID_ARGUMENT, "an attribute of an LSTM is out of range");
+  };
+  read("dtype", &Options::dtype, 3);
+  read("activation", &Options::activation, 5);
+  read("recurrent_activation", &Options::recurrent_activation, 5);
+  read("go_backwards", &Options::go_backwards, 2);
+  read("threads", &Options::threads, INT32_MAX);
+  read("given", &Options::given, 1 << 9);
+  read("states", &Options::states, 1 << CONVEYOR_STATES);
+  read(wanted, &Options::wanted, 1 << 9);
+  if (TF_GetCode(status) != TF_OK) TF_OpKernelConstruction_Failure(construction, status);
+  TF_DeleteStatus(status);
+  return options;
+}
+
+void* create_forward(TF_OpKernelConstruction* c) { return create(c, "keep"); }
+void* create_backward(TF_OpKernelConstruction* c) { return create(c, "wanted"); }
+void destroy(void* kernel) { delete static_cast<Options*>(kernel); }
+
+// The C API does not show the attributes here, on which shapes depend; Python sets them.
+void any_shape(TF_ShapeInferenceContext* context, TF_Status* status) {
+  TF_ShapeInferenceContextSetUnknownShape(context, status);
+}
+
+void add(const char* name, const char* wanted, Create create_kernel, Compute compute) {
+  TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder(name);
+  TF_OpDefinitionBuilderAddInput(op, "arrays: array_types");
+  TF_OpDefinitionBuilderAddOutput(op, "results: result_types");
+  for (const char* attribute :
+       {"array_types: list({float, double, bfloat16, bool, uint8})",
+        "result_types: list({float, double, bfloat16, uint8}) >= 0", "dtype: int",
+        "activation: int", "recurrent_activation: int", "go_backwards: int", "threads: int",
+        "given: int", "states: int", wanted})
+    TF_OpDefinitionBuilderAddAttr(op, attribute);
+  TF_OpDefinitionBuilderSetShapeInferenceFunction(op, any_shape);
+  TF_Status* status = TF_NewStatus();
+  TF_RegisterOpDefinition(op, status);
+  if (TF_GetCode(status) == TF_OK)
+    TF_RegisterKernelBuilder(
+        name, TF_NewKernelBuilder(name, "CPU", create_kernel, compute, destroy), status);
+  // An op that is not there has no Python wrapper either, and that is looked for.
+  TF_DeleteStatus(status);
+}
+
+const bool registered = [] {
+  if (find_tensorflow() != nullptr) return false;
+  add("Conveyor>LstmForward", "keep: int", create_forward, forward);
+  add("Conveyor>LstmBackward", "wanted: int", create_backward, backward);
+  return true;
+}();
+
+}  // namespace
+}  // namespace conveyor

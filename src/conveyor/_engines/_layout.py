@@ -1,0 +1,128 @@
+"""The structs of `native/include/conveyor/lstm.h` in Python; a test compares the two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ctypes import Structure, c_int32, c_int64, c_size_t, c_void_p, sizeof
+from dataclasses import dataclass
+from functools import lru_cache
+from struct import Struct
+
+from .._vocabulary import STATE_NAMES
+
+ABI = 1
+DTYPES = {"float32": 0, "float64": 1, "bfloat16": 2}
+ACTIVATIONS = {"tanh": 0, "sigmoid": 1, "hard_sigmoid": 2, "relu": 3, "linear": 4}
+STATUSES = ("ok", "invalid", "out_of_memory", "interrupted")
+OUT_OF_MEMORY = STATUSES.index("out_of_memory")
+INPUTS = (
+    "x",
+    "kernel",
+    "recurrent_kernel",
+    "bias",
+    "hidden_state",
+    "cell_state",
+    "mask",
+    "dropout_mask",
+    "recurrent_dropout_mask",
+)
+# Those that have a gradient, in the order in which the core writes them.
+DIFFERENTIABLE = tuple(name for name in INPUTS if name != "mask")
+
+States = c_void_p * len(STATE_NAMES)
+
+
+class LSTM(Structure):
+    """What both directions are told."""
+
+    _fields_ = (
+        ("size", c_size_t),
+        ("dtype", c_int32),
+        ("activation", c_int32),
+        ("recurrent_activation", c_int32),
+        ("go_backwards", c_int32),
+        ("dropout_masks", c_int32),
+        ("recurrent_dropout_masks", c_int32),
+        ("threads", c_int32),
+        ("reserved", c_int32),
+        ("batch", c_int64),
+        ("time_steps", c_int64),
+        ("features", c_int64),
+        ("units", c_int64),
+        *((name, c_void_p) for name in INPUTS),
+        ("interrupted", c_void_p),
+    )
+
+
+class Outputs(Structure):
+    """Where the forward pass writes."""
+
+    _fields_ = (("size", c_size_t), ("states", States), ("reserve", c_void_p))
+
+
+class Gradients(Structure):
+    """What the backward pass reads and where it writes."""
+
+    _fields_ = (
+        ("size", c_size_t),
+        ("hidden_states", c_void_p),
+        ("reserve", c_void_p),
+        ("d_states", States),
+        *((f"d_{name}", c_void_p) for name in DIFFERENTIABLE),
+    )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All that the core is told but the addresses."""
+
+    dtype: str
+    batch: int
+    time_steps: int
+    features: int
+    units: int
+    activation: str = "tanh"
+    recurrent_activation: str = "sigmoid"
+    go_backwards: bool = False
+    dropout_masks: int = 0  # 0 none, 1 shared by the gates, 4 one for each gate
+    recurrent_dropout_masks: int = 0
+    threads: int = 0  # at most so many; 0 for CONVEYOR_NUM_THREADS, else all cores
+
+    @property
+    def state_dtype(self) -> str:
+        """Of the cell state before the first step, and of its gradient."""
+        return "float32" if self.dtype == "bfloat16" else self.dtype
+
+
+# Setting twenty fields of a Structure takes longer than a short LSTM: 7 us. Bytes take 1 us.
+# So what a Problem says is packed once, and each call puts the addresses behind it.
+_ADDRESSES = Struct(f"{len(INPUTS) + 1}P").pack  # and `interrupted`
+pack_outputs = Struct(f"N{len(STATE_NAMES) + 1}P").pack
+pack_gradients = Struct(f"N{2 + len(STATE_NAMES) + len(DIFFERENTIABLE)}P").pack
+SIZE_OF_OUTPUTS = sizeof(Outputs)
+SIZE_OF_GRADIENTS = sizeof(Gradients)
+
+
+def pack_lstm(problem: Problem, inputs: Sequence[int], interrupted: int) -> bytes:
+    """A `conveyor_lstm`: the problem, and the addresses in the order of INPUTS."""
+    return _packed_problem(problem) + _ADDRESSES(*inputs, interrupted)
+
+
+@lru_cache(maxsize=1024)
+def _packed_problem(problem: Problem) -> bytes:
+    p = problem
+    lstm = LSTM(
+        size=sizeof(LSTM),
+        dtype=DTYPES[p.dtype],
+        activation=ACTIVATIONS[p.activation],
+        recurrent_activation=ACTIVATIONS[p.recurrent_activation],
+        go_backwards=p.go_backwards,
+        dropout_masks=p.dropout_masks,
+        recurrent_dropout_masks=p.recurrent_dropout_masks,
+        threads=p.threads,
+        batch=p.batch,
+        time_steps=p.time_steps,
+        features=p.features,
+        units=p.units,
+    )
+    return bytes(lstm)[: LSTM.x.offset]

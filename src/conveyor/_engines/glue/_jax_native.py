@@ -1,0 +1,89 @@
+"""JAX: requests for the native engine, and which of them it takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import jax
+from jax import lax
+
+from ..._vocabulary import STATE_NAMES
+from .. import _library, _native
+from .._request import Array, LSTMRequest, States
+from ._jax_native_primitives import forward_p
+
+
+def why_not_native(request: LSTMRequest) -> str | None:
+    """Why the native engine does not run this request in JAX, or None."""
+    elsewhere = _platforms(request) - {"cpu"}
+    if elsewhere:
+        return f"it runs on the CPU, and the arrays are on {', '.join(sorted(elsewhere))}"
+    shapes = (a.shape for a in request.arrays().values() if a is not None)
+    if not all(isinstance(size, int) for shape in shapes for size in shape):
+        return "it needs shapes that are known while JAX traces"
+    return None
+
+
+def _platforms(request: LSTMRequest) -> set[str]:
+    """Where it will run, as far as that is known while JAX traces; see also the lowering."""
+    arrays = [a for a in request.arrays().values() if a is not None]
+    concrete = [a for a in arrays if not isinstance(a, jax.core.Tracer)]
+    platforms = {device.platform for a in concrete for device in a.devices()}
+    return platforms if len(concrete) == len(arrays) else platforms | {jax.default_backend()}
+
+
+def native(request: LSTMRequest) -> States:
+    """The states of the request.
+
+    Second and forward-mode derivatives are those of the portable engine, which a line in
+    the log "conveyor" says at level INFO.
+    """
+    _register()
+    arrays = {n: a for n in _library.INPUTS if (a := getattr(request, n)) is not None}
+    if "cell_state" in arrays:
+        dtype = _native.problem(request).state_dtype
+        arrays["cell_state"] = lax.convert_element_type(arrays["cell_state"], dtype)
+    names = tuple(n for n in STATE_NAMES if n in request.outputs)
+    nothing: dict[str, Any] = dict.fromkeys(request.arrays())
+    states = forward_p.bind(
+        *_varying_alike(tuple(arrays.values())),
+        lstm=replace(request, **nothing, unroll=False, outputs=()),
+        given=tuple(arrays),
+        outputs=names,
+        keep=False,
+    )
+    return dict(zip(names, states, strict=True))
+
+
+@cache
+def _register() -> None:
+    core = _library._core()
+    for name in ("conveyor_jax_forward", "conveyor_jax_backward"):
+        handler = jax.ffi.pycapsule(getattr(core, name))
+        jax.ffi.register_ffi_target(name, handler, platform="cpu")
+
+
+def _varying_alike(arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+    """In a `shard_map`: weights that all devices share, beside sequences that they do not."""
+    varying = [_varying(a) for a in arrays]
+    everywhere = frozenset[str]().union(*varying)
+    return tuple(
+        _vary(a, tuple(everywhere - its)) if everywhere - its else a
+        for a, its in zip(arrays, varying, strict=True)
+    )
+
+
+def _varying(array: Array) -> frozenset[str]:
+    """The axes of the mesh along which the values differ."""
+    kind: Any = jax.typeof(array)
+    if hasattr(kind, "manual_axis_type"):  # since 0.10
+        return frozenset(kind.manual_axis_type.varying)
+    return frozenset(getattr(kind, "vma", ()))
+
+
+def _vary(array: Array, axes: tuple[str, ...]) -> Array:
+    if hasattr(lax, "pcast"):
+        return lax.pcast(array, axes, to="varying")
+    return lax.pvary(array, axes)  # its name until 0.8

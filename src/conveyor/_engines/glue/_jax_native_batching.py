@@ -1,0 +1,78 @@
+"""JAX: `vmap` of the native engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.interpreters import batching
+
+from .._request import Array
+from . import _jax_native_portable as portable
+
+_WEIGHTS = ("kernel", "recurrent_kernel", "bias")
+_Dims = Sequence[int | None]
+_Results = tuple[Sequence[Array], Sequence[int]]
+
+
+def register(forward_p: Any, tangent_p: Any, backward_p: Any) -> None:
+    """More sequences for the same weights are a larger batch; other weights, another call."""
+    batching.primitive_batchers[forward_p] = partial(_forward, forward_p)
+    batching.primitive_batchers[tangent_p] = partial(_map_all, portable.tangent)
+    # The core adds up the gradients of the weights over its batch, and here they are wanted
+    # for each element. What the forward pass kept for one call, one call must read.
+    batching.primitive_batchers[backward_p] = partial(_one_by_one, backward_p.bind)
+
+
+def _forward(primitive: Any, arrays: Sequence[Array], dims: _Dims, **params: Any) -> _Results:
+    given, keep = params["given"], params["keep"]
+    mapped = {name for name, dim in zip(given, dims, strict=True) if dim is not None}
+    if keep or mapped & set(_WEIGHTS):
+        return _one_by_one(primitive.bind, arrays, dims, **params)
+    size = _size(arrays, dims)
+    folded = [
+        a if name in _WEIGHTS else _fold(name, a, dim, size)
+        for name, a, dim in zip(given, arrays, dims, strict=True)
+    ]
+    states = primitive.bind(*folded, **params)
+    return [s.reshape(size, s.shape[0] // size, *s.shape[1:]) for s in states], [0] * len(states)
+
+
+def _fold(name: str, array: Array, dim: int | None, size: int) -> Array:
+    """The mapped axis and the batch as one axis."""
+    per_gate = name.endswith("dropout_mask") and array.ndim - (dim is not None) == 3
+    axis = 1 if per_gate else 0
+    if dim is None:
+        array = jnp.repeat(jnp.expand_dims(array, axis), size, axis)
+    else:
+        array = jnp.moveaxis(array, dim, axis)
+    before, after = array.shape[:axis], array.shape[axis + 2 :]
+    return array.reshape(*before, size * array.shape[axis + 1], *after)
+
+
+def _one_by_one(
+    run: Callable[..., Sequence[Array]], operands: Sequence[Array], dims: _Dims, **params: Any
+) -> _Results:
+    mapped = {n: dim for n, dim in enumerate(dims) if dim is not None}
+
+    def one(arrays: Sequence[Array]) -> Sequence[Array]:
+        changed = dict(zip(mapped, arrays, strict=True))
+        return run(*(changed.get(n, a) for n, a in enumerate(operands)), **params)
+
+    results = lax.map(one, [jnp.moveaxis(operands[n], dim, 0) for n, dim in mapped.items()])
+    return results, [0] * len(results)
+
+
+def _map_all(
+    run: Callable[..., Sequence[Array]], operands: Sequence[Array], dims: _Dims, **params: Any
+) -> _Results:
+    results = jax.vmap(partial(run, **params), in_axes=tuple(dims))(*operands)
+    return results, [0] * len(results)
+
+
+def _size(arrays: Sequence[Array], dims: _Dims) -> int:
+    return next(int(a.shape[d]) for a, d in zip(arrays, dims, strict=True) if d is not None)

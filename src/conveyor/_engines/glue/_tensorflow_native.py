@@ -1,0 +1,178 @@
+"""The native engine on TensorFlow: two ops of its own, without Python inside.
+
+`native/bindings/tensorflow/` registers them through TensorFlow's C API, so they run in graphs
+on TensorFlow's threads, and their gradients are those of any other op. They are there in
+processes that have imported conveyor, and on CPUs. A function that XLA compiles, or that is
+exported, is traced with the portable engine, and `why_not_native` says so. TensorFlow does not
+trace anew
+
+- a function that was called before when another one, compiled by XLA, calls it,
+- a `get_concrete_function()` that is saved as a signature.
+
+There it, or who reads the SavedModel without conveyor, fails with the name of the op,
+`Conveyor>LstmForward`; `engine="portable"` is for such functions.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import tensorflow as tf
+
+from ..._vocabulary import STATE_NAMES, StateName, has_time_axis
+from .. import _library
+from .._library import INPUTS
+from .._request import Array, LSTMRequest, States
+
+# Code that traces a function in order to write it down for another process.
+_EXPORTERS = ("keras.src.export.", "tensorflow.python.saved_model.", "tensorflow.lite.", "tf2onnx.")
+
+
+def why_not_native(request: LSTMRequest) -> str | None:
+    """Why the ops cannot run this request here, or None where they can."""
+    why_not = missing() or _elsewhere(request.x)
+    if why_not is not None or tf.executing_eagerly():
+        return why_not
+    if tf.__internal__.get_enclosing_xla_context() is not None:
+        return "XLA compiles this function, and it cannot call other code"
+    if _exported():
+        return "this function is exported, and runs where conveyor may not be there"
+    return None
+
+
+def native(request: LSTMRequest) -> States:
+    """The states of the request; also a step of a graph, with dimensions that come later."""
+    r = request
+    arrays = {name: getattr(r, name) for name in INPUTS if getattr(r, name) is not None}
+    arrays["cell_state"] = tf.cast(r.cell_state, state_dtype(r.x.dtype))
+    names = in_order(r.outputs)
+    states, _ = forward(
+        list(arrays.values()),
+        names,
+        given=bits(arrays, INPUTS),
+        keep=_recording(),
+        dtype=_library.DTYPES[r.x.dtype.name],
+        activation=_library.ACTIVATIONS[r.activation.__name__],
+        recurrent_activation=_library.ACTIVATIONS[r.recurrent_activation.__name__],
+        go_backwards=int(r.go_backwards),
+        threads=_threads(),
+    )
+    return dict(zip(names, states, strict=True))
+
+
+def forward(
+    arrays: Sequence[Array], names: Sequence[StateName], *, keep: bool, **options: int
+) -> tuple[list[Array], list[Array]]:
+    """The named states, and with `keep` hidden_states and what else the gradients need."""
+    x, recurrent_kernel = arrays[0], arrays[2]
+    result_types = [x.dtype] * len(names)
+    if keep:
+        result_types += [tf.uint8] + [x.dtype] * ("hidden_states" not in names)
+    results = ops().conveyor_lstm_forward(
+        arrays,
+        result_types=result_types,
+        states=bits(names, STATE_NAMES),
+        keep=int(keep),
+        **options,
+    )
+    states, kept = results[: len(names)], results[len(names) :]
+    if not tf.executing_eagerly():
+        batch, time_steps = x.shape[:2]
+        units = recurrent_kernel.shape[0]
+        for name, state in zip(names, states, strict=True):
+            state.set_shape([batch, time_steps, units] if has_time_axis(name) else [batch, units])
+    return states, kept
+
+
+def in_order(names: Sequence[StateName]) -> list[StateName]:
+    """In the order in which the ops return them."""
+    return [name for name in STATE_NAMES if name in names]
+
+
+def bits(names: Any, order: Sequence[str]) -> int:
+    """One bit for each name, at its place in the order."""
+    return sum(1 << n for n, name in enumerate(order) if name in names)
+
+
+def state_dtype(dtype: Any) -> Any:
+    """Of the cell state before the first step, and of its gradient."""
+    return tf.float32 if dtype == tf.bfloat16 else dtype
+
+
+def ops() -> ModuleType:
+    """The Python functions that TensorFlow wrote for the ops."""
+    loaded = _load()
+    if isinstance(loaded, str):
+        raise RuntimeError(loaded)
+    return loaded
+
+
+def _recording() -> bool:
+    # What every op that TensorFlow wraps asks before it tells the tapes. A gradient that comes
+    # unannounced (of a function traced without a tape) computes the forward pass again.
+    recording: bool = ops()._execute.must_record_gradient()
+    return recording
+
+
+def _threads() -> int:
+    return _library.threads_beside(int(tf.config.threading.get_intra_op_parallelism_threads()))
+
+
+def missing() -> str | None:
+    """Why there are no ops here at all."""
+    loaded = _load()
+    return loaded if isinstance(loaded, str) else None
+
+
+def _elsewhere(x: Array) -> str | None:
+    """Why the array is not where the ops are."""
+    device: str = x.device  # "" for a step of a graph that TensorFlow has yet to place
+    if "CPU:" in device.upper():
+        return None
+    if device or _on_gpu():
+        return f"it runs on CPUs; the input is on {device or 'the GPU, if TensorFlow can'}"
+    if isinstance(tf.distribute.get_strategy(), tf.distribute.ParameterServerStrategy):
+        return "a parameter server hands this function to processes without conveyor"
+    return None
+
+
+def _on_gpu() -> bool:
+    return bool(tf.config.get_visible_devices("GPU"))
+
+
+def _exported() -> bool:
+    # TensorFlow has no public sign for it, and Keras traces before it tells TensorFlow.
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(_EXPORTERS):
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+@cache
+def _load() -> ModuleType | str:
+    """The ops, or why there are none."""
+    reason = _library.missing()
+    if reason is not None:
+        return reason
+    folders = sys.modules[_library.__package__].__path__
+    found = [path for folder in folders for path in Path(folder).glob("libconveyor_tensorflow.*")]
+    if not found:
+        return "its ops for TensorFlow were not built when conveyor was installed"
+    try:
+        loaded: ModuleType = tf.load_op_library(str(found[0]))
+    except tf.errors.OpError as error:
+        return f"{found[0].name} does not load: {error.message}"
+    if not hasattr(loaded, "conveyor_lstm_backward"):
+        return f"TensorFlow {tf.__version__} has no C API for ops that this process could find"
+    return loaded
+
+
+# Now and not at the first call: a graph with the ops in it can be read once conveyor is there.
+_load()

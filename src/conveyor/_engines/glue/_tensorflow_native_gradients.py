@@ -1,0 +1,111 @@
+"""The gradients of the native ops on TensorFlow, first and second.
+
+A GradientTape says which gradients nobody asks for, and those are not computed. The gradient
+of the gradient is that of the portable engine: the core has no second derivatives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ..._vocabulary import STATE_NAMES
+from .._library import ACTIVATIONS, DIFFERENTIABLE, INPUTS
+from .._request import Array, LSTMRequest
+from . import _tensorflow_native as native
+
+Gradients = list[Array | None]
+
+_SHARED = ("dtype", "activation", "recurrent_activation", "go_backwards", "threads", "given")
+
+
+def _of_forward(op: Any, *d_results: Array) -> Gradients:
+    options = {name: op.get_attr(name) for name in _SHARED}
+    names = _named(op.get_attr("states"), STATE_NAMES)
+    given = _named(options["given"], INPUTS)
+    arrays = dict(zip(given, op.inputs, strict=True))
+    results = list(op.outputs)
+    states, kept = dict(zip(names, results, strict=False)), results[len(names) :]
+    if not kept:  # no tape was watching when the forward pass was traced
+        _, kept = native.forward(op.inputs, (), keep=True, **options)
+    hidden_states = states.get("hidden_states", kept[-1])
+    arriving = {name: d for name, d in zip(names, d_results, strict=False) if d is not None}
+    skipped = {given[n] for n in getattr(op, "skip_input_indices", None) or ()}
+    wanted = [name for name in DIFFERENTIABLE if name in arrays and name not in skipped]
+    gradients = dict(
+        zip(
+            wanted,
+            native.ops().conveyor_lstm_backward(
+                [*arrays.values(), hidden_states, kept[0], *arriving.values()],
+                result_types=[arrays[name].dtype for name in wanted],
+                states=native.bits(arriving, STATE_NAMES),
+                wanted=native.bits(wanted, INPUTS),
+                **options,
+            ),
+            strict=True,
+        )
+    )
+    for name, gradient in gradients.items():
+        gradient.set_shape(arrays[name].shape)
+    return [gradients.get(name) for name in given]
+
+
+def _of_backward(op: Any, *d_gradients: Array) -> Gradients:
+    # A function of the arrays and of the gradients that arrived; what the forward pass kept
+    # follows from the arrays.
+    given = _named(op.get_attr("given"), INPUTS)
+    arrays = dict(zip(given, op.inputs, strict=False))
+    options = tuple((name, op.get_attr(name)) for name in (*_SHARED, "states", "wanted"))
+    arriving = list(op.inputs[len(given) + 2 :])
+    of_arrays, of_arriving = _compiled_second(arrays, arriving, list(d_gradients), options)
+    return [*(of_arrays.get(name) for name in given), None, None, *of_arriving]
+
+
+def _second(
+    arrays: dict[str, Array],
+    arriving: list[Array],
+    d_gradients: list[Array],
+    options: tuple[tuple[str, int], ...],
+) -> tuple[dict[str, Array], list[Array]]:
+    # Not with tapes, which are stopped in some of the places that this is called from.
+    wanted = [arrays[name] for name in _named(dict(options)["wanted"], INPUTS)]
+    floats = {name: array for name, array in arrays.items() if name in DIFFERENTIABLE}
+    zero = tf.UnconnectedGradients.ZERO
+    states = _portable(arrays, dict(options))
+    first = tf.gradients(states, wanted, arriving, unconnected_gradients=zero)
+    second = tf.gradients(
+        first, [*floats.values(), *arriving], d_gradients, unconnected_gradients=zero
+    )
+    return dict(zip(floats, second, strict=False)), second[len(floats) :]
+
+
+def _portable(arrays: dict[str, Array], options: dict[str, int]) -> list[Array]:
+    from .. import _portable  # which imports the glue
+
+    activations: dict[str, Any] = {
+        name: getattr(keras.activations, tuple(ACTIVATIONS)[options[name]])
+        for name in ("activation", "recurrent_activation")
+    }
+    inputs: dict[str, Any] = {name: arrays.get(name) for name in INPUTS}
+    names = _named(options["states"], STATE_NAMES)
+    request = LSTMRequest(
+        **inputs,
+        **activations,
+        go_backwards=bool(options["go_backwards"]),
+        unroll=False,
+        outputs=tuple(names),
+    )
+    states = _portable.run(request)
+    return [states[name] for name in names]
+
+
+def _named(bits: int, order: Sequence[Any]) -> list[Any]:
+    return [name for n, name in enumerate(order) if bits >> n & 1]
+
+
+tf.RegisterGradient("Conveyor>LstmForward")(_of_forward)
+tf.RegisterGradient("Conveyor>LstmBackward")(_of_backward)
+_compiled_second = tf.function(_second, autograph=False)

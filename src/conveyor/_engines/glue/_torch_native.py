@@ -1,0 +1,65 @@
+"""Which requests the native engine takes on PyTorch, and the call."""
+
+from __future__ import annotations
+
+import torch
+from torch.autograd import forward_ad
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+from .. import _library
+from .._request import Array, LSTMRequest, States
+from . import _torch_gradients as _torch_gradients
+from . import _torch_vmap as _torch_vmap
+from ._torch_operators import lstm
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+# Now, as torch.compile cannot follow how a library is loaded.
+_library.missing()
+
+
+def why_not_native(request: LSTMRequest) -> str | None:
+    """Why the engine does not run this request, or None."""
+    if forward_ad._current_level >= 0:
+        return "forward-mode differentiation; it has the gradient only"
+    if _is_traced() and torch.onnx.is_in_onnx_export():
+        return "export to ONNX, which has no such operator"
+    for array in request.arrays().values():
+        if array is None:
+            continue
+        if not (array.is_cpu or array.is_meta):  # Keras asks for shapes on meta
+            return f"tensors on {array.device.type}; it runs on cpu"
+        if type(array) not in _PLAIN and is_traceable_wrapper_subclass(array):
+            return f"{type(array).__name__}; it reads plain tensors"
+        if array.layout is not torch.strided:
+            return f"a layout of {array.layout}; it reads dense tensors"
+    return None
+
+
+def _is_traced() -> bool:
+    return bool(torch.compiler.is_compiling() or torch.jit.is_tracing())
+
+
+def native(request: LSTMRequest) -> States:
+    """The states of the request, from the native engine."""
+    r = request
+    states = lstm(
+        r.x,
+        r.kernel,
+        r.recurrent_kernel,
+        r.bias,
+        r.hidden_state,
+        _in_state_dtype(r.cell_state, r.x),
+        r.mask,
+        r.dropout_mask,
+        r.recurrent_dropout_mask,
+        r.activation.__name__,
+        r.recurrent_activation.__name__,
+        r.go_backwards,
+        r.outputs,
+    )
+    return dict(zip(r.outputs, states, strict=True))
+
+
+def _in_state_dtype(cell_state: Array, x: Array) -> Array:
+    return cell_state.float() if x.dtype is torch.bfloat16 else cell_state

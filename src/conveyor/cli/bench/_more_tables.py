@@ -1,0 +1,182 @@
+"""The tables of the questions beside speed at the eight sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from ._compare import fastest
+from ._peers import BY_NAME
+from ._report import Race, Report, Timing
+from ._tables import NOTHING, Table, milliseconds, times
+
+
+def outputs(report: Report) -> Iterator[Table]:
+    """All eight states instead of one."""
+    rows = []
+    for race in report.of("outputs"):
+        for peer, (one, *others) in _by_peer(race):
+            for all_eight in others:
+                ratio = all_eight.median / one.median
+                rows.append((*_where(peer, one), *_pair(one, all_eight), times(ratio)))
+    if rows:
+        columns = ("", "mode", "size", "hidden_states, ms", "all eight, ms", "time")
+        yield Table(
+            "outputs", "All eight states instead of hidden states only", columns, tuple(rows)
+        )
+
+
+def masks(report: Report) -> Iterator[Table]:
+    """Each kind of mask against none."""
+    kinds = ("full", "holes", "half", "ragged")
+    rows = []
+    for race in report.of("masks"):
+        for peer, timings in _by_peer(race):
+            by_mask = {t.job.mask: t.median for t in timings}
+            if "none" not in by_mask:
+                continue
+            none = by_mask["none"]
+            ratios = (times(by_mask[k] / none if k in by_mask else None) for k in kinds)
+            rows.append((*_where(peer, timings[0]), milliseconds(none), *ratios))
+    if rows:
+        yield Table(
+            "masks",
+            "Time with a mask, of the time without",
+            ("", "mode", "size", "none, ms", *kinds),
+            tuple(rows),
+            "full: masks nothing. holes: a fifth of the steps, anywhere. half: the second half of "
+            "each sequence. ragged: lengths from 0 to T, half of T on average.",
+        )
+
+
+def odd(report: Report) -> Iterator[Table]:
+    """Sizes that are a multiple of nothing."""
+    rows = []
+    for race in report.of("odd"):
+        for peer, (odd, *evens) in _by_peer(race):
+            for even in evens:
+                ratio = odd.median / even.median
+                rows.append((*_where(peer, odd), even.job.size, *_pair(odd, even), times(ratio)))
+    if rows:
+        columns = ("", "mode", "size", "next multiple of 16", "ms", "ms", "time")
+        yield Table("odd", "Sizes that are no multiple of 16", columns, tuple(rows))
+
+
+def stream(report: Report) -> Iterator[Table]:
+    """One step a call."""
+    for race in report.of("stream"):
+        own = fastest(t for t in race.timings if BY_NAME[t.peer].own)
+        if not race.timings:
+            continue
+        rows = tuple(
+            (
+                t.peer,
+                f"{1e6 * t.median:.1f}",
+                times(t.median / own.median if own else None),
+            )
+            for t in sorted(race.timings, key=lambda t: t.median)
+        )
+        job = race.timings[0].job
+        yield Table(
+            f"stream/{job.units}",
+            f"One step at a time: batch {job.batch}, {job.units} units",
+            ("", "a step, microseconds", "of conveyor's"),
+            rows,
+        )
+
+
+def scaling(report: Report) -> Iterator[Table]:
+    """Against the number of steps and of sequences."""
+    rows = []
+    for race in report.of("scaling"):
+        for peer, timings in _by_peer(race):
+            many = {t.job.time_steps for t in timings}
+            axis = "T" if len(many) > 1 else "B"
+            last = timings[-1]
+            for t in timings:
+                a_step = _a_step(t)
+                rows.append(
+                    (
+                        *_where(peer, t),
+                        axis,
+                        milliseconds(t.median),
+                        f"{1e6 * a_step:.2f}",
+                        times(a_step / _a_step(last)),
+                    )
+                )
+    if rows:
+        yield Table(
+            "scaling",
+            "Cost against T and against B",
+            (
+                "",
+                "mode",
+                "size",
+                "varies",
+                "ms",
+                "microseconds a step of a sequence",
+                "of the largest",
+            ),
+            tuple(rows),
+        )
+
+
+def _a_step(timing: Timing) -> float:
+    return timing.median / (timing.job.batch * timing.job.time_steps)
+
+
+def fit(report: Report) -> Iterator[Table]:
+    """`model.fit` beside Keras's own layer."""
+    rows = []
+    for race in report.of("fit"):
+        for own in (t for t in race.timings if BY_NAME[t.peer].own):
+            keras = fastest(t for t in race.timings if BY_NAME[t.peer].of_keras)
+            rows.append(
+                (
+                    BY_NAME[own.peer].backend,
+                    milliseconds(own.median),
+                    milliseconds(keras.median if keras else None),
+                    times(keras.median / own.median if keras else None),
+                )
+            )
+    if rows:
+        yield Table(
+            "fit",
+            "model.fit of Embedding, 2 x LSTM(128), Dense; batch 32, 100 steps",
+            ("backend", "conveyor.LSTM, ms a batch", "keras.layers.LSTM, ms a batch", "ratio"),
+            tuple(rows),
+        )
+
+
+def memory(report: Report) -> Iterator[Table]:
+    """Bytes at the peak."""
+    rows = []
+    for race in report.of("memory"):
+        theirs = {m.peer: m.bytes for m in race.memory}
+        for m in race.memory:
+            torch = theirs.get("torch")
+            rows.append(
+                (
+                    m.peer,
+                    m.job.mode,
+                    m.job.size,
+                    f"{m.bytes / (1 << 20):.0f}",
+                    times(m.bytes / torch) if torch else NOTHING,
+                )
+            )
+    if rows:
+        columns = ("", "mode", "size", "MiB", "of torch.nn.LSTM's")
+        yield Table("memory", "Memory at the peak of a run, inputs included", columns, tuple(rows))
+
+
+def _by_peer(race: Race) -> list[tuple[str, list[Timing]]]:
+    ordered = sorted(race.timings, key=lambda t: list(BY_NAME).index(t.peer))  # stable
+    return [(peer, list(timings)) for peer, timings in groupby(ordered, lambda t: t.peer)]
+
+
+def _where(peer: str, timing: Timing) -> tuple[str, str, str]:
+    return peer, timing.job.mode, timing.job.size
+
+
+def _pair(a: Timing, b: Timing) -> tuple[str, str]:
+    return milliseconds(a.median), milliseconds(b.median)

@@ -1,0 +1,94 @@
+"""conveyor's LSTM and Keras's own, on whichever framework Keras runs in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import keras
+import numpy as np
+
+from .... import ops
+from .._job import Job, arrays, masking
+from .._peers import Peer
+from . import _classifier, _versions
+from ._ready import GRADIENTS, Arrays, Ready
+
+WEIGHTS = ("kernel", "recurrent_kernel", "bias")
+Function = Callable[..., Sequence[Any]]  # (x, *weights) -> outputs
+
+
+@cache
+def _framework() -> ModuleType:
+    """`_on_jax` and its like; imported late, as only one of the frameworks may be there."""
+    return import_module(f"._on_{keras.backend.backend()}", __package__)
+
+
+def versions() -> dict[str, str]:
+    """Of Keras and its backend."""
+    return _versions.of("keras", *_framework().PACKAGES)
+
+
+def prepare(job: Job, peer: Peer, *, threads: int, engine: str) -> Ready:
+    """The job on conveyor's or Keras's layer, whichever the peer is."""
+    _framework().limit_threads(threads)
+    if job.mode == "fit":
+        return _classifier.prepare(job, own=peer.own, engine=engine)
+    if job.mode == "stream":
+        return _stream(job)
+    framework = _framework()
+    given = arrays(job)
+    x, cotangent = (framework.array(given[name], job.dtype) for name in ("x", "cotangent"))
+    make = partial(_conveyor, engine=engine) if peer.own else _keras
+    function, weights = make(job, given)
+    options = {"xla": True} if peer.name.endswith(" xla") else {}
+    if job.mode == "inference":
+        run = framework.inference(function, x, weights, **options)
+        return Ready(run, lambda outputs: _named(job, outputs))
+    run = framework.training(function, x, weights, cotangent, **options)
+    return Ready(run, lambda both: _named(job, *both))
+
+
+def _named(job: Job, outputs: Sequence[Any], gradients: Sequence[Any] = ()) -> Arrays:
+    names = (*job.outputs, *(GRADIENTS if gradients else ()))
+    to_numpy = _framework().to_numpy
+    return {n: to_numpy(a) for n, a in zip(names, (*outputs, *gradients), strict=True)}
+
+
+def _conveyor(job: Job, given: Arrays, engine: str) -> tuple[Function, list[Any]]:
+    array = _framework().array
+    masks = {name: array(values, values.dtype.name) for name, values in masking(job).items()}
+
+    def function(x: Any, *weights: Any) -> Sequence[Any]:
+        outputs = ops.lstm(x, *weights, **masks, outputs=job.outputs, engine=engine)
+        return outputs if len(job.outputs) > 1 else (outputs,)
+
+    return function, [array(given[name], job.dtype) for name in WEIGHTS]
+
+
+def _keras(job: Job, given: Arrays) -> tuple[Function, list[Any]]:
+    layer = keras.layers.LSTM(job.units, return_sequences=True)
+    layer.build((job.batch, job.time_steps, job.features))
+    layer.set_weights([given[name] for name in WEIGHTS])
+    weights = [variable.value for variable in layer.trainable_variables]
+    if keras.backend.backend() != "jax":
+        # The weights are the layer's own, and the frameworks differentiate them in place.
+        return lambda x, *_: (layer(x),), weights
+    others = [variable.value for variable in layer.non_trainable_variables]
+    return lambda x, *weights: (layer.stateless_call(weights, others, x)[0],), weights
+
+
+def _stream(job: Job) -> Ready:
+    given = arrays(job)
+    steps = np.ascontiguousarray(given["x"].swapaxes(0, 1))  # (T, B, F)
+    stream = ops.LSTMStream(*(given[name] for name in WEIGHTS), batch=job.batch)  # type: ignore[attr-defined]
+
+    def run() -> np.ndarray:
+        for x in steps:
+            hidden_state = stream.step(x)
+        return np.array(hidden_state)
+
+    return Ready(run, lambda hidden_state: {"hidden_state": hidden_state}, parts=job.time_steps)

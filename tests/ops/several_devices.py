@@ -1,0 +1,51 @@
+"""The native engine on two devices of one CPU: `test_native_on_jax_transforms.py` runs it.
+
+A script, as the number of devices is fixed when JAX starts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cases import Case
+from conveyor import ops
+
+
+def main() -> None:
+    import jax
+    from jax.sharding import Mesh, NamedSharding
+    from jax.sharding import PartitionSpec as P
+
+    case = Case(name="devices", batch=4, mask="holes", initial_states=True)
+    arguments = {n: a for n, a in case.arguments("float32").items() if isinstance(a, np.ndarray)}
+    weights = ("kernel", "recurrent_kernel", "bias")
+    specs = {name: P() if name in weights else P("rows") for name in arguments}
+    assert len(jax.devices()) == 2
+    mesh = Mesh(np.array(jax.devices()), ("rows",))
+    placed = {n: jax.device_put(a, NamedSharding(mesh, specs[n])) for n, a in arguments.items()}
+
+    def loss(engine, arguments):
+        return (ops.lstm(**arguments, engine=engine) ** 2).sum()
+
+    def slope(function, arguments):
+        mask = arguments["mask"]
+        arrays = {n: a for n, a in arguments.items() if n != "mask"}
+        return jax.jit(jax.value_and_grad(lambda a: function({**a, "mask": mask})))(arrays)
+
+    expected = slope(lambda a: loss("portable", a), arguments)
+    mapped = jax.shard_map(
+        lambda a: jax.lax.psum(loss("native", a), "rows"),
+        mesh=mesh,
+        in_specs=(specs,),
+        out_specs=P(),
+    )
+    for function in (lambda a: loss("native", a), mapped):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
+            slope(function, placed),
+            expected,
+        )
+
+
+if __name__ == "__main__":
+    main()
