@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from .._errors import lesson
-from . import _library, _native, _portable, glue
+from . import _native, _portable, glue
 from ._request import Activation, Array, Decision, LSTMRequest, States
 
 EngineName = Literal["auto", "native", "portable"]
