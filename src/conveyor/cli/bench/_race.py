@@ -23,7 +23,7 @@ _WARM = 0.3
 
 # How far a peer's values may be from conveyor's: the norm of the difference over the norm.
 # Two orders of the same sums in float32, with room; in bfloat16 each state is rounded.
-TOLERANCE = {"float32": 1e-3, "bfloat16": 6e-2}
+TOLERANCE = {"float32": 1e-4, "bfloat16": 6e-2}
 
 Values = Mapping[str, np.ndarray]
 

@@ -12,7 +12,7 @@ from ....layers import LSTM
 from .._job import Job
 from ._ready import Ready
 
-STEPS = 20  # batches in one run
+STEPS = 100  # batches in one run
 _WORDS = 10_000
 _CLASSES = 4
 

@@ -38,7 +38,7 @@ def prepare(job: Job, peer: Peer, *, threads: int, engine: str) -> Ready:
     if job.mode == "fit":
         return _classifier.prepare(job, own=peer.own, engine=engine)
     if job.mode == "stream":
-        return _stream(job)
+        return _stream(job, engine)
     framework = _framework()
     given = arrays(job)
     x, cotangent = (framework.array(given[name], job.dtype) for name in ("x", "cotangent"))
@@ -81,7 +81,7 @@ def _keras(job: Job, given: Arrays) -> tuple[Function, list[Any]]:
     return lambda x, *weights: (layer.stateless_call(weights, others, x)[0],), weights
 
 
-def _stream(job: Job) -> Ready:
+def _stream(job: Job, engine: str) -> Ready:
     given = arrays(job)
     steps = np.ascontiguousarray(given["x"].swapaxes(0, 1))  # (T, B, F)
     stream = ops.LSTMStream(*(given[name] for name in WEIGHTS), batch=job.batch)  # type: ignore[attr-defined]

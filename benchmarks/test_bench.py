@@ -163,9 +163,9 @@ def test_another_result_is_noticed() -> None:
     values = {"hidden_states": np.ones((2, 3)), "only_here": np.zeros(1)}
     references: dict = {}
     assert _race._disagrees("one", SMALL, values, references) is None
-    close = {"hidden_states": values["hidden_states"] + 1e-5}
+    close = {"hidden_states": values["hidden_states"] + 1e-6}
     assert _race._disagrees("two", SMALL, close, references) is None
-    far = {"hidden_states": values["hidden_states"] + 0.01}
+    far = {"hidden_states": values["hidden_states"] + 1e-3}
     assert "away from that of one" in _race._disagrees("three", SMALL, far, references)
     half = replace(SMALL, dtype="bfloat16")
     assert _race._disagrees("four", half, far, references) is None
