@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_void_p
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from .._errors import ConveyorError
 from .._vocabulary import STATE_NAMES, StateName
@@ -148,7 +148,7 @@ def _run(
     if watch is not None:
         watch.settle()
     if status:
-        _refuse(status, problem)
+        refuse(status, problem)
 
 
 def new_stream(problem: Problem, inputs: Mapping[str, int | None]) -> int:
@@ -161,7 +161,7 @@ def new_stream(problem: Problem, inputs: Mapping[str, int | None]) -> int:
     lstm = _layout.pack_lstm(problem, _in_order(INPUTS, inputs), 0)
     stream = _core().conveyor_stream_new(lstm, ctypes.byref(status))
     if stream is None:
-        _refuse(status.value, problem)
+        refuse(status.value, problem)
     return int(stream)
 
 
@@ -175,7 +175,8 @@ def free_stream(stream: int) -> None:
     _core().conveyor_stream_free(stream)
 
 
-def _refuse(status: int, problem: Problem) -> None:
+def refuse(status: int, problem: Problem) -> NoReturn:
+    """Raise what a status other than 0 stands for."""
     p = problem
     if status == _layout.OUT_OF_MEMORY:
         raise MemoryError(

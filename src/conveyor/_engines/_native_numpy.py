@@ -25,7 +25,7 @@ def forward(
     `hidden_states` must be among the names then.
     """
     p = problem
-    dtype = _numpy_dtype(p.dtype)
+    dtype = numpy_dtype(p.dtype)
     shapes = {True: (p.batch, p.time_steps, p.units), False: (p.batch, p.units)}
     states = {name: _empty(shapes[has_time_axis(name)], dtype) for name in names}
     kept = _empty((_library.reserve_bytes(p),), np.dtype("uint8")) if reserve else None
@@ -49,10 +49,10 @@ def backward(
 ) -> dict[str, np.ndarray]:
     """The gradients of the named inputs, from those of the states; an absent one is zeros."""
     p = problem
-    real = _numpy_dtype(p.dtype)
+    real = numpy_dtype(p.dtype)
     arrays = _as_the_core_reads(p, inputs)
-    hidden_states = _dense(hidden_states, real)
-    arriving = {name: _dense(d, real) for name, d in d_states.items()}
+    hidden_states = dense(hidden_states, real)
+    arriving = {name: dense(d, real) for name, d in d_states.items()}
     d_inputs = {name: _empty(arrays[name].shape, arrays[name].dtype) for name in names}
     _library.backward(
         p,
@@ -67,22 +67,24 @@ def backward(
 
 def _as_the_core_reads(p: Problem, inputs: Inputs) -> dict[str, np.ndarray]:
     """The inputs that are there; copied only where dtype or layout are others."""
-    dtypes = {"mask": np.dtype("bool"), "cell_state": _numpy_dtype(p.state_dtype)}
-    real = _numpy_dtype(p.dtype)
+    dtypes = {"mask": np.dtype("bool"), "cell_state": numpy_dtype(p.state_dtype)}
+    real = numpy_dtype(p.dtype)
     return {
-        name: _dense(array, dtypes.get(name, real))
+        name: dense(array, dtypes.get(name, real))
         for name, array in inputs.items()
         if array is not None
     }
 
 
-def _dense(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def dense(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The array as the core reads it; a copy only where it must be."""
     array = np.ascontiguousarray(array, dtype)
     # A view into bytes read from somewhere may begin at any of them.
     return array if array.flags.aligned else array.copy()
 
 
-def _numpy_dtype(name: str) -> np.dtype:
+def numpy_dtype(name: str) -> np.dtype:
+    """The dtype that the core calls so."""
     if name == "bfloat16":
         import ml_dtypes  # comes with Keras
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from .. import __version__
 from .._errors import ConveyorError
+from . import _bench
 
 app = typer.Typer(
     name="conveyor",
@@ -68,6 +69,9 @@ def info() -> None:
     from ._info import show
 
     show(Console())
+
+
+app.command()(_bench.bench)
 
 
 def main() -> None:

@@ -84,7 +84,7 @@ def _keras(job: Job, given: Arrays) -> tuple[Function, list[Any]]:
 def _stream(job: Job, engine: str) -> Ready:
     given = arrays(job)
     steps = np.ascontiguousarray(given["x"].swapaxes(0, 1))  # (T, B, F)
-    stream = ops.LSTMStream(*(given[name] for name in WEIGHTS), batch=job.batch)  # type: ignore[attr-defined]
+    stream = ops.LSTMStream(*(given[name] for name in WEIGHTS), batch=job.batch)
 
     def run() -> np.ndarray:
         for x in steps:

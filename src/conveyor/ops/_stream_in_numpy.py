@@ -1,0 +1,50 @@
+"""A step of `LSTMStream` where there is no native engine: the same numbers from NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .._engines._library import Problem
+
+Arrays = tuple[np.ndarray, ...]
+
+
+def _sigmoid(z: np.ndarray) -> np.ndarray:
+    # 1 / (1 + exp(-z)), which overflows for a large negative z.
+    return 0.5 + 0.5 * np.tanh(0.5 * z)
+
+
+_ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "tanh": np.tanh,
+    "sigmoid": _sigmoid,
+    "hard_sigmoid": lambda z: np.clip(z + 3, 0, 6) / 6,
+    "relu": lambda z: np.maximum(z, 0),
+    "linear": lambda z: z,
+}
+
+
+def numpy_step(problem: Problem, weights: dict[str, Any], arrays: Arrays) -> Callable[[], int]:
+    """A function that reads `input` and overwrites both states; 0, as the native one."""
+    x, hidden_state, cell_state = arrays
+    exact = cell_state.dtype  # float32 beside bfloat16
+    kernel, recurrent_kernel, bias = (
+        None if weights[n] is None else weights[n].astype(exact)
+        for n in ("kernel", "recurrent_kernel", "bias")
+    )
+    sigma = _ACTIVATIONS[problem.recurrent_activation]
+    phi = _ACTIVATIONS[problem.activation]
+
+    def step() -> int:
+        z = x.astype(exact) @ kernel + hidden_state.astype(exact) @ recurrent_kernel
+        if bias is not None:
+            z += bias
+        i, f, g, o = np.split(z, 4, axis=1)
+        c = sigma(f) * cell_state + sigma(i) * phi(g)
+        hidden_state[...] = sigma(o) * phi(c)
+        cell_state[...] = c
+        return 0
+
+    return step
