@@ -36,7 +36,7 @@ def run(request: LSTMRequest) -> dict[StateName, Array]:
         steps = tuple(ops.flip(a, axis=0) for a in steps)
 
     sequences = tuple(dict.fromkeys(n for n in r.outputs if n in _AFTER_STEP))
-    carry = (r.hidden_state, ops.cast(r.cell_state, _state_dtype(r)))
+    carry = _states_before(r)
     (h, c), rows = glue.active().scan(
         _make_step(r, sequences), carry, steps, kept=len(sequences), unroll=r.unroll
     )
@@ -50,6 +50,13 @@ def _state_dtype(r: LSTMRequest) -> str:
     # A cell state in 16 bits forgets small updates: after some hundred steps c + i * g
     # rounds back to c. So the belt, and the gates on it, run in float32.
     return "float64" if glue.dtype_name(r.x) == "float64" else "float32"
+
+
+def _states_before(r: LSTMRequest) -> Carry:
+    shape = (ops.shape(r.x)[0], r.recurrent_kernel.shape[0])
+    h, c = r.hidden_state, r.cell_state
+    h = ops.zeros(shape, glue.dtype_name(r.x)) if h is None else h
+    return h, ops.zeros(shape, _state_dtype(r)) if c is None else ops.cast(c, _state_dtype(r))
 
 
 def _project_inputs(r: LSTMRequest) -> Array:

@@ -26,8 +26,8 @@ class LSTMRequest:
     kernel: Array  # (F, 4U)
     recurrent_kernel: Array  # (U, 4U)
     bias: Array | None  # (4U,)
-    hidden_state: Array  # (B, U) before the first step
-    cell_state: Array  # (B, U) before the first step
+    hidden_state: Array | None  # (B, U) before the first step; None is zeros
+    cell_state: Array | None  # (B, U) before the first step; None is zeros
     mask: Array | None  # (B, T) bool, True where the step counts
     dropout_mask: Array | None  # (B, F) or (4, B, F)
     recurrent_dropout_mask: Array | None  # (B, U) or (4, B, U)

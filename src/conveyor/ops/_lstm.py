@@ -141,23 +141,19 @@ def lstm_and_decision(
         "dropout_mask": dropout_mask,
         "recurrent_dropout_mask": recurrent_dropout_mask,
     }
-    _checks.check_arrays({**arrays, "mask": mask}, where)
-    _checks.check_framework({**arrays, "mask": mask}, where)
-    _checks.check_shapes(arrays, where)
-    _checks.check_dtypes(arrays, where)
-    given = (*arrays.values(), mask, lengths)
-    in_numpy = all(a is None or isinstance(a, (np.ndarray, list, tuple)) for a in given)
+    _checks.check_inputs(arrays, mask, where)
+    in_numpy = isinstance(x, np.ndarray) and all(
+        a is None or isinstance(a, (np.ndarray, list, tuple))
+        for a in (*arrays.values(), mask, lengths)
+    )
     wide = in_numpy and x.dtype == np.float64
+    own = glue.active().own
     with glue.active().float64() if wide else nullcontext():
         tensors = {
-            name: None if array is None else ops.convert_to_tensor(array)
+            name: array if array is None or own(array) else ops.convert_to_tensor(array)
             for name, array in arrays.items()
         }
         x = tensors["x"]
-        units = recurrent_kernel.shape[0]
-        for name in ("hidden_state", "cell_state"):
-            if tensors[name] is None:
-                tensors[name] = ops.zeros((ops.shape(x)[0], units), dtype=x.dtype)
         request = LSTMRequest(
             **tensors,
             mask=_steps_that_count(x, mask, lengths, where),

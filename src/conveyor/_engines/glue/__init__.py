@@ -12,6 +12,9 @@ why_not_native(request)
     Why the native engine does not run this request in this framework, or None.
 native(request)
     The states of the request, from the native engine.
+own(array)
+    Whether it is this framework's own array with values, outside of any tracing: such needs
+    no conversion, and its shape is a tuple of numbers.
 concrete(array)
     The values as NumPy, or None while the framework only traces.
 require(condition, message, value)
@@ -28,6 +31,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 import keras
 
@@ -58,5 +62,10 @@ def active() -> ModuleType:
 
 def dtype_name(array: Array) -> str:
     """'float32' for any framework's float32."""
-    name: str = keras.backend.standardize_dtype(array.dtype)
-    return name
+    dtype = array.dtype
+    if dtype not in _NAMES:
+        _NAMES[dtype] = keras.backend.standardize_dtype(dtype)
+    return _NAMES[dtype]
+
+
+_NAMES: dict[Any, str] = {}

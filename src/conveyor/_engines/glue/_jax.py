@@ -43,6 +43,10 @@ def _compiled(run: Run, blank: LSTMRequest, arrays: dict[str, Any]) -> States:
 _PURE = {f for f in vars(keras.activations).values() if isinstance(f, FunctionType)}
 
 
+def own(array: Array) -> bool:
+    return type(array).__name__ == "ArrayImpl"  # whose place in JAX is private
+
+
 def concrete(array: Array) -> np.ndarray | None:
     return None if isinstance(array, jax.core.Tracer) else np.asarray(array)
 

@@ -33,6 +33,10 @@ def native(request: LSTMRequest) -> States:
     return states
 
 
+def own(array: Array) -> bool:
+    return type(array) is np.ndarray
+
+
 def concrete(array: Array) -> np.ndarray | None:
     return np.asarray(array)
 

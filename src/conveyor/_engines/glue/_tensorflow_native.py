@@ -49,7 +49,8 @@ def native(request: LSTMRequest) -> States:
     """The states of the request; also a step of a graph, with dimensions that come later."""
     r = request
     arrays = {name: getattr(r, name) for name in INPUTS if getattr(r, name) is not None}
-    arrays["cell_state"] = tf.cast(r.cell_state, state_dtype(r.x.dtype))
+    if r.cell_state is not None:
+        arrays["cell_state"] = tf.cast(r.cell_state, state_dtype(r.x.dtype))
     names = in_order(r.outputs)
     states, _ = forward(
         list(arrays.values()),

@@ -28,6 +28,13 @@ def compiled(run: Run, request: LSTMRequest) -> States:
     return run(request)
 
 
+def own(array: Array) -> bool:
+    return type(array) in _PLAIN and not torch.compiler.is_compiling()
+
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+
 def concrete(array: Array) -> np.ndarray | None:
     if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(array):
         return None

@@ -61,5 +61,6 @@ def native(request: LSTMRequest) -> States:
     return dict(zip(r.outputs, states, strict=True))
 
 
-def _in_state_dtype(cell_state: Array, x: Array) -> Array:
-    return cell_state.float() if x.dtype is torch.bfloat16 else cell_state
+def _in_state_dtype(cell_state: Array | None, x: Array) -> Array | None:
+    exact = cell_state is None or x.dtype is not torch.bfloat16
+    return cell_state if exact else cell_state.float()
