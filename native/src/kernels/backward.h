@@ -54,6 +54,10 @@ class Backward {
     input_row_ = ((inputs_ + M + 15) / 16 * 16) | 16;
     wants_weights_ = g_.d_kernel || g_.d_recurrent_kernel || g_.d_bias;
     wants_x_ = g_.d_x || g_.d_dropout_mask;
+    usual_ = l_.activation == CONVEYOR_TANH && l_.recurrent_activation == CONVEYOR_SIGMOID &&
+             !g_.d_states[CONVEYOR_CELL_STATES];
+    for (int gate = CONVEYOR_INPUT_GATES; gate <= CONVEYOR_OUTPUT_GATES; ++gate)
+      usual_ &= !g_.d_states[gate];
     // dz of a chunk, and what it is multiplied with, should stay in the second-level cache.
     const int64_t bytes = (width_ + input_row_) * int64_t{sizeof(T)};
     const int64_t rows =
@@ -133,8 +137,8 @@ class Backward {
       if (stop_.meet(team, member, round)) return;
     }
     finish(rows, tiles, local);
+    if (wants_weights_ && steps_.before(s_.T) == 0) write_no_weights(team, member);
     team.barrier();
-    if (wants_weights_) write_weights(team, member);
     if (member == 0) write_masks();
   }
 
@@ -147,9 +151,6 @@ class Backward {
         pack_transposed<V>(recurrent, s_.U, s_.U, n * N * L, N, p, recurrent_ + n * read_width_ * N * L);
       for (int64_t n = 0; wants_x_ && n < x_tiles_; ++n)
         pack_transposed<V>(kernel, s_.F, s_.U, n * N * L, N, p, kernel_ + n * read_width_ * N * L);
-      if (wants_weights_)
-        std::fill(weights_ + p * (inputs_ + M) * 4 * L, weights_ + (p + 1) * (inputs_ + M) * 4 * L,
-                  T(0));
     }
     const Range rows = share(s_.B, team.size(), member);
     const auto* dh = static_cast<const Real*>(g_.d_states[CONVEYOR_HIDDEN_STATE]);
@@ -225,13 +226,25 @@ class Backward {
       }
     }
     if (block.follows) recurrent_product<R>(dh, block, n, t, local);
+    if (usual_)
+      pointwise_of_tile<R, true>(dh, block, n, t, panels, local);
+    else
+      pointwise_of_tile<R, false>(dh, block, n, t, panels, local);
+  }
+
+  template <int R, bool kUsual>
+  void pointwise_of_tile(const reg (&dh)[R][N], const Block& block, int64_t n, int64_t t,
+                         int panels, Local local) {
 #pragma GCC unroll 1
     for (int m = 0; m < R; ++m) {
       reg phi[N];
       phis(phi, block.b[m], n * N, t, panels);
+      const bool holds = local.pending[block.b[m]] & kHolds;
+      A* const last = last_[local.parity[block.b[m]] ^ 1] + block.b[m] * stride_;
 #pragma GCC unroll 1
       for (int v = 0; v < panels; ++v)
-        pointwise(dh[m][v], phi[v], block.b[m], block.in_chunk[m], n * N + v, t, local);
+        pointwise<kUsual>(dh[m][v], phi[v], block.b[m], block.in_chunk[m], n * N + v, t, holds,
+                          last);
     }
   }
 
@@ -300,16 +313,22 @@ class Backward {
     return Io::load(static_cast<const Real*>(l_.hidden_state) + b * s_.U + p * L, lanes(p));
   }
 
+  // kUsual: the usual activations, and no gradient arrives but at hidden states.
+  template <bool kUsual>
   inline __attribute__((always_inline)) void pointwise(reg dh, reg phi_c, int64_t b,
                                                        int64_t in_chunk, int64_t p, int64_t t,
-                                                       Local local) {
+                                                       bool holds, A* last) {
     using Act = Activation<V>;
-    const int sigma = l_.recurrent_activation, phi = l_.activation;
+    const int sigma = kUsual ? CONVEYOR_SIGMOID : l_.recurrent_activation;
+    const int phi = kUsual ? CONVEYOR_TANH : l_.activation;
     const int n = lanes(p);
-    if (local.pending[b] & kHolds) dh = V::add(dh, V::load(dh_ + (p * s_.B + b) * L));
+    const auto add_arriving = [&](int state, reg d) {
+      return kUsual ? d : arriving(state, d, b, t, p, n);
+    };
+    if (holds) dh = V::add(dh, V::load(dh_ + (p * s_.B + b) * L));
     dh = arriving(CONVEYOR_HIDDEN_STATES, dh, b, t, p, n);
     T* dc_at = dc_ + (p * s_.B + b) * L;
-    reg dc = arriving(CONVEYOR_CELL_STATES, V::load(dc_at), b, t, p, n);
+    const reg dc = add_arriving(CONVEYOR_CELL_STATES, V::load(dc_at));
 
     const int64_t kept = ((t * s_.P + p) * s_.B + b) * L;
     const Real* gates = gates_ + kept * 4;
@@ -324,15 +343,14 @@ class Backward {
       before = V::zero();
 
     const reg through = V::fma(V::mul(dh, o), Act::slope(phi, phi_c), dc);
-    const reg d[4] = {arriving(CONVEYOR_INPUT_GATES, V::mul(through, g), b, t, p, n),
-                      arriving(CONVEYOR_FORGET_GATES, V::mul(through, before), b, t, p, n),
-                      arriving(CONVEYOR_CANDIDATES, V::mul(through, i), b, t, p, n),
-                      arriving(CONVEYOR_OUTPUT_GATES, V::mul(dh, phi_c), b, t, p, n)};
+    const reg d[4] = {add_arriving(CONVEYOR_INPUT_GATES, V::mul(through, g)),
+                      add_arriving(CONVEYOR_FORGET_GATES, V::mul(through, before)),
+                      add_arriving(CONVEYOR_CANDIDATES, V::mul(through, i)),
+                      add_arriving(CONVEYOR_OUTPUT_GATES, V::mul(dh, phi_c))};
     V::store(dc_at, V::mul(through, f));
     const reg dz[4] = {V::mul(d[0], Act::slope(sigma, i)), V::mul(d[1], Act::slope(sigma, f)),
                        V::mul(d[2], Act::slope(phi, g)), V::mul(d[3], Act::slope(sigma, o))};
     A* chunk = dz_ + (p * chunk_rows_ + in_chunk) * kDz;
-    A* last = last_[local.parity[b] ^ 1] + b * stride_;
     for (int k = 0; k < 4; ++k) {
       const reg value = n == L ? dz[k] : V::first(dz[k], n);
       Read::store(chunk, k * L, value);
@@ -372,6 +390,8 @@ class Backward {
       const int64_t first = chunk_row(t, end);
       for (int64_t k = part.begin; k < part.end; ++k) {
         const int64_t b = steps_.row(t, k);
+        // Rows lie in a page each, and no processor foresees that.
+        if (k + kAhead < part.end) prefetch_row(steps_.row(t, k + kAhead), t);
         for (int g = 0; g < gates; ++g)
           gather_row(b, t, g, first + k);
       }
@@ -380,6 +400,16 @@ class Backward {
     if (rows % kPair && member == 0)
       for (int g = 0; g < gates; ++g)
         for (int64_t k = 0; k < input_row_; k += L) put_input(g, rows, k, V::zero(), L);
+  }
+
+  static constexpr int64_t kAhead = 4;
+  void prefetch_row(int64_t b, int64_t t) const {
+    constexpr int64_t kLine = 64 / sizeof(Real);
+    const Real* x = static_cast<const Real*>(l_.x) + (b * s_.T + steps_.time(t)) * s_.F;
+    for (int64_t k = 0; k < std::min(s_.F, 16 * kLine); k += kLine) V::prefetch(x + k);
+    if (t == 0) return;
+    const Real* h = static_cast<const Real*>(g_.hidden_states) + (b * s_.T + t - 1) * s_.U;
+    for (int64_t k = 0; k < std::min(s_.U, 16 * kLine); k += kLine) V::prefetch(h + k);
   }
 
   // `lanes` inputs of a row of the chunk from the k-th on.
@@ -563,6 +593,8 @@ class Backward {
   void weight_gradient(int64_t begin, int64_t end, Team& team, int member) {
     const int64_t K = (steps_.before(end) - steps_.before(begin) + kPair - 1) / kPair;
     if (K == 0) return;
+    // Between chunks sums are kept as tiles have them; the last one writes the gradients.
+    const bool first = steps_.before(s_.T) == steps_.before(end), last = steps_.before(begin) == 0;
     const int64_t blocks = (inputs_ + M - 1) / M;
     const Range part = share(s_.P * blocks, team.size(), member);
     for (int64_t n = part.begin; n < part.end; ++n) {
@@ -573,11 +605,15 @@ class Backward {
 #pragma GCC unroll 8
       for (int m = 0; m < M; ++m)
 #pragma GCC unroll 8
-        for (int g = 0; g < 4; ++g) acc[m][g] = V::load(sum + (m * 4 + g) * L);
+        for (int g = 0; g < 4; ++g) acc[m][g] = first ? V::zero() : V::load(sum + (m * 4 + g) * L);
       if (by_gate())
         weight_product_by_gate(acc, row, dz, K);
       else
         weight_product(acc, input_ + row, dz, K);
+      if (last) {
+        for (int m = 0; m < M && row + m < inputs_; ++m) write_weights(acc[m], row + m, p);
+        continue;
+      }
 #pragma GCC unroll 8
       for (int m = 0; m < M; ++m)
 #pragma GCC unroll 8
@@ -641,18 +677,22 @@ class Backward {
     }
   }
 
-  // From [P][F + U + 1][4][L] to Keras's order.
-  void write_weights(Team& team, int member) {
+  // The gradients of one input's weights to the units of a panel, in Keras's order.
+  void write_weights(const reg (&sum)[4], int64_t row, int64_t p) const {
+    void* to = row < s_.F ? g_.d_kernel : row < s_.F + s_.U ? g_.d_recurrent_kernel : g_.d_bias;
+    if (!to) return;
+    const int64_t first = row < s_.F ? row : row < s_.F + s_.U ? row - s_.F : 0;
+    for (int g = 0; g < 4; ++g)
+      Io::store(static_cast<Real*>(to) + (first * 4 + g) * s_.U + p * L, sum[g], lanes(p));
+  }
+
+  // Where no step counted.
+  void write_no_weights(const Team& team, int member) const {
+    reg zeros[1][4];
+    clear<V, 1, 4>(zeros);
     const Range part = share(inputs_, team.size(), member);
-    for (int64_t row = part.begin; row < part.end; ++row) {
-      void* to = row < s_.F ? g_.d_kernel : row < s_.F + s_.U ? g_.d_recurrent_kernel : g_.d_bias;
-      if (!to) continue;
-      const int64_t first = row < s_.F ? row : row < s_.F + s_.U ? row - s_.F : 0;
-      for (int g = 0; g < 4; ++g)
-        for (int64_t p = 0; p < s_.P; ++p)
-          Io::store(static_cast<Real*>(to) + (first * 4 + g) * s_.U + p * L,
-                    V::load(weights_ + ((p * (inputs_ + M) + row) * 4 + g) * L), lanes(p));
-    }
+    for (int64_t row = part.begin; row < part.end; ++row)
+      for (int64_t p = 0; p < s_.P; ++p) write_weights(zeros[0], row, p);
   }
 
   void write_masks() {
@@ -678,7 +718,7 @@ class Backward {
 
   int64_t width_ = 0, stride_ = 0, tiles_ = 0, x_tiles_ = 0, inputs_ = 0, input_row_ = 0;
   int64_t chunk_ = 1, chunk_rows_ = 0, local_bytes_ = 0;
-  bool wants_weights_ = false, wants_x_ = false;
+  bool wants_weights_ = false, wants_x_ = false, usual_ = false;
   int64_t read_width_ = 0;  // width_ in A
   A *recurrent_ = nullptr, *kernel_ = nullptr, *last_[2] = {}, *dz_ = nullptr;
   A *input_ = nullptr, *products_ = nullptr;  // [x h' 1], and dz, of a chunk: what is multiplied

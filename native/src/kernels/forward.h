@@ -76,6 +76,7 @@ class Forward {
       }
     };
     run_team(threads_for(l_, work), task);
+    ++steps_of_stream_;
   }
 
  private:
@@ -170,10 +171,17 @@ class Forward {
   }
 
   void compute(int64_t t, int64_t n, const Block* blocks, Range panels) {
-    int64_t p = panels.begin;
-    if (n == 1 && blocks[0].rows == 1)
-      for (; p + 2 <= panels.end; p += 2) tile_of_panels(blocks[0], p, t);
-    for (; p < panels.end; ++p)
+    if (s_.B == 1 && h_gates_ == 1 && n == 1) {
+      // Every other step goes the other way: what the last one read last is still in the cache.
+      const int64_t pairs = panels.size() / 2, odd = panels.begin + 2 * pairs;
+      const bool up = (t + steps_of_stream_) % 2 == 0;
+      if (!up && odd < panels.end) tile_of_panels<1>(blocks[0], odd, t, up);
+      for (int64_t k = 0; k < pairs; ++k)
+        tile_of_panels<2>(blocks[0], panels.begin + 2 * (up ? k : pairs - 1 - k), t, up);
+      if (up && odd < panels.end) tile_of_panels<1>(blocks[0], odd, t, up);
+      return;
+    }
+    for (int64_t p = panels.begin; p < panels.end; ++p)
       for (int64_t k = 0; k < n; ++k)
         with_rows<M>(blocks[k].rows, [&](auto m) { tile<decltype(m)::count>(blocks[k], p, t); });
   }
@@ -371,36 +379,45 @@ class Forward {
     }
   }
 
-  // One row by two panels, for blocks of one row.
-  void tile_of_panels(const Block& block, int64_t p, int64_t t) {
-    reg acc[2][4];
-    for (int k = 0; k < 2; ++k)
-      for (int g = 0; g < 4; ++g)
-        acc[k][g] = ahead_ ? V::load(block.z[0] + ((p + k) * 4 + g) * L)
-                           : V::load(bias_ + ((p + k) * 4 + g) * L);
-    if (!ahead_)
-      add_row(acc, block.x[0], kernel_ + p * f_ * 4 * L, f_ * 4 * L, f_, x_gates_);
-    add_row(acc, block.h[0], recurrent_ + p * u_ * 4 * L, u_ * 4 * L, u_, h_gates_);
-    const int64_t b[2] = {block.b[0], block.b[0]}, panels[2] = {p, p + 1};
-    A* const h[2] = {block.h_after[0], block.h_after[0]};
-    pointwise<2>(acc, b, panels, h, t);
+  // One row by one or two panels, for a batch of one. The product is summed in two halves:
+  // whichever comes first, their sum is the same. First comes the one whose hidden states were
+  // not the last to be computed.
+  template <int K>
+  void tile_of_panels(const Block& block, int64_t first, int64_t t, bool up) {
+    reg acc[K][4];
+    int64_t b[K], panels[K];
+    A* h_after[K];
+    for (int n = 0; n < K; ++n) {
+      const int k = up ? n : K - 1 - n;
+      const int64_t p = first + k;
+      reg z[1][4];
+      start<1>(z, ahead_ ? block.z[0] + p * 4 * L : bias_ + p * 4 * L);
+      if (!ahead_) {
+        const A* x[1] = {block.x[0]};
+        add_product<1>(z, x, kernel_ + p * f_ * 4 * L, f_, x_gates_);
+      }
+      if (up)
+        add_halves<true>(z[0], block.h[0], recurrent_ + p * u_ * 4 * L);
+      else
+        add_halves<false>(z[0], block.h[0], recurrent_ + p * u_ * 4 * L);
+      for (int g = 0; g < 4; ++g) acc[k][g] = z[0][g];
+      b[k] = block.b[0], panels[k] = p, h_after[k] = block.h_after[0];
+    }
+    pointwise<K>(acc, b, panels, h_after, t);
   }
 
-  static inline __attribute__((always_inline)) void add_row(reg (&sum)[2][4], const A* row,
-                                                            const A* w, int64_t panel, int64_t K,
-                                                            int gates) {
-    reg acc[2][4];
-    copy<V, 2, 4>(sum, acc);
-    const int by_gate = gates == 4;
-    for (int64_t k = 0; k < K; ++k, w += 4 * L) {
-#pragma GCC unroll 4
-      for (int g = 0; g < 4; ++g) {
-        const reg a = V::broadcast(by_gate ? row + 4 * k + g : row + k);
-        acc[0][g] = V::dot(a, V::weights(w + g * L), acc[0][g]);
-        acc[1][g] = V::dot(a, V::weights(w + panel + g * L), acc[1][g]);
-      }
-    }
-    copy<V, 2, 4>(acc, sum);
+  template <bool kLaterFirst>
+  inline __attribute__((always_inline)) void add_halves(reg (&sum)[4], const A* row, const A* w) {
+    const int64_t half = u_ / 2;
+    reg early[1][4], late[1][4];
+    clear<V, 1, 4>(early);
+    clear<V, 1, 4>(late);
+    const A* early_row[1] = {row};
+    const A* late_row[1] = {row + half};
+    if (kLaterFirst) accumulate<V, 1, 4>(late, late_row, w + half * 4 * L, u_ - half);
+    accumulate<V, 1, 4>(early, early_row, w, half);
+    if (!kLaterFirst) accumulate<V, 1, 4>(late, late_row, w + half * 4 * L, u_ - half);
+    for (int g = 0; g < 4; ++g) sum[g] = V::add(sum[g], V::add(early[0][g], late[0][g]));
   }
 
   // Two at a time: the chain from z to h is long, and two hide each other's waiting.
@@ -511,7 +528,7 @@ class Forward {
   Stop stop_;
 
   bool small_ = false, stage_x_ = false, any_gate_ = false, usual_ = false;
-  int64_t blocks_per_member_ = 0;
+  int64_t blocks_per_member_ = 0, steps_of_stream_ = 0;
   int64_t ahead_ = 0;  // steps whose x W is computed together; 0: each with its own step
   int x_gates_ = 1, h_gates_ = 1;
   int64_t f_ = 0, u_ = 0, row_ = 0;  // in A: features, units, a row of hidden states
