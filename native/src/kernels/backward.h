@@ -61,7 +61,7 @@ class Backward {
     // dz of a chunk, and what it is multiplied with, should stay in the second-level cache.
     const int64_t bytes = (width_ + input_row_) * int64_t{sizeof(T)};
     const int64_t rows =
-        std::max<int64_t>(256, (int64_t{3} << 19) / std::max<int64_t>(1, bytes));
+        std::max<int64_t>(512, (int64_t{3} << 19) / std::max<int64_t>(1, bytes));
     chunk_ = std::max<int64_t>(1, std::min(s_.T, rows / std::max<int64_t>(1, s_.B)));
     chunk_rows_ = chunk_ * s_.B;
 
