@@ -1,4 +1,5 @@
 # Two commands do everything on a machine that has Python and git: `make demo`, `make test`.
+# For changes of native/: `make native`, `make test-native`, `make sanitize`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,13 +9,17 @@ TORCH ?= torch==2.13.0
 BACKENDS = $(shell for b in jax torch tensorflow; do \
 	$(BIN)/python -c "import importlib.util as u, sys; sys.exit(not u.find_spec('$$b'))" && echo $$b; done)
 
-.PHONY: demo test test-backends lint types contract check clean
+CMAKE = $(BIN)/cmake
+JOBS := $(shell getconf _NPROCESSORS_ONLN)
+
+.PHONY: demo test test-backends test-numpy native test-native sanitize sanitize-address sanitize-thread \
+	lint types contract check clean
 
 demo: $(VENV)/.demo
 	KERAS_BACKEND=jax $(BIN)/conveyor demo
 
 test: $(VENV)/.dev
-	@for backend in $(BACKENDS); do $(MAKE) --no-print-directory test-$$backend || exit 1; done
+	@for backend in $(BACKENDS) numpy; do $(MAKE) --no-print-directory test-$$backend || exit 1; done
 
 test-backends: $(VENV)/.backends
 	@for backend in jax torch tensorflow; do $(MAKE) --no-print-directory test-$$backend || exit 1; done
@@ -23,6 +28,37 @@ test-jax test-torch test-tensorflow: test-%: $(VENV)/.dev
 	@echo "== tests on $*"
 	@$(BIN)/python tests/keras_suite/fetch.py
 	KERAS_BACKEND=$* TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -n 2
+
+# Keras's NumPy backend has no gradients: only what is about it.
+test-numpy: $(VENV)/.dev
+	@echo "== tests on numpy"
+	KERAS_BACKEND=numpy $(BIN)/python -m pytest tests/ops/test_native_on_numpy.py
+
+# The native engine, into the source tree: after a change of native/, and nothing else.
+native: $(VENV)/.dev
+	$(CMAKE) -S . -B build/native -DCONVEYOR_EDITABLE=ON
+	$(CMAKE) --build build/native --parallel $(JOBS)
+	$(CMAKE) --install build/native
+
+# Its C++ tests: as it is shipped, and then under AddressSanitizer with UndefinedBehaviorSanitizer
+# and under ThreadSanitizer.
+test-native: BUILD = build/tests
+test-native: $(VENV)/.dev
+	$(build-and-run-tests)
+
+sanitize: sanitize-address sanitize-thread
+sanitize-address: BUILD = build/sanitize-address
+sanitize-address: SANITIZERS = address;undefined
+sanitize-thread: BUILD = build/sanitize-thread
+sanitize-thread: SANITIZERS = thread
+sanitize-address sanitize-thread: $(VENV)/.dev
+	$(build-and-run-tests)
+
+define build-and-run-tests
+	$(CMAKE) -S . -B $(BUILD) -DCONVEYOR_TESTS=ON "-DCONVEYOR_SANITIZE=$(SANITIZERS)"
+	$(CMAKE) --build $(BUILD) --parallel $(JOBS) --target conveyor_tests
+	$(BUILD)/native/tests/conveyor_tests
+endef
 
 check: lint types contract
 

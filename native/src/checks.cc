@@ -1,9 +1,10 @@
 #include "checks.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 
-#include "real.h"
+#include "overlaps.h"
 
 namespace conveyor {
 namespace {
@@ -12,14 +13,12 @@ thread_local const char* error = "";
 
 bool is_masks(int32_t n) { return n == 0 || n == 1 || n == 4; }
 
-int64_t real_bytes(int32_t dtype) {
-  return dtype == CONVEYOR_FLOAT64 ? 8 : dtype == CONVEYOR_FLOAT32 ? 4 : 2;
-}
-
 // The largest array of a request, in bytes, with room for the workspace of a few of them.
 bool fits(const conveyor_lstm& l) {
   const int64_t wide = 8 * 16;  // the widest element, times padding
-  return product(l.batch, l.time_steps, l.features, wide) >= 0 &&
+  // An empty axis must not hide that another is too long.
+  return product(std::max<int64_t>(l.batch, 1), l.time_steps, std::max<int64_t>(l.features, 1),
+                 wide) >= 0 &&
          product(l.features, l.units, 4, wide) >= 0 && product(l.units, l.units, 4, wide) >= 0 &&
          product(4, l.batch, l.features, wide) >= 0 &&
          conveyor_lstm_reserve_bytes(l.dtype, l.batch, l.time_steps, l.units) >= 0 &&
@@ -27,6 +26,12 @@ bool fits(const conveyor_lstm& l) {
 }
 
 }  // namespace
+
+int64_t real_bytes(int32_t dtype) {
+  return dtype == CONVEYOR_FLOAT64 ? 8 : dtype == CONVEYOR_FLOAT32 ? 4 : 2;
+}
+
+int64_t state_bytes(int32_t dtype) { return dtype == CONVEYOR_FLOAT64 ? 8 : 4; }
 
 int64_t product(int64_t a, int64_t b) {
   if (a < 0 || b < 0) return -1;
@@ -55,6 +60,7 @@ int check(const conveyor_lstm* l) {
   if (l->batch < 0 || l->time_steps < 0 || l->features < 0 || l->units < 1)
     return invalid("batch, time_steps, features, units: negative, or no units");
   if (!fits(*l)) return invalid("batch, time_steps, features, units: too large for an address");
+  if (l->batch > std::numeric_limits<int32_t>::max()) return invalid("batch: over 2147483647");
   if (!l->kernel && l->features > 0) return invalid("kernel: null");
   if (!l->recurrent_kernel) return invalid("recurrent_kernel: null");
   return CONVEYOR_OK;
@@ -75,7 +81,7 @@ int check(const conveyor_lstm* l, const conveyor_lstm_outputs* out) {
   if (const int status = check_run(l)) return status;
   if (!out || out->size != sizeof(conveyor_lstm_outputs))
     return invalid("outputs: size of another version");
-  return CONVEYOR_OK;
+  return check_overlaps(*l, *out);
 }
 
 int check(const conveyor_lstm* l, const conveyor_lstm_gradients* g) {
@@ -87,7 +93,7 @@ int check(const conveyor_lstm* l, const conveyor_lstm_gradients* g) {
   if (g->d_dropout_mask && !l->dropout_masks) return invalid("d_dropout_mask: no dropout_mask");
   if (g->d_recurrent_dropout_mask && !l->recurrent_dropout_masks)
     return invalid("d_recurrent_dropout_mask: no recurrent_dropout_mask");
-  return CONVEYOR_OK;
+  return check_overlaps(*l, *g);
 }
 
 }  // namespace conveyor
@@ -99,9 +105,8 @@ const char* conveyor_error(void) { return conveyor::error; }
 int64_t conveyor_lstm_reserve_bytes(int32_t dtype, int64_t batch, int64_t time_steps,
                                     int64_t units) {
   if (units < 0 || units > std::numeric_limits<int64_t>::max() - 15) return -1;
-  const int64_t real = conveyor::real_bytes(dtype);
-  const int64_t state = real == 2 ? 4 : real;
   // Units are padded to the widest vector, so that the size is that of every target.
-  return conveyor::product(batch, time_steps, (units + 15) / 16 * 16, 4 * real + state);
+  return conveyor::product(batch, time_steps, (units + 15) / 16 * 16,
+                           4 * conveyor::real_bytes(dtype) + conveyor::state_bytes(dtype));
 }
 }

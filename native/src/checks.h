@@ -14,6 +14,10 @@ int check(const conveyor_lstm* lstm, const conveyor_lstm_gradients* gradients);
 int invalid(const char* reason);
 void no_error();
 
+// Of an element that is real, or state, as the header says it.
+int64_t real_bytes(int32_t dtype);
+int64_t state_bytes(int32_t dtype);
+
 // a * b * ..., or -1 where that does not fit.
 int64_t product(int64_t a, int64_t b);
 template <class... Rest>

@@ -5,6 +5,7 @@
 
 #include "checks.h"
 #include "target.h"
+#include "threads.h"
 
 namespace {
 
@@ -19,6 +20,14 @@ int guarded(Run run) noexcept {
   }
 }
 
+// With the number of threads settled for the whole call, whatever other threads set meanwhile:
+// memory is taken for so many members.
+conveyor_lstm settled(const conveyor_lstm& lstm) {
+  conveyor_lstm l = lstm;
+  l.threads = conveyor::largest_team(l.threads);
+  return l;
+}
+
 }  // namespace
 
 extern "C" {
@@ -27,11 +36,13 @@ int conveyor_abi(void) { return CONVEYOR_ABI; }
 
 int conveyor_lstm_forward(const conveyor_lstm* lstm, const conveyor_lstm_outputs* outputs) {
   if (const int status = conveyor::check(lstm, outputs)) return status;
-  return guarded([&] { return conveyor::target().forward(*lstm, *outputs); });
+  const conveyor_lstm l = settled(*lstm);
+  return guarded([&] { return conveyor::target().forward(l, *outputs); });
 }
 
 int conveyor_lstm_backward(const conveyor_lstm* lstm, const conveyor_lstm_gradients* gradients) {
   if (const int status = conveyor::check(lstm, gradients)) return status;
-  return guarded([&] { return conveyor::target().backward(*lstm, *gradients); });
+  const conveyor_lstm l = settled(*lstm);
+  return guarded([&] { return conveyor::target().backward(l, *gradients); });
 }
 }

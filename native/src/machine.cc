@@ -64,7 +64,8 @@ Caches find_caches() {
     const int level = std::atoi(text);
     if (level < 2 || level > 3 || !read("size", text)) continue;
     char* unit;
-    bytes[level] = std::strtoll(text, &unit, 10) << (*unit == 'M' ? 20 : *unit == 'K' ? 10 : 0);
+    const int64_t number = std::strtoll(text, &unit, 10);
+    bytes[level] = number << (*unit == 'M' ? 20 : *unit == 'K' ? 10 : 0);
     if (read("shared_cpu_list", text)) shared_by[level] = count_listed(text);
   }
   // Hyperthreads share their core's L2; so many of them are one core to the L3 as well.

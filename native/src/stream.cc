@@ -5,6 +5,7 @@
 #include "checks.h"
 #include "conveyor/lstm.h"
 #include "target.h"
+#include "threads.h"
 
 struct conveyor_stream {
   int64_t batch;
@@ -16,8 +17,10 @@ extern "C" {
 conveyor_stream* conveyor_stream_new(const conveyor_lstm* lstm, int* status) {
   *status = conveyor::check(lstm);
   if (*status) return nullptr;
+  conveyor_lstm l = *lstm;
+  l.threads = conveyor::largest_team(l.threads);  // it has memory for so many, now and later
   try {
-    std::unique_ptr<conveyor::Stream> stream(conveyor::target().stream(*lstm));
+    std::unique_ptr<conveyor::Stream> stream(conveyor::target().stream(l));
     return new conveyor_stream{lstm->batch, std::move(stream)};
   } catch (const std::bad_alloc&) {
     *status = CONVEYOR_OUT_OF_MEMORY;

@@ -178,6 +178,10 @@ void run_team(int wanted, void (*task)(void*, Team&, int), void* context) {
   pool->running.fetch_sub(1);
 }
 
+int largest_team(int wanted) {
+  return std::min({wanted ? wanted : conveyor_threads(), usable_cores(), kMostWorkers + 1});
+}
+
 void pretend_cores(int n) {
   known_cores.store(n, std::memory_order_relaxed);
   pretending.store(n > 0, std::memory_order_relaxed);

@@ -36,6 +36,9 @@ void run_team(int wanted, Task& task) {
       &task);
 }
 
+// How large a team of so many `wanted` can become; 0 stands for conveyor_threads().
+int largest_team(int wanted);
+
 // For tests: teams as if there were so many cores, and all the time to join; 0 to end it.
 void pretend_cores(int n);
 

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import conveyor
+from conveyor._engines import _library, _native, glue
 from conveyor.cli import app, main
 from conveyor.seq2seq import Translator
 from frameworks import BACKEND
@@ -37,7 +38,54 @@ def test_info() -> None:
     assert re.search(rf"backend +{BACKEND} \d", shown)
     assert re.search(r"engine portable +ready", shown)
     assert re.search(r"engine native +(ready|missing: \w)", shown)
-    assert "cores" in shown
+    assert re.search(r"cores +\d+ may be used", shown)
+
+
+needs_core = pytest.mark.skipif(_native.missing() is not None, reason=str(_native.missing()))
+
+
+@needs_core
+def test_info_lists_the_instruction_sets() -> None:
+    shown = run("info")
+    states = dict(re.findall(r"(\w+): (in use|ready|missing: \w.*)", shown))
+    assert list(states) == list(_library.targets())
+    assert [name for name, state in states.items() if state == "in use"] == [_library.target()]
+    for name, lacks in _library.targets().items():
+        assert states[name].startswith("missing: " + lacks if lacks else ("in use", "ready"))
+
+
+@needs_core
+@pytest.mark.parametrize(
+    ("framework", "why"),
+    [
+        (0, "as many as there are cores for this process"),
+        (1, f"as {BACKEND} is set"),
+        (1000, f"as {BACKEND} is set"),
+    ],
+)
+def test_info_says_how_many_threads_and_why(monkeypatch, framework: int, why: str) -> None:
+    monkeypatch.setattr(_library, "_number_of_threads", None)
+    monkeypatch.setattr(glue.active(), "threads", lambda: framework)
+    cores = _library.threads()
+    number = min(framework or cores, cores)
+    assert re.search(rf"native threads +{number}, {why}", run("info"))
+
+
+@needs_core
+def test_info_says_that_conveyor_num_threads_was_set(monkeypatch) -> None:
+    number = str(_library.threads())  # which changes nothing for the tests after this one
+    monkeypatch.setenv("CONVEYOR_NUM_THREADS", number)
+    monkeypatch.setattr(_library, "_loaded", None)
+    monkeypatch.setattr(_library, "_number_of_threads", None)
+    assert re.search(rf"native threads +{number}, as CONVEYOR_NUM_THREADS says", run("info"))
+
+
+def test_info_says_why_there_is_no_native_engine(monkeypatch) -> None:
+    monkeypatch.setattr(_library, "_loaded", "it was not built; install a [C++] compiler")
+    shown = run("info")
+    assert re.search(r"engine native +missing: it was not built; install a \[C\+\+\]", shown)
+    assert "native threads" not in shown
+    assert "instruction sets" not in shown
 
 
 def test_unknown_option_is_an_error() -> None:

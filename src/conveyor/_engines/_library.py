@@ -246,16 +246,25 @@ def _configure(core: ctypes.CDLL) -> ctypes.CDLL | str:
         count = core.conveyor_target_count()
         names = [core.conveyor_target_name(n).decode() for n in range(count)]
         if wanted not in names:
-            return f"CONVEYOR_TARGET={wanted} is none of {', '.join(names)}"
+            return (
+                f"CONVEYOR_TARGET={wanted} is none of {', '.join(names)}; "
+                "write one of them, or leave it out for the fastest that runs here"
+            )
         lacks = core.conveyor_target_missing(names.index(wanted)).decode()
         if lacks:
-            return f"CONVEYOR_TARGET={wanted}: {lacks}"
+            return (
+                f"CONVEYOR_TARGET={wanted}: {lacks}; "
+                "leave it out for the fastest instruction set that runs here"
+            )
         core.conveyor_set_target(names.index(wanted))
     global _number_of_threads  # noqa: PLW0603
     number = os.environ.get("CONVEYOR_NUM_THREADS")
     if number:
-        if not number.isdecimal() or int(number) < 1:
-            return f"CONVEYOR_NUM_THREADS={number} is no number of threads"
+        if not number.isdecimal() or not 1 <= int(number) < 2**31:
+            return (
+                f"CONVEYOR_NUM_THREADS={number} is no number of threads; "
+                "write a whole number from 1 on, or leave it out for all cores"
+            )
         _number_of_threads = int(number)
         core.conveyor_set_threads(_number_of_threads)
     return core

@@ -15,6 +15,26 @@ def missing() -> str | None:
     return _library.missing()
 
 
+def instruction_sets() -> dict[str, str]:
+    """Each, slowest first, and whether it is "in use", "ready", or what it lacks here."""
+    used = _library.target()
+    return {
+        name: f"missing: {lacks}" if lacks else "in use" if name == used else "ready"
+        for name, lacks in _library.targets().items()
+    }
+
+
+def threads() -> tuple[int, str]:
+    """How many threads a call takes at most, and who says so."""
+    allowed = _library.threads()
+    if _library.threads_beside(1) == 0:
+        return allowed, "as CONVEYOR_NUM_THREADS says"
+    framework = glue.active().threads()
+    if framework:
+        return min(framework, allowed), f"as {keras.backend.backend()} is set"
+    return allowed, "as many as there are cores for this process"
+
+
 def why_not(request: LSTMRequest) -> str | None:
     """Why the engine does not run this request, or None where it does."""
     return (

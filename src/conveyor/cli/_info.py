@@ -10,10 +10,11 @@ from pathlib import Path
 
 import keras
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from .. import __version__
-from .._engines import engines
+from .._engines import _native, engines
 
 # The instruction sets that matter to products of matrices, in /proc/cpuinfo's words.
 _FEATURES = {
@@ -40,12 +41,25 @@ def show(console: Console) -> None:
     table.add_row("Keras", keras.version())
     table.add_row("backend", _backend())
     for engine in engines():
-        state = "[green]ready[/]" if engine.missing is None else f"missing: {engine.missing}"
-        table.add_row(f"engine {engine.name}", f"{state}  [dim]({engine.what})[/]")
+        ready = f"[green]ready[/]  [dim]({engine.what})[/]"
+        missing = f"missing: {escape(engine.missing or '')}"
+        table.add_row(f"engine {engine.name}", missing if engine.missing else ready)
+    if _native.missing() is None:
+        _add_native(table)
     table.add_row("processor", _processor())
     table.add_row("CPU features", _cpu_features())
-    table.add_row("threads", _threads())
+    table.add_row("cores", f"{_cores()} may be used by this process")
     console.print(table)
+
+
+def _add_native(table: Table) -> None:
+    name = "instruction sets"
+    for instruction_set, state in _native.instruction_sets().items():
+        shown = "[green]in use[/]" if state == "in use" else state
+        table.add_row(name, f"{instruction_set}: {shown}")
+        name = ""
+    number, reason = _native.threads()
+    table.add_row("native threads", f"{number}, {reason}")
 
 
 def _backend() -> str:
@@ -78,6 +92,7 @@ def _cpu_features() -> str:
     return ", ".join(name for word, name in _FEATURES.items() if word in words) or "none of note"
 
 
-def _threads() -> str:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{usable} cores may be used by this process; the backend decides how many it takes"
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -12,6 +12,8 @@ why_not_native(request)
     Why the native engine does not run this request in this framework, or None.
 native(request)
     The states of the request, from the native engine.
+threads()
+    The number of threads that the framework is set to, 0 where it leaves that open.
 own(array)
     Whether it is this framework's own array with values, outside of any tracing: such needs
     no conversion, and its shape is a tuple of numbers.

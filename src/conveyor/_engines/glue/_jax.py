@@ -43,6 +43,10 @@ def _compiled(run: Run, blank: LSTMRequest, arrays: dict[str, Any]) -> States:
 _PURE = {f for f in vars(keras.activations).values() if isinstance(f, FunctionType)}
 
 
+def threads() -> int:
+    return 0  # XLA takes what cores there are
+
+
 def own(array: Array) -> bool:
     return type(array).__name__ == "ArrayImpl"  # whose place in JAX is private
 

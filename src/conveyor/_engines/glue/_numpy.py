@@ -33,6 +33,10 @@ def native(request: LSTMRequest) -> States:
     return states
 
 
+def threads() -> int:
+    return 0
+
+
 def own(array: Array) -> bool:
     return type(array) is np.ndarray
 

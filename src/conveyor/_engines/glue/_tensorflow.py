@@ -58,6 +58,10 @@ def compiled(run: Run, request: LSTMRequest) -> States:
     return run(request)
 
 
+def threads() -> int:
+    return int(tf.config.threading.get_intra_op_parallelism_threads())
+
+
 def own(array: Array) -> bool:
     return False  # shapes are no tuples here
 

@@ -28,6 +28,11 @@ def compiled(run: Run, request: LSTMRequest) -> States:
     return run(request)
 
 
+def threads() -> int:
+    number: int = torch.get_num_threads()
+    return number
+
+
 def own(array: Array) -> bool:
     return type(array) in _PLAIN and not torch.compiler.is_compiling()
 

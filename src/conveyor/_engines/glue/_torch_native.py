@@ -62,5 +62,6 @@ def native(request: LSTMRequest) -> States:
 
 
 def _in_state_dtype(cell_state: Array | None, x: Array) -> Array | None:
-    exact = cell_state is None or x.dtype is not torch.bfloat16
-    return cell_state if exact else cell_state.float()
+    if cell_state is None or x.dtype is not torch.bfloat16:
+        return cell_state
+    return cell_state.float()

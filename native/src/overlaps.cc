@@ -1,0 +1,119 @@
+#include "overlaps.h"
+
+#include <cstdint>
+#include <cstdio>
+
+#include "checks.h"
+
+namespace conveyor {
+namespace {
+
+const char* const state_names[CONVEYOR_STATES] = {
+    "hidden_states", "cell_states",  "hidden_state", "cell_state",
+    "input_gates",   "forget_gates", "candidates",   "output_gates"};
+const char* const d_state_names[CONVEYOR_STATES] = {
+    "d_hidden_states", "d_cell_states",  "d_hidden_state", "d_cell_state",
+    "d_input_gates",   "d_forget_gates", "d_candidates",   "d_output_gates"};
+
+// Of the arrays of a request whose sizes were checked: no product here overflows.
+struct Bytes {
+  explicit Bytes(const conveyor_lstm& l) {
+    const int64_t real = real_bytes(l.dtype), gates = 4 * l.units * real;
+    mask = l.batch * l.time_steps;
+    x = mask * l.features * real;
+    kernel = l.features * gates;
+    recurrent_kernel = l.units * gates;
+    bias = gates;
+    hidden_state = l.batch * l.units * real;
+    cell_state = l.batch * l.units * state_bytes(l.dtype);
+    dropout_mask = l.dropout_masks * l.batch * l.features * real;
+    recurrent_dropout_mask = l.recurrent_dropout_masks * hidden_state;
+    reserve = conveyor_lstm_reserve_bytes(l.dtype, l.batch, l.time_steps, l.units);
+    for (int n = 0; n < CONVEYOR_STATES; ++n) {
+      const bool final = n == CONVEYOR_HIDDEN_STATE || n == CONVEYOR_CELL_STATE;
+      states[n] = final ? hidden_state : l.time_steps * hidden_state;
+    }
+  }
+  int64_t x, kernel, recurrent_kernel, bias, hidden_state, cell_state, mask, dropout_mask,
+      recurrent_dropout_mask, reserve, states[CONVEYOR_STATES];
+};
+
+class Arrays {
+ public:
+  Arrays(const conveyor_lstm& l, const Bytes& bytes) {
+    read("x", l.x, bytes.x);
+    read("kernel", l.kernel, bytes.kernel);
+    read("recurrent_kernel", l.recurrent_kernel, bytes.recurrent_kernel);
+    read("bias", l.bias, bytes.bias);
+    read("the first hidden_state", l.hidden_state, bytes.hidden_state);
+    read("the first cell_state", l.cell_state, bytes.cell_state);
+    read("mask", l.mask, bytes.mask);
+    read("dropout_mask", l.dropout_mask, bytes.dropout_mask);
+    read("recurrent_dropout_mask", l.recurrent_dropout_mask, bytes.recurrent_dropout_mask);
+  }
+
+  void read(const char* name, const void* at, int64_t bytes) {
+    if (at && bytes > 0)
+      all_[count_++] = {name, reinterpret_cast<uintptr_t>(at), static_cast<uintptr_t>(bytes)};
+  }
+
+  // After all that is read.
+  void write(const char* name, void* at, int64_t bytes) {
+    const int before = count_;
+    read(name, at, bytes);
+    for (int n = 0; n < before && count_ > before && !status_; ++n)
+      if (overlap(all_[before], all_[n])) status_ = refuse(name, all_[n].name);
+  }
+
+  int status() const { return status_; }
+
+ private:
+  struct Array {
+    const char* name;
+    uintptr_t begin, bytes;
+  };
+
+  static bool overlap(const Array& a, const Array& b) {
+    return a.begin <= b.begin ? b.begin - a.begin < a.bytes : a.begin - b.begin < b.bytes;
+  }
+  static int refuse(const char* written, const char* other) {
+    static thread_local char reason[128];
+    std::snprintf(reason, sizeof reason, "%s: overlaps %s", written, other);
+    return invalid(reason);
+  }
+
+  Array all_[32];
+  int count_ = 0, status_ = CONVEYOR_OK;
+};
+
+}  // namespace
+
+int check_overlaps(const conveyor_lstm& l, const conveyor_lstm_outputs& out) {
+  const Bytes bytes(l);
+  Arrays arrays(l, bytes);
+  for (int n = 0; n < CONVEYOR_STATES; ++n)
+    arrays.write(state_names[n], out.states[n], bytes.states[n]);
+  arrays.write("reserve", out.reserve, bytes.reserve);
+  return arrays.status();
+}
+
+int check_overlaps(const conveyor_lstm& l, const conveyor_lstm_gradients& g) {
+  const Bytes bytes(l);
+  Arrays arrays(l, bytes);
+  arrays.read("hidden_states", g.hidden_states, bytes.states[CONVEYOR_HIDDEN_STATES]);
+  arrays.read("reserve", g.reserve, bytes.reserve);
+  for (int n = 0; n < CONVEYOR_STATES; ++n)
+    arrays.read(d_state_names[n], g.d_states[n], bytes.states[n]);
+  arrays.write("d_x", g.d_x, bytes.x);
+  arrays.write("d_kernel", g.d_kernel, bytes.kernel);
+  arrays.write("d_recurrent_kernel", g.d_recurrent_kernel, bytes.recurrent_kernel);
+  arrays.write("d_bias", g.d_bias, bytes.bias);
+  arrays.write("d_hidden_state", g.d_hidden_state, bytes.hidden_state);
+  arrays.write("d_cell_state", g.d_cell_state, bytes.cell_state);
+  arrays.write("d_dropout_mask", g.d_dropout_mask, bytes.dropout_mask);
+  arrays.write("d_recurrent_dropout_mask", g.d_recurrent_dropout_mask,
+               bytes.recurrent_dropout_mask);
+  return arrays.status();
+}
+
+}  // namespace conveyor

@@ -1,0 +1,104 @@
+// Every target and dtype over random requests, against the plain reference in double.
+#include <algorithm>
+
+#include "compare.h"
+
+namespace {
+
+double worst[3][2] = {};  // of each dtype, forward and backward
+
+// All else at random.
+Options random_options(Random& random) {
+  Options o;
+  o.seed = random.next();
+  o.batch = random.below(15);
+  o.time_steps = random.below(7);
+  o.features = random.below(20);
+  o.units = 1 + random.below(40);
+  o.go_backwards = random.coin();
+  o.bias = random.coin();
+  o.hidden_state = random.coin();
+  o.cell_state = random.coin();
+  o.mask = static_cast<decltype(o.mask)>(random.below(4));
+  constexpr int kMasks[] = {0, 1, 4};
+  o.dropout_masks = kMasks[random.below(3)];
+  o.recurrent_dropout_masks = kMasks[random.below(3)];
+  o.outputs = static_cast<unsigned>(random.below(256));
+  o.arriving = static_cast<unsigned>(random.below(256));
+  o.gradients = static_cast<unsigned>(random.below(256));
+  o.skew = random.coin() ? 1 : 0;
+  return o;
+}
+
+template <class Change>
+void sweep(uint64_t seed, int count, Change change) {
+  on_every_target([&] {
+    for (int dtype = 0; dtype < 3; ++dtype) {
+      Random random{seed};
+      // Of `count` every so many-th, where there is no time for all.
+      const int step = (count + cases(count) - 1) / cases(count);
+      for (int n = 0; n < count; n += step) {
+        Options o = random_options(random);
+        o.dtype = dtype;
+        change(o, n);
+        const Worst off = expect_close_to_reference(o);
+        worst[dtype][0] = std::max(worst[dtype][0], off.forward);
+        worst[dtype][1] = std::max(worst[dtype][1], off.backward);
+      }
+    }
+  });
+}
+
+TEST(every_number_of_units) {
+  sweep(1, 70, [](Options& o, int n) { o.units = n + 1; });
+}
+
+TEST(every_number_of_features) {
+  sweep(2, 40, [](Options& o, int n) { o.features = n; });
+}
+
+TEST(every_size_of_batch) {
+  sweep(3, 30, [](Options& o, int n) { o.batch = n; });
+}
+
+TEST(many_steps) {
+  sweep(4, 4, [](Options& o, int n) {
+    o.time_steps = 50 + 37 * n;
+    o.batch = 1 + 2 * n;
+  });
+}
+
+TEST(every_pair_of_activations) {
+  sweep(5, 25, [](Options& o, int n) {
+    o.activation = n / 5;
+    o.recurrent_activation = n % 5;
+    o.batch = std::min<int64_t>(o.batch, 3);
+    o.time_steps = std::min<int64_t>(o.time_steps, 4);
+  });
+}
+
+TEST(larger_than_the_blocks_of_the_kernels) {
+  sweep(6, 2, [](Options& o, int n) {
+    o.batch = n ? 67 : 2;
+    o.time_steps = n ? 3 : 20;
+    o.features = n ? 3 : 150;
+    o.units = n ? 70 : 130;
+    o.threads = 3;
+  });
+}
+
+TEST(everything_asked_for_or_nothing) {
+  sweep(7, 8, [](Options& o, int n) {
+    o.outputs = n & 1 ? 0xff : 0;
+    o.arriving = n & 2 ? 0xff : 0;
+    o.gradients = n & 4 ? 0xff : 0;
+  });
+}
+
+TEST(how_far_the_worst_value_was_off) {  // of the tests above
+  for (int dtype = 0; dtype < 3; ++dtype)
+    std::printf("   %-8s forward %.1e of %.0e, backward %.1e of %.0e\n", dtype_names[dtype],
+                worst[dtype][0], kForward[dtype], worst[dtype][1], kBackward[dtype]);
+}
+
+}  // namespace

@@ -1,0 +1,175 @@
+// The same request in many ways at once, and cut short.
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "request.h"
+#include "threads.h"
+
+namespace {
+
+// Work enough for three threads, in rows or in units, with masks that end at different steps.
+Options for_threads(int dtype, int n) {
+  Options o;
+  o.dtype = dtype;
+  o.batch = n == 0 ? 1 : n == 1 ? 7 : 41;
+  o.time_steps = n == 0 ? 40 : 9;
+  o.features = 21;
+  o.units = 45;
+  o.mask = n == 1 ? Options::kRandom : Options::kNone;
+  o.dropout_masks = n == 1 ? 4 : 0;
+  o.recurrent_dropout_masks = n == 1 ? 4 : n;
+  if (o.recurrent_dropout_masks == 2) o.recurrent_dropout_masks = 1;
+  return o;
+}
+
+void run(Request& request) {
+  CHECK_EQUAL(request.forward(true), CONVEYOR_OK);
+  CHECK_EQUAL(request.backward(), CONVEYOR_OK);
+}
+
+TEST(results_do_not_depend_on_the_number_of_threads) {
+  conveyor::pretend_cores(3);
+  on_every_target([] {
+    for (int dtype = 0; dtype < 3; ++dtype) {
+      for (int n = 0; n < 3; ++n) {
+        Options options = for_threads(dtype, n);
+        options.threads = 1;
+        Request alone(options);
+        run(alone);
+        for (int threads : {2, 3}) {
+          options.threads = threads;
+          const At at(options.text());
+          Request together(options);
+          run(together);
+          CHECK(together.same_results(alone));
+        }
+      }
+    }
+  });
+  conveyor::pretend_cores(0);
+}
+
+TEST(any_number_of_threads_may_be_asked_for) {
+  Options options;
+  options.threads = INT32_MAX;
+  Request request(options);
+  run(request);
+}
+
+TEST(calls_from_many_threads_at_once) {
+  conveyor::pretend_cores(4);
+  on_every_target([] {
+    const std::string outer = context();
+    std::vector<std::thread> threads;
+    for (int n = 0; n < 6; ++n) {
+      threads.emplace_back([n, outer] {
+        context() = outer;
+        Options options = for_threads(n % 3, n % 2);
+        options.threads = 1 + n % 3;
+        Request expected(options);
+        run(expected);
+        for (int again = 0; again < 5; ++again) {
+          Request request(options);
+          run(request);
+          CHECK(request.same_results(expected));
+        }
+      });
+    }
+    for (auto& thread : threads) thread.join();
+  });
+  conveyor::pretend_cores(0);
+}
+
+// Memory is taken for as many members as there can be, however many there were told to be since.
+TEST(the_number_of_threads_may_change_during_calls) {
+  conveyor::pretend_cores(4);
+  std::atomic<bool> stop{false};
+  std::thread setter([&] {
+    for (int n = 0; !stop; ++n) CHECK_EQUAL(conveyor_set_threads(1 + n % 4), CONVEYOR_OK);
+  });
+  for (int n = 0; n < 60; ++n) {
+    Options options = for_threads(n % 3, n / 3 % 3);
+    Request request(options);
+    run(request);
+    options.threads = 1;
+    Request alone(options);
+    run(alone);
+    CHECK(request.same_results(alone));
+  }
+  stop = true;
+  setter.join();
+  CHECK_EQUAL(conveyor_set_threads(INT32_MAX), CONVEYOR_OK);  // all cores again
+  conveyor::pretend_cores(0);
+}
+
+using Clock = std::chrono::steady_clock;
+std::atomic<int> asked{0};
+std::thread::id asked_by;
+Clock::time_point asked_at;
+
+int interrupt() {
+  asked_by = std::this_thread::get_id();
+  asked_at = Clock::now();
+  ++asked;
+  return 1;
+}
+
+Options long_call(int64_t batch, int64_t time_steps) {
+  Options options;
+  options.batch = batch;
+  options.time_steps = time_steps;
+  options.features = 8;
+  options.units = 256;
+  options.outputs = options.arriving = 1 << CONVEYOR_HIDDEN_STATE;
+  return options;
+}
+
+// As many steps as this target computes in so many seconds.
+int64_t steps_of(double seconds, int64_t batch) {
+  constexpr int64_t kSteps = 50;
+  Request request(long_call(batch, kSteps));
+  CHECK_EQUAL(request.forward(false), CONVEYOR_OK);
+  const auto start = Clock::now();
+  CHECK_EQUAL(request.forward(false), CONVEYOR_OK);
+  const std::chrono::duration<double> took = Clock::now() - start;
+  return 1 + static_cast<int64_t>(seconds / took.count() * kSteps);
+}
+
+void interrupt_long_calls() {
+  for (int64_t batch : {1, 40}) {
+    for (bool backward : {false, true}) {
+      Request request(long_call(batch, steps_of(backward ? 0.1 : 0.2, batch)));
+      const At at(request.options.text());
+      if (backward) CHECK_EQUAL(request.forward(true), CONVEYOR_OK);
+      asked = 0;
+      request.lstm.interrupted = interrupt;
+      CHECK_EQUAL(backward ? request.backward() : request.forward(false), CONVEYOR_INTERRUPTED);
+      const std::chrono::duration<double> took = Clock::now() - asked_at;
+      CHECK(took.count() < 1);
+      CHECK_EQUAL(asked.load(), 1);
+      CHECK(asked_by == std::this_thread::get_id());
+    }
+  }
+  Request next(Options{});
+  run(next);
+}
+
+TEST(a_long_call_can_be_interrupted) {
+#if defined(CONVEYOR_SANITIZED)
+  interrupt_long_calls();  // all targets would take too long
+#else
+  on_every_target(interrupt_long_calls);
+#endif
+}
+
+TEST(a_call_that_is_not_interrupted_ends) {
+  Options options;
+  Request request(options), expected(options);
+  request.lstm.interrupted = [] { return 0; };
+  run(request);
+  run(expected);
+  CHECK(request.same_results(expected));
+}
+
+}  // namespace
