@@ -16,7 +16,7 @@
  * Types:  "real" is what `dtype` says. "state" is float for CONVEYOR_BFLOAT16 and the same as
  *         real otherwise: in 16 bits the cell state would forget small updates.
  * Memory: nothing is kept between calls but a workspace; the caller owns every array. An
- *         output must not overlap any other array. Inputs are never written. Pointers need
+ *         output that overlaps any other array is refused. Inputs are never written. Pointers need
  *         only the alignment of their element.
  *
  * No function throws, prints, or ends the process. All are safe to call from many threads.
@@ -148,7 +148,8 @@ CONVEYOR_API int conveyor_lstm_backward(const conveyor_lstm* lstm,
 /* Why the last call of this thread was invalid; "" where it was not. */
 CONVEYOR_API const char* conveyor_error(void);
 
-/* One step at a time, for streaming: weights are packed once and nothing is allocated later. */
+/* One step at a time, for streaming: weights are packed once and nothing is allocated later. A
+ * stream belongs to one thread at a time. */
 typedef struct conveyor_stream conveyor_stream;
 
 /* Copies kernel, recurrent_kernel and bias of `lstm` for batches of up to lstm->batch rows;

@@ -98,6 +98,9 @@ class Backward {
     if (g_.d_x) prefer_huge_pages(g_.d_x, s_.B * s_.T * s_.F * sizeof(Real));
   }
 
+  // Rows times units beyond which a step may take longer than a person waits.
+  static constexpr int64_t kLong = 1 << 20;
+
   static constexpr int kDz = 4 * L / kPair;  // A of a row of dz in one panel
   // Rows of a chunk as [x h' 1]^T dz sums over them.
   int64_t paired_rows() const { return (chunk_rows_ + kPair - 1) / kPair; }
@@ -123,8 +126,8 @@ class Backward {
     for (int64_t end = s_.T; end > 0; end -= chunk_) {
       const int64_t begin = std::max<int64_t>(0, end - chunk_);
       for (int64_t t = end - 1; t >= begin; --t) {
-        step(t, end, rows, tiles, local);
-        if (by_rows ? stop_.alone(member) : stop_.meet(team, member, round)) break;
+        step(t, end, rows, tiles, local, member);
+        if (by_rows ? stop_.alone(member, round) : stop_.meet(team, member, round)) break;
       }
       if (wants_weights_) gather(begin, end, team, member);
       if (stop_.meet(team, member, round)) return;
@@ -174,14 +177,15 @@ class Backward {
     int64_t in_chunk[M];  // row of dz_
   };
 
-  void step(int64_t t, int64_t end, Range rows, Range tiles, Local local) {
+  void step(int64_t t, int64_t end, Range rows, Range tiles, Local local, int member) {
     const int64_t n = steps_.count(t);
     int64_t begin = 0, stop = n;
     while (begin < n && steps_.row(t, begin) < rows.begin) ++begin;
     while (stop > begin && steps_.row(t, stop - 1) >= rows.end) --stop;
     // Rows of the chunk are numbered from its last step on.
     const int64_t first = chunk_row(t, end);
-    for (int64_t k = begin; k < stop;) {
+    const bool long_step = rows.size() * width_ > kLong;
+    for (int64_t k = begin; k < stop && !(long_step && stop_.skip(member));) {
       Block block;
       block.rows = 0;
       const int64_t left = stop - k, count = (left + M - 1) / M;
@@ -490,7 +494,7 @@ class Backward {
     const int64_t blocks = (rows.size() + M - 1) / M;
     for (int64_t n = 0; n < x_tiles_; ++n) {
       Walk walk(steps_, end, rows.begin);
-      for (int64_t k = 0; k < blocks; ++k) {
+      for (int64_t k = 0; k < blocks && !(k % 16 == 0 && stop_.skip(member)); ++k) {
         const Range r = share(rows.size(), blocks, k);
         Place places[M];
         for (int64_t m = 0; m < r.size(); ++m) places[m] = walk.next();
@@ -597,7 +601,7 @@ class Backward {
     const bool first = steps_.before(s_.T) == steps_.before(end), last = steps_.before(begin) == 0;
     const int64_t blocks = (inputs_ + M - 1) / M;
     const Range part = share(s_.P * blocks, team.size(), member);
-    for (int64_t n = part.begin; n < part.end; ++n) {
+    for (int64_t n = part.begin; n < part.end && !stop_.skip(member); ++n) {
       const int64_t p = n / blocks, row = n % blocks * M;
       const A* dz = products_ + p * paired_rows() * 4 * L;
       T* sum = weights_ + (p * (inputs_ + M) + row) * 4 * L;

@@ -65,7 +65,7 @@ class Forward {
       uint8_t* parity = parity_ + member * s_.B;
       std::memset(parity, 0, s_.B);
       Block* blocks = blocks_ + member * blocks_per_member_;
-      compute(0, make_blocks(0, rows, parity, blocks), blocks, panels);
+      compute(0, make_blocks(0, rows, parity, blocks), blocks, panels, member);
       for (int64_t p = panels.begin; p < panels.end; ++p) {
         for (int64_t b = 0; b < batch; ++b) {
           Io::store(hidden_state + b * s_.U + p * L, Read::load(h_[1] + b * row_, p * L),
@@ -80,6 +80,9 @@ class Forward {
   }
 
  private:
+  // So many rows of weights times tiles of a panel take a fraction of a millisecond.
+  static constexpr int64_t kLong = 1 << 16;
+
   // A few rows that are computed together.
   struct Block {
     int rows;
@@ -162,15 +165,15 @@ class Forward {
           stop_.meet(team, member, round))
         return;
       const int64_t n = make_blocks(t, active, parity, blocks);
-      compute(t, n, blocks, panels);
+      compute(t, n, blocks, panels, member);
       if (steps_.masked()) repeat(t, rows, panels, parity);
       for (int64_t k = active.begin; k < active.end; ++k) parity[steps_.row(t, k)] ^= 1;
-      if (by_rows ? stop_.alone(member) : stop_.meet(team, member, round)) return;
+      if (by_rows ? stop_.alone(member, round) : stop_.meet(team, member, round)) return;
     }
     finish(rows, panels, parity);
   }
 
-  void compute(int64_t t, int64_t n, const Block* blocks, Range panels) {
+  void compute(int64_t t, int64_t n, const Block* blocks, Range panels, int member) {
     if (s_.B == 1 && h_gates_ == 1 && n == 1) {
       // Every other step goes the other way: what the last one read last is still in the cache.
       const int64_t pairs = panels.size() / 2, odd = panels.begin + 2 * pairs;
@@ -181,7 +184,8 @@ class Forward {
       if (up && odd < panels.end) tile_of_panels<1>(blocks[0], odd, t, up);
       return;
     }
-    for (int64_t p = panels.begin; p < panels.end; ++p)
+    const bool long_step = n * (s_.F + s_.U) > kLong;
+    for (int64_t p = panels.begin; p < panels.end && !(long_step && stop_.skip(member)); ++p)
       for (int64_t k = 0; k < n; ++k)
         with_rows<M>(blocks[k].rows, [&](auto m) { tile<decltype(m)::count>(blocks[k], p, t); });
   }
@@ -289,7 +293,8 @@ class Forward {
     }
     if (filled) ++n;
     if (stage_x_ && !by_rows) stop_.meet(team, member, round);
-    for (int64_t p = panels.begin; p < panels.end; ++p)
+    const bool takes_long = n * s_.F > kLong;
+    for (int64_t p = panels.begin; p < panels.end && !(takes_long && stop_.skip(member)); ++p)
       for (int64_t k = 0; k < n; ++k)
         with_rows<M>(blocks[k].rows,
                      [&](auto m) { project_tile<decltype(m)::count>(blocks[k], p); });
@@ -446,7 +451,8 @@ class Forward {
     for (int k = 0; k < K; ++k) {
       const int64_t b = rows[k], p = panels[k];
       const int n = lanes(p);
-      const reg rounded = Io::round(h[k]);
+      // Past the last unit z is x times zeros: NaN where x is infinite, and pairs read one of them.
+      const reg rounded = Io::round(n == L ? h[k] : V::first(h[k], n));
       V::store(cell(p, b), c[k]);
       Read::store(h_after[k], p * L, rounded);
       const int64_t to = at(b, t, p);

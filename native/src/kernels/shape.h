@@ -45,14 +45,18 @@ class Stop {
  public:
   explicit Stop(int (*interrupted)(void)) : interrupted_(interrupted) {}
 
-  // By member 0, between two steps.
+  // By member 0.
   bool asked() {
-    if (!interrupted_ || asked_) return asked_;
+    if (!interrupted_ || stopped()) return stopped();
     const auto now = std::chrono::steady_clock::now();
     if (now - last_ < std::chrono::milliseconds(50)) return false;
     last_ = now;
-    return asked_ = interrupted_() != 0;
+    if (interrupted_()) asked_.store(true, std::memory_order_relaxed);
+    return stopped();
   }
+
+  // Within a step that may take long: whether to skip the rest of it, up to where all meet.
+  bool skip(int member) { return member == 0 ? asked() : stopped(); }
 
   // All members come here equally often and get the same answer.
   bool meet(Team& team, int member, int64_t& round) {
@@ -61,17 +65,18 @@ class Stop {
     return at_.load(std::memory_order_relaxed) <= round++;
   }
 
-  // For members that do not meet.
-  bool alone(int member) {
-    if (member == 0 && asked()) at_.store(0, std::memory_order_relaxed);
-    return at_.load(std::memory_order_relaxed) == 0;
+  // For members that do not meet before the next round: it is at that round that all stop, as one
+  // may still be on its way out of the round before.
+  bool alone(int member, int64_t round) {
+    if (member == 0 && asked()) at_.store(std::min(at_.load(), round), std::memory_order_relaxed);
+    return at_.load(std::memory_order_relaxed) <= round;
   }
 
-  bool stopped() const { return asked_; }
+  bool stopped() const { return asked_.load(std::memory_order_relaxed); }
 
  private:
   int (*const interrupted_)(void);
-  bool asked_ = false;
+  std::atomic<bool> asked_{false};
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
   // The round at which to stop: a member that is late must not see the next round's answer.
   std::atomic<int64_t> at_{INT64_MAX};
