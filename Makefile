@@ -21,13 +21,24 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	@for backend in $(BACKENDS) numpy; do $(MAKE) --no-print-directory test-$$backend || exit 1; done
 
+ON = jax torch tensorflow
 test-backends: $(VENV)/.backends
-	@for backend in jax torch tensorflow; do $(MAKE) --no-print-directory test-$$backend || exit 1; done
+	@for backend in $(ON); do $(MAKE) --no-print-directory test-$$backend || exit 1; done
 
 test-jax test-torch test-tensorflow: test-%: $(VENV)/.dev
 	@echo "== tests on $*"
 	@$(BIN)/python tests/keras_suite/fetch.py
 	KERAS_BACKEND=$* TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -n 2
+
+# The suite of the layer on the other engine, and on each instruction set: test-engines-torch, too.
+TARGETS = portable scalar avx2 avx512 avx512_bf16
+test-engines-jax test-engines-torch test-engines-tensorflow: test-engines-%: $(VENV)/.dev
+	@$(BIN)/python tests/keras_suite/fetch.py
+	@for target in $(TARGETS); do \
+		echo "== tests on $*, $$target"; \
+		CONVEYOR_TARGET=$$target KERAS_BACKEND=$* TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -n 2 \
+			tests/layers tests/ops tests/keras_suite || exit 1; \
+	done
 
 # Keras's NumPy backend has no gradients: only what is about it.
 test-numpy: $(VENV)/.dev
