@@ -445,7 +445,7 @@ signal.signal(signal.SIGALRM, lambda *_: calls.append(call(2000)))
 signal.setitimer(signal.ITIMER_REAL, 0.01, 0.03)
 whole = call(a_second)
 signal.setitimer(signal.ITIMER_REAL, 0)
-print("went on", len(calls) > 2, all((c == expected).all() for c in calls))
+print("went on", len(calls) > 0, all((c == expected).all() for c in calls))
 print("unharmed", bool((whole == call(a_second)).all()))
 
 results, done = [], threading.Event()
