@@ -38,7 +38,10 @@ class Backward {
     plan();
     const double work = 8.0 * s_.B * s_.T * (s_.F + s_.U) * s_.padded;
     auto task = [this](Team& team, int member) { work_on(team, member); };
-    run_team(threads_for(l_, work), task);
+    int threads = threads_for(l_, work);
+    if (!splits_rows(threads))
+      threads = threads_for_steps(threads, 1.0 * s_.B * s_.U * width_);
+    run_team(threads, task);
     return stop_.stopped() ? CONVEYOR_INTERRUPTED : CONVEYOR_OK;
   }
 
@@ -114,9 +117,13 @@ class Backward {
   };
   enum { kHolds = 1, kFollows = 2 };
 
-  void work_on(Team& team, int member) {
+  bool splits_rows(int threads) const {
     const bool small = s_.U * width_ * int64_t{sizeof(T)} <= (int64_t{1} << 19);
-    const bool by_rows = team.size() == 1 || (small && s_.B >= 2 * M * team.size());
+    return threads == 1 || (small && s_.B >= 2 * M * threads);
+  }
+
+  void work_on(Team& team, int member) {
+    const bool by_rows = splits_rows(team.size());
     const Range rows = by_rows ? share(s_.B, team.size(), member) : Range{0, s_.B};
     const Range tiles = by_rows ? Range{0, tiles_} : share(tiles_, team.size(), member);
     Local local{local_ + member * local_bytes_, local_ + member * local_bytes_ + s_.B};

@@ -35,7 +35,10 @@ class Forward {
     plan();
     const double work = 4.0 * s_.B * s_.T * (s_.F + s_.U) * s_.padded;
     auto task = [this](Team& team, int member) { work_on(team, member); };
-    run_team(threads_for(l_, work), task);
+    int threads = threads_for(l_, work);
+    if (!splits_rows(threads))
+      threads = threads_for_steps(threads, 4.0 * s_.B * ((ahead_ ? 0 : s_.F) + s_.U) * s_.padded);
+    run_team(threads, task);
     return stop_.stopped() ? CONVEYOR_INTERRUPTED : CONVEYOR_OK;
   }
 
@@ -141,9 +144,13 @@ class Forward {
       prefer_huge_pages(out_.reserve, conveyor_lstm_reserve_bytes(l_.dtype, s_.B, s_.T, s_.U));
   }
 
+  bool splits_rows(int threads) const {
+    return threads == 1 || (small_ && s_.B >= 2 * M * threads);
+  }
+
   void work_on(Team& team, int member) {
     // Every member owns some rows or some units; where units, all meet after each step.
-    const bool by_rows = team.size() == 1 || (small_ && s_.B >= 2 * M * team.size());
+    const bool by_rows = splits_rows(team.size());
     const Range rows = by_rows ? share(s_.B, team.size(), member) : Range{0, s_.B};
     const Range panels = by_rows ? Range{0, s_.P} : share(s_.P, team.size(), member);
     prepare(team, member);
