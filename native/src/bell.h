@@ -18,10 +18,14 @@ using Clock = std::chrono::steady_clock;
 // threads that had to share a core on a busy machine needed 80 us a barrier.
 constexpr auto kKeen = std::chrono::microseconds(4);
 
-// And for so long it stays awake: calls that follow each other from Python are 5 to 50 us apart,
-// and waking takes 10 to 60. On a busy machine a thread that slept is let in sooner than one
-// that used its time up by waiting.
+// And for so long it stays awake between calls: those that follow each other from Python are 5
+// to 50 us apart, and waking takes 10 to 60. On a busy machine a thread that slept is let in
+// sooner than one that used its time up by waiting.
 constexpr auto kPatience = std::chrono::microseconds(100);
+
+// And within a call: Linux may wake a thread on the core of the one that wakes it, and leave it
+// there for longer than the call takes, though another has nothing to do.
+constexpr auto kPatienceInCalls = std::chrono::milliseconds(2);
 
 // Waits until ready(), at most for `limit`; returns ready().
 template <class Ready>
@@ -47,8 +51,8 @@ class Bell {
   // Waits until ready(). Who makes it so stores that sequentially consistently, as ready() loads
   // it, and rings after: then one of the two sees what the other did.
   template <class Ready>
-  void wait(Ready ready) {
-    if (wait_awake(ready, kPatience)) return;
+  void wait(Ready ready, Clock::duration patience = kPatienceInCalls) {
+    if (wait_awake(ready, patience)) return;
     std::unique_lock<std::mutex> lock(mutex_);
     sleepers_.fetch_add(1);
     rung_.wait(lock, ready);

@@ -40,6 +40,7 @@ void take_part(void* shared) {
   // All of the framework's threads come, as its own calls have all of them: libgomp ends those
   // that one call leaves out, and starts them again for the next.
   if (member >= share.team.size()) return;
+  if (member != 0) share.team.sit_down();
   const FloatMode own = float_mode();
   set_float_mode(share.mode);
   share.task(share.context, share.team, member);

@@ -27,8 +27,15 @@ namespace {
 // More meet at barriers for longer than they compute.
 constexpr int kMostWorkers = 127;
 
-// For so long a caller waits for workers; longer than one takes to wake.
+// For so long a caller waits for workers; longer than one takes to wake. Where another program has
+// just had its core that takes longer, and is worth a twentieth of what the call would take alone.
 constexpr auto kJoin = std::chrono::microseconds(200);
+constexpr auto kLongestJoin = std::chrono::milliseconds(5);
+Clock::duration join_time(double seconds) {
+  const auto worth = std::chrono::duration<double>(seconds / 20);
+  return std::chrono::duration_cast<Clock::duration>(
+      std::max<std::chrono::duration<double>>(kJoin, std::min<std::chrono::duration<double>>(worth, kLongestJoin)));
+}
 
 std::atomic<int> chosen_threads{0};
 std::atomic<int> known_cores{0};
@@ -101,10 +108,10 @@ struct Pool {
   }
 
   // Of `n` claimed workers, those that join; the others are released.
-  int join(Job& job, Worker** claimed, int n) {
+  int join(Job& job, Worker** claimed, int n, Clock::duration limit) {
     for (int k = 0; k < n; ++k) claimed[k]->offer(&job);
     const bool endless = pretending.load(std::memory_order_relaxed);
-    const auto end = Clock::now() + (endless ? std::chrono::hours(1) : kJoin);
+    const auto end = Clock::now() + (endless ? std::chrono::hours(1) : limit);
     int joined = 0;
     for (int k = 0; k < n; ++k) {
       if (claimed[k]->joined(end - Clock::now()))
@@ -150,18 +157,19 @@ void Team::barrier() {
   all_came_.wait([&] { return round_.load() != round; });
 }
 
-void run_team(int wanted, void (*task)(void*, Team&, int), void* context) {
+void run_team(int wanted, void (*task)(void*, Team&, int), void* context, double seconds) {
   const bool others_run = pool->running.fetch_add(1) > 0;
   Worker* workers[kMostWorkers];
   int n = 0;
   Job job{task, context};
-  if (wanted > 1 && !pool->asks_nobody()) {
+  const Clock::duration limit = join_time(seconds);
+  if (wanted > 1 && (limit > kJoin || !pool->asks_nobody())) {
     if (!others_run && run_openmp_team(std::min(wanted, usable_cores()), task, context)) {
       pool->running.fetch_sub(1);
       return;
     }
     n = pool->claim(std::min(wanted - 1, kMostWorkers), workers);
-    if (n > 0) n = pool->join(job, workers, n);
+    if (n > 0) n = pool->join(job, workers, n, limit);
   }
   Team team(n + 1);
   if (n > 0) {

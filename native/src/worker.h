@@ -49,12 +49,13 @@ class alignas(64) Worker {
 
   void work() {
     for (;;) {
-      offered_.wait([this] { return state_.load() == kOffered; });
+      offered_.wait([this] { return state_.load() == kOffered; }, kPatience);
       int offered = kOffered;
       if (!state_.compare_exchange_strong(offered, kJoined)) continue;
       Job& job = *job_;
       job.beginning.wait([&] { return job.begun.load(); });
       set_float_mode(job.mode);
+      job.team->sit_down();
       job.task(job.context, *job.team, member_);
       state_.store(kIdle);
       done_.ring();

@@ -41,7 +41,7 @@ class Backward {
     int threads = threads_for(l_, work);
     if (!splits_rows(threads))
       threads = threads_for_steps(threads, 1.0 * s_.B * s_.U * width_);
-    run_team(threads, task);
+    run_team(threads, task, work / kMultiplyAddsASecond);
     return stop_.stopped() ? CONVEYOR_INTERRUPTED : CONVEYOR_OK;
   }
 

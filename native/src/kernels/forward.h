@@ -38,7 +38,7 @@ class Forward {
     int threads = threads_for(l_, work);
     if (!splits_rows(threads))
       threads = threads_for_steps(threads, 4.0 * s_.B * ((ahead_ ? 0 : s_.F) + s_.U) * s_.padded);
-    run_team(threads, task);
+    run_team(threads, task, work / kMultiplyAddsASecond);
     return stop_.stopped() ? CONVEYOR_INTERRUPTED : CONVEYOR_OK;
   }
 
@@ -191,6 +191,15 @@ class Forward {
       if (up && odd < panels.end) tile_of_panels<1>(blocks[0], odd, t, up);
       return;
     }
+    if (small_ && !out_.reserve) {
+      // Weights of all panels stay in the cache, so rows may stay in the registers' own.
+      for (int64_t k = 0; k < n; ++k)
+        with_rows<M>(blocks[k].rows, [&](auto m) {
+          for (int64_t p = panels.begin; p < panels.end; ++p)
+            tile<decltype(m)::count>(blocks[k], p, t);
+        });
+      return;
+    }
     const bool long_step = n * (s_.F + s_.U) > kLong;
     for (int64_t p = panels.begin; p < panels.end && !(long_step && stop_.skip(member)); ++p)
       for (int64_t k = 0; k < n; ++k)
@@ -315,7 +324,7 @@ class Forward {
     const A* rows[R];
     for (int m = 0; m < R; ++m) rows[m] = block.x[m];
     start<R>(acc, bias_ + p * 4 * L);
-    add_product<R>(acc, rows, kernel_ + p * f_ * 4 * L, f_, x_gates_);
+    add_masked_product<R>(acc, rows, kernel_ + p * f_ * 4 * L, f_, x_gates_);
     for (int m = 0; m < R; ++m)
       for (int g = 0; g < 4; ++g)
         V::store(const_cast<T*>(block.z[m]) + (p * 4 + g) * L, acc[m][g]);
@@ -351,7 +360,16 @@ class Forward {
   }
 
   template <int R>
-  static inline __attribute__((always_inline)) void add_product(reg (&acc)[R][4],
+  static inline __attribute__((always_inline)) void load_rows(reg (&acc)[R][4],
+                                                              const T* const (&z)[M], int64_t p) {
+#pragma GCC unroll 8
+    for (int m = 0; m < R; ++m)
+#pragma GCC unroll 8
+      for (int g = 0; g < 4; ++g) acc[m][g] = V::load(z[m] + (p * 4 + g) * L);
+  }
+
+  template <int R>
+  static inline __attribute__((always_inline)) void add_masked_product(reg (&acc)[R][4],
                                                                 const A* const (&rows)[R],
                                                                 const A* w, int64_t K, int gates) {
     if (__builtin_expect(gates == 1, 1))
@@ -367,28 +385,36 @@ class Forward {
     if (out_.states[CONVEYOR_HIDDEN_STATES])
       for (int m = 0; m < R; ++m)
         V::prefetch_write(real(CONVEYOR_HIDDEN_STATES) + at(block.b[m], t, p));
-    if (ahead_) {
-      for (int m = 0; m < R; ++m)
-        for (int g = 0; g < 4; ++g) acc[m][g] = V::load(block.z[m] + (p * 4 + g) * L);
-    } else {
-      for (int m = 0; m < R; ++m) rows[m] = block.x[m];
-      start<R>(acc, bias_ + p * 4 * L);
-      add_product<R>(acc, rows, kernel_ + p * f_ * 4 * L, f_, x_gates_);
-    }
     for (int m = 0; m < R; ++m) rows[m] = block.h[m];
-    add_product<R>(acc, rows, recurrent_ + p * u_ * 4 * L, u_, h_gates_);
+    const A* const recurrent = recurrent_ + p * u_ * 4 * L;
+    if (x_gates_ == 1 && h_gates_ == 1) {
+      reg z[R][4];
+      if (ahead_) {
+        load_rows<R>(z, block.z, p);
+      } else {
+        const A* x[R];
+        for (int m = 0; m < R; ++m) x[m] = block.x[m];
+        start<R>(z, bias_ + p * 4 * L);
+        add_product<V, R, 4>(z, x, kernel_ + p * f_ * 4 * L, f_);
+      }
+      add_product<V, R, 4>(z, rows, recurrent, u_);
+      copy<V, R, 4>(z, acc);
+    } else {
+      if (ahead_) {
+        load_rows<R>(acc, block.z, p);
+      } else {
+        const A* x[R];
+        for (int m = 0; m < R; ++m) x[m] = block.x[m];
+        start<R>(acc, bias_ + p * 4 * L);
+        add_masked_product<R>(acc, x, kernel_ + p * f_ * 4 * L, f_, x_gates_);
+      }
+      add_masked_product<R>(acc, rows, recurrent, u_, h_gates_);
+    }
+    constexpr int kGroup = R % 3 == 0 ? 3 : 2;
     int m = 0;
 #pragma GCC unroll 1
-    for (; m + 2 <= R; m += 2) {
-      const int64_t b[2] = {block.b[m], block.b[m + 1]}, panels[2] = {p, p};
-      A* const h[2] = {block.h_after[m], block.h_after[m + 1]};
-      pointwise<2>(acc + m, b, panels, h, t);
-    }
-    if (m < R) {
-      const int64_t b[1] = {block.b[m]}, panels[1] = {p};
-      A* const h[1] = {block.h_after[m]};
-      pointwise<1>(acc + m, b, panels, h, t);
-    }
+    for (; m + kGroup <= R; m += kGroup) pointwise_of_rows<kGroup>(acc + m, block, m, p, t);
+    if (m < R) pointwise_of_rows<R % kGroup ? R % kGroup : 1>(acc + m, block, m, p, t);
   }
 
   // One row by one or two panels, for a batch of one. The product is summed in two halves:
@@ -406,7 +432,7 @@ class Forward {
       start<1>(z, ahead_ ? block.z[0] + p * 4 * L : bias_ + p * 4 * L);
       if (!ahead_) {
         const A* x[1] = {block.x[0]};
-        add_product<1>(z, x, kernel_ + p * f_ * 4 * L, f_, x_gates_);
+        add_masked_product<1>(z, x, kernel_ + p * f_ * 4 * L, f_, x_gates_);
       }
       if (up)
         add_halves<true>(z[0], block.h[0], recurrent_ + p * u_ * 4 * L);
@@ -432,7 +458,17 @@ class Forward {
     for (int g = 0; g < 4; ++g) sum[g] = V::add(sum[g], V::add(early[0][g], late[0][g]));
   }
 
-  // Two at a time: the chain from z to h is long, and two hide each other's waiting.
+  template <int K>
+  inline __attribute__((always_inline)) void pointwise_of_rows(const reg (*from)[4],
+                                                               const Block& block, int m, int64_t p,
+                                                               int64_t t) {
+    int64_t b[K], panels[K];
+    A* h_after[K];
+    for (int k = 0; k < K; ++k) b[k] = block.b[m + k], panels[k] = p, h_after[k] = block.h_after[m + k];
+    pointwise<K>(from, b, panels, h_after, t);
+  }
+
+  // A few at a time: the chain from z to h is long, and they hide each other's waiting.
   template <int K>
   inline __attribute__((always_inline)) void pointwise(const reg (*from)[4], const int64_t (&rows)[K],
                                                        const int64_t (&panels)[K],

@@ -40,6 +40,9 @@ inline int threads_for(const conveyor_lstm& l, double multiply_adds) {
   return static_cast<int>(std::max(1.0, std::min<double>(most, multiply_adds / 50e3)));
 }
 
+// Of one core, at least.
+constexpr double kMultiplyAddsASecond = 50e9;
+
 // Of so many threads, those that are worth it where all meet after each step: a meeting costs
 // little where every core is theirs alone, and a hundred times that where one is not.
 inline int threads_for_steps(int threads, double multiply_adds_of_a_step) {

@@ -18,14 +18,13 @@ inline __attribute__((always_inline)) void copy(const typename V::reg (&from)[M]
     for (int n = 0; n < N; ++n) to[m][n] = from[m][n];
 }
 
-// sum[m][n] += sum over k of rows[m][k] * w[k][n], where w is packed as [K][N][L]: what one
-// step of the loop reads lies side by side.
+// acc[m][n] += sum over k of rows[m][k] * w[k][n], where w is packed as [K][N][L]: what one
+// step of the loop reads lies side by side. `acc` must be local to the caller, and nothing else
+// take its address: then it is registers.
 template <class V, int M, int N>
-inline __attribute__((always_inline)) void accumulate(typename V::reg (&sum)[M][N],
-                                                      const typename V::A* const (&rows)[M],
-                                                      const typename V::A* w, int64_t K) {
-  typename V::reg acc[M][N];  // of its own: registers, whatever the caller does with `sum`
-  copy<V, M, N>(sum, acc);
+inline __attribute__((always_inline)) void add_product(typename V::reg (&acc)[M][N],
+                                                       const typename V::A* const (&rows)[M],
+                                                       const typename V::A* w, int64_t K) {
   for (int64_t k = 0; k < K; ++k, w += N * V::L) {
     typename V::reg column[N];
 #pragma GCC unroll 8
@@ -44,6 +43,16 @@ inline __attribute__((always_inline)) void accumulate(typename V::reg (&sum)[M][
       for (int n = 0; n < N; ++n) acc[m][n] = V::dot(a, column[n], acc[m][n]);
     }
   }
+}
+
+// The same for any `sum`.
+template <class V, int M, int N>
+inline __attribute__((always_inline)) void accumulate(typename V::reg (&sum)[M][N],
+                                                      const typename V::A* const (&rows)[M],
+                                                      const typename V::A* w, int64_t K) {
+  typename V::reg acc[M][N];
+  copy<V, M, N>(sum, acc);
+  add_product<V, M, N>(acc, rows, w, K);
   copy<V, M, N>(acc, sum);
 }
 

@@ -53,9 +53,13 @@ struct Floats {
   static inline reg round(reg a) {
     return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
-  static inline reg exp2(reg n) {
-    const __m256i bits = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-    return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 23));
+  static inline reg bounded(reg y) { return max(set1(-126), y); }
+  static inline reg fraction(reg y) { return sub(y, _mm256_floor_ps(y)); }
+  static inline reg offset(reg y, reg n) { return sub(y, n); }
+  static inline reg scale(reg q, reg y) {
+    const __m256i n = _mm256_cvtps_epi32(_mm256_floor_ps(y));
+    const __m256i power = _mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23);
+    return mul(q, _mm256_castsi256_ps(power));
   }
   template <class F>
   static inline reg map(reg a, F f) {

@@ -51,7 +51,14 @@ struct Floats {
   static inline reg round(reg a) {
     return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
-  static inline reg exp2(reg n) { return _mm512_scalef_ps(set1(1), n); }
+  static inline reg bounded(reg y) { return y; }
+  static inline reg fraction(reg y) {
+    return _mm512_reduce_ps(y, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  }
+  static inline reg offset(reg y, reg) {
+    return _mm512_reduce_ps(y, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  static inline reg scale(reg q, reg y) { return _mm512_scalef_ps(q, y); }
   // 16 x 16: pairs within quarters, quarters within halves, halves.
   static inline void transpose(reg (&r)[L]) {
     reg a[L], b[L];

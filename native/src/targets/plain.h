@@ -77,15 +77,26 @@ struct Plain {
     const T big = T(12582912);
     return each([&](int n) { return (a.v[n] + big) - big; });
   }
-  // 2^n for an integer n in [-126, 127].
-  static inline reg exp2(reg a) {
+  static inline reg floor(reg a) {
+    const reg n = round(a);
+    return each([&](int k) { return n.v[k] > a.v[k] ? n.v[k] - 1 : n.v[k]; });
+  }
+  // A power of 2 that scale() can take; NaN stays NaN.
+  static inline reg bounded(reg y) { return max(set1(-126), y); }
+  // y - floor(y); 0 or NaN where y is infinite.
+  static inline reg fraction(reg y) { return sub(y, floor(y)); }
+  // y - n, of the nearest integer n.
+  static inline reg offset(reg y, reg n) { return sub(y, n); }
+  // q 2^floor(y), for y up to 127.
+  static inline reg scale(reg q, reg y) {
+    const reg whole = floor(y);
     return each([&](int n) {
-      // A NaN must not become an integer; the result is multiplied with another NaN anyway.
-      const float bounded = a.v[n] >= -126 && a.v[n] <= 127 ? static_cast<float>(a.v[n]) : 0;
+      // A NaN must not become an integer; q is NaN then.
+      const float bounded = whole.v[n] == whole.v[n] ? static_cast<float>(whole.v[n]) : 0;
       const int32_t bits = (static_cast<int32_t>(bounded) + 127) * (1 << 23);
       float f;
       std::memcpy(&f, &bits, sizeof f);
-      return static_cast<T>(f);
+      return static_cast<T>(q.v[n] * f);
     });
   }
   template <class F>
