@@ -53,8 +53,13 @@ def why_never(activation: Activation, recurrent_activation: Activation) -> str |
     )
 
 
+def activation_name(activation: Activation) -> str | None:
+    """What the core calls it; None where it does not have it."""
+    return _ACTIVATIONS.get(activation)
+
+
 def _activation_missing(activation: Activation, name: str) -> str | None:
-    if activation in _ACTIVATIONS:
+    if activation_name(activation):
         return None
     given = getattr(activation, "__name__", activation)
     return f"{name}={given}; it has {', '.join(_library.ACTIVATIONS)}"

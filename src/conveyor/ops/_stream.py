@@ -247,10 +247,9 @@ _ABSENT = ("hidden_state", "cell_state", "dropout_mask", "recurrent_dropout_mask
 
 
 def _activation_name(activation: Any, name: str) -> str:
-    function = keras.activations.get(activation)
-    for known in _library.ACTIVATIONS:
-        if function is getattr(keras.activations, known):
-            return known
+    known = _native.activation_name(keras.activations.get(activation))
+    if known:
+        return known
     raise lesson(
         _WHERE,
         f"{name} to be one of {', '.join(_library.ACTIVATIONS)}",
