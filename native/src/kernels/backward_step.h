@@ -1,0 +1,256 @@
+// The backward pass: the recurrence. dh and dz of a step, from those of the step after.
+#pragma once
+
+#include "kernels/activation.h"
+#include "kernels/backward.h"
+#include "kernels/tile.h"
+
+namespace conveyor {
+namespace CONVEYOR_TARGET_NAMESPACE {
+
+template <class V, class Real, class State>
+inline void Backward<V, Real, State>::step(int64_t t, int64_t end, Range rows, Range tiles,
+                                           Local local, int member) {
+  const int64_t n = steps_.count(t);
+  int64_t begin = 0, stop = n;
+  while (begin < n && steps_.row(t, begin) < rows.begin) ++begin;
+  while (stop > begin && steps_.row(t, stop - 1) >= rows.end) --stop;
+  // Rows of the chunk are numbered from its last step on.
+  const int64_t first = chunk_row(t, end);
+  const bool long_step = rows.size() * width_ > kLong;
+  for (int64_t k = begin; k < stop && !(long_step && stop_.skip(member));) {
+    Block block;
+    block.rows = 0;
+    const int64_t left = stop - k, count = (left + M - 1) / M;
+    const int64_t wanted = (left + count - 1) / count;
+    block.follows = local.pending[steps_.row(t, k)] & kFollows;
+    while (k < stop && block.rows < wanted) {
+      const int64_t b = steps_.row(t, k);
+      if (bool(local.pending[b] & kFollows) != block.follows) break;
+      block.b[block.rows] = b;
+      block.in_chunk[block.rows++] = first + k;
+      ++k;
+    }
+    with_rows<M>(block.rows, [&](auto m) {
+      for (int64_t n = tiles.begin; n < tiles.end; ++n)
+        tile<decltype(m)::count>(block, n, t, local);
+    });
+  }
+  if (steps_.masked()) pass(t, rows, tiles, local);
+  for (int64_t k = begin; k < stop; ++k) {
+    const int64_t b = steps_.row(t, k);
+    local.parity[b] ^= 1;
+    local.pending[b] = kFollows;
+  }
+}
+
+template <class V, class Real, class State>
+template <int R>
+inline void Backward<V, Real, State>::tile(const Block& block, int64_t n, int64_t t, Local local) {
+  reg dh[R][N];
+  clear<V, R, N>(dh);
+  const int panels = static_cast<int>(std::min<int64_t>(N, s_.P - n * N));
+  // What the forward pass kept comes from memory; the product hides the way.
+  for (int m = 0; m < R; ++m) {
+    for (int v = 0; v < panels; ++v) {
+      const int64_t kept = ((t * s_.P + n * N + v) * s_.B + block.b[m]) * L;
+      for (int k = 0; k < 4; ++k) V::prefetch(gates_ + kept * 4 + k * L);
+      V::prefetch(cells_ + kept - (t > 0 ? s_.P * s_.B * L : 0));
+      if (g_.d_states[CONVEYOR_HIDDEN_STATES])
+        V::prefetch(static_cast<const Real*>(g_.d_states[CONVEYOR_HIDDEN_STATES]) +
+                    at(block.b[m], t, n * N + v));
+    }
+  }
+  if (block.follows) recurrent_product<R>(dh, block, n, t, local);
+  if (usual_)
+    pointwise_of_tile<R, true>(dh, block, n, t, panels, local);
+  else
+    pointwise_of_tile<R, false>(dh, block, n, t, panels, local);
+}
+
+template <class V, class Real, class State>
+template <int R, bool kUsual>
+inline void Backward<V, Real, State>::pointwise_of_tile(
+    const reg (&dh)[R][N], const Block& block, int64_t n, int64_t t, int panels, Local local) {
+#pragma GCC unroll 1
+  for (int m = 0; m < R; ++m) {
+    reg phi[N];
+    phis(phi, block.b[m], n * N, t, panels);
+    const bool holds = local.pending[block.b[m]] & kHolds;
+    A* const last = last_[local.parity[block.b[m]] ^ 1] + block.b[m] * stride_;
+#pragma GCC unroll 1
+    for (int v = 0; v < panels; ++v)
+      pointwise<kUsual>(dh[m][v], phi[v], block.b[m], block.in_chunk[m], n * N + v, t, holds,
+                        last);
+  }
+}
+
+// phi(c) of some panels of a row.
+template <class V, class Real, class State>
+inline void Backward<V, Real, State>::phis(reg (&phi)[N], int64_t b, int64_t p, int64_t t,
+                                           int panels) const {
+  using Act = Activation<V>;
+  for (int v = 0; v < N; ++v)
+    phi[v] = v < panels ? StateIo::load(cells_ + ((t * s_.P + p + v) * s_.B + b) * L, L)
+                        : V::zero();
+  if constexpr (Act::is_float) {
+    if (l_.activation == CONVEYOR_TANH) return Act::template tanhs<N>(phi, phi);
+  }
+  for (int v = 0; v < N; ++v) phi[v] = Act::apply(l_.activation, phi[v]);
+}
+
+// dz of the step after, times R^T, with the factors of the recurrent dropout.
+template <class V, class Real, class State>
+template <int R>
+inline void Backward<V, Real, State>::recurrent_product(reg (&dh)[R][N], const Block& block,
+                                                        int64_t n, int64_t t, Local local) {
+  const A* rows[R];
+  for (int m = 0; m < R; ++m) rows[m] = last_[local.parity[block.b[m]]] + block.b[m] * stride_;
+  const A* w = recurrent_ + n * read_width_ * N * L;
+  if (l_.recurrent_dropout_masks != 4) {
+    accumulate<V, R, N>(dh, rows, w, read_width_);
+    if (l_.recurrent_dropout_masks) scale_hidden<R>(dh, dh, block, n, t, 0);
+    return;
+  }
+  for (int g = 0; g < 4; ++g) {
+    reg one[R][N];
+    clear<V, R, N>(one);
+    const A* part[R];
+    for (int64_t p = 0; p < s_.P; ++p) {
+      const int64_t at = (p * 4 + g) * L / kPair;
+      for (int m = 0; m < R; ++m) part[m] = rows[m] + at;
+      accumulate<V, R, N>(one, part, w + at * N * L, L / kPair);
+    }
+    scale_hidden<R>(one, one, block, n, t, g);
+    for (int m = 0; m < R; ++m)
+      for (int v = 0; v < N; ++v) dh[m][v] = V::add(dh[m][v], one[m][v]);
+  }
+}
+
+// Times the dropout mask; and its own gradient, the product times h before the step after.
+template <class V, class Real, class State>
+template <int R>
+inline void Backward<V, Real, State>::scale_hidden(
+    reg (&from)[R][N], reg (&to)[R][N], const Block& block, int64_t n, int64_t t, int g) {
+  const auto* masks = static_cast<const Real*>(l_.recurrent_dropout_mask);
+  auto* d_masks = static_cast<Real*>(g_.d_recurrent_dropout_mask);
+  for (int m = 0; m < R; ++m) {
+    for (int v = 0; v < N && n * N + v < s_.P; ++v) {
+      const int64_t p = n * N + v;
+      const int64_t at = (g * s_.B + block.b[m]) * s_.U + p * L;
+      if (d_masks) {
+        T* sum = d_recurrent_ + ((g * s_.B + block.b[m]) * s_.P + p) * L;
+        V::store(sum, V::fma(from[m][v], hidden(block.b[m], t, p), V::load(sum)));
+      }
+      to[m][v] = V::mul(from[m][v], Io::load(masks + at, lanes(p)));
+    }
+  }
+}
+
+// The hidden state after step t; before the first step for t = -1.
+template <class V, class Real, class State>
+inline auto Backward<V, Real, State>::hidden(int64_t b, int64_t t, int64_t p) const -> reg {
+  if (t >= 0)
+    return Io::load(static_cast<const Real*>(g_.hidden_states) + at(b, t, p), lanes(p));
+  if (!l_.hidden_state) return V::zero();
+  return Io::load(static_cast<const Real*>(l_.hidden_state) + b * s_.U + p * L, lanes(p));
+}
+
+// kUsual: the usual activations, and no gradient arrives but at hidden states.
+template <class V, class Real, class State>
+template <bool kUsual>
+inline __attribute__((always_inline)) void Backward<V, Real, State>::pointwise(
+    reg dh, reg phi_c, int64_t b, int64_t in_chunk, int64_t p, int64_t t, bool holds, A* last) {
+  using Act = Activation<V>;
+  const int sigma = kUsual ? CONVEYOR_SIGMOID : l_.recurrent_activation;
+  const int phi = kUsual ? CONVEYOR_TANH : l_.activation;
+  const int n = lanes(p);
+  const auto add_arriving = [&](int state, reg d) {
+    return kUsual ? d : arriving(state, d, b, t, p, n);
+  };
+  if (holds) dh = V::add(dh, V::load(dh_ + (p * s_.B + b) * L));
+  dh = arriving(CONVEYOR_HIDDEN_STATES, dh, b, t, p, n);
+  T* dc_at = dc_ + (p * s_.B + b) * L;
+  const reg dc = add_arriving(CONVEYOR_CELL_STATES, V::load(dc_at));
+
+  const int64_t kept = ((t * s_.P + p) * s_.B + b) * L;
+  const Real* gates = gates_ + kept * 4;
+  const reg i = Io::load(gates, L), f = Io::load(gates + L, L), g = Io::load(gates + 2 * L, L),
+            o = Io::load(gates + 3 * L, L);
+  reg before;
+  if (t > 0)
+    before = StateIo::load(cells_ + ((((t - 1) * s_.P + p) * s_.B + b) * L), L);
+  else if (l_.cell_state)
+    before = StateIo::load(static_cast<const State*>(l_.cell_state) + b * s_.U + p * L, n);
+  else
+    before = V::zero();
+
+  const reg through = V::fma(V::mul(dh, o), Act::slope(phi, phi_c), dc);
+  const reg d[4] = {add_arriving(CONVEYOR_INPUT_GATES, V::mul(through, g)),
+                    add_arriving(CONVEYOR_FORGET_GATES, V::mul(through, before)),
+                    add_arriving(CONVEYOR_CANDIDATES, V::mul(through, i)),
+                    add_arriving(CONVEYOR_OUTPUT_GATES, V::mul(dh, phi_c))};
+  V::store(dc_at, V::mul(through, f));
+  const reg dz[4] = {V::mul(d[0], Act::slope(sigma, i)), V::mul(d[1], Act::slope(sigma, f)),
+                     V::mul(d[2], Act::slope(phi, g)), V::mul(d[3], Act::slope(sigma, o))};
+  A* chunk = dz_ + (p * chunk_rows_ + in_chunk) * kDz;
+  for (int k = 0; k < 4; ++k) {
+    const reg value = n == L ? dz[k] : V::first(dz[k], n);
+    Read::store(chunk, k * L, value);
+    Read::store(last, (p * 4 + k) * L, value);
+  }
+}
+
+template <class V, class Real, class State>
+inline auto Backward<V, Real, State>::arriving(int state, reg d, int64_t b, int64_t t, int64_t p,
+                                               int n) const -> reg {
+  if (!g_.d_states[state]) return d;
+  return V::add(d, Io::load(static_cast<const Real*>(g_.d_states[state]) + at(b, t, p), n));
+}
+
+// Past a masked step both gradients go unchanged, and what arrives at its states is added.
+template <class V, class Real, class State>
+inline void Backward<V, Real, State>::pass(int64_t t, Range rows, Range tiles, Local local) {
+  const int64_t n = steps_.count(t);
+  int64_t k = 0;
+  for (int64_t b = rows.begin; b < rows.end; ++b) {
+    while (k < n && steps_.row(t, k) < b) ++k;
+    if (k < n && steps_.row(t, k) == b) continue;
+    const bool holds = local.pending[b] & kHolds;
+    for (int64_t p = tiles.begin * N; p < std::min(s_.P, tiles.end * N); ++p) {
+      T* dh = dh_ + (p * s_.B + b) * L;
+      T* dc = dc_ + (p * s_.B + b) * L;
+      V::store(dh, arriving(CONVEYOR_HIDDEN_STATES, holds ? V::load(dh) : V::zero(), b, t, p,
+                            lanes(p)));
+      V::store(dc, arriving(CONVEYOR_CELL_STATES, V::load(dc), b, t, p, lanes(p)));
+    }
+    local.pending[b] |= kHolds;
+  }
+}
+
+// What is left before the first step.
+template <class V, class Real, class State>
+inline void Backward<V, Real, State>::finish(Range rows, Range tiles, Local local) {
+  auto* dh0 = static_cast<Real*>(g_.d_hidden_state);
+  auto* dc0 = static_cast<State*>(g_.d_cell_state);
+  for (int64_t b = rows.begin; b < rows.end; ++b) {
+    for (int64_t n = tiles.begin; n < tiles.end; ++n) {
+      reg dh[1][N];
+      clear<V, 1, N>(dh);
+      Block block{1, true, {b}, {0}};
+      if ((dh0 || g_.d_recurrent_dropout_mask) && (local.pending[b] & kFollows))
+        recurrent_product<1>(dh, block, n, -1, local);
+      for (int v = 0; v < N && n * N + v < s_.P; ++v) {
+        const int64_t p = n * N + v;
+        if (local.pending[b] & kHolds)
+          dh[0][v] = V::add(dh[0][v], V::load(dh_ + (p * s_.B + b) * L));
+        if (dh0) Io::store(dh0 + b * s_.U + p * L, dh[0][v], lanes(p));
+        if (dc0)
+          StateIo::store(dc0 + b * s_.U + p * L, V::load(dc_ + (p * s_.B + b) * L), lanes(p));
+      }
+    }
+  }
+}
+
+}  // namespace CONVEYOR_TARGET_NAMESPACE
+}  // namespace conveyor

@@ -1,0 +1,242 @@
+// The forward pass: tiles of a step. From product to states, in registers.
+#pragma once
+
+#include "kernels/activation.h"
+#include "kernels/forward.h"
+#include "kernels/tile.h"
+
+namespace conveyor {
+namespace CONVEYOR_TARGET_NAMESPACE {
+
+template <class V, class Real, class State>
+inline void Forward<V, Real, State>::compute(int64_t t, int64_t n, const Block* blocks,
+                                             Range panels, int member) {
+  if (s_.B == 1 && h_gates_ == 1 && n == 1) {
+    // Every other step goes the other way: what the last one read last is still in the cache.
+    const int64_t pairs = panels.size() / 2, odd = panels.begin + 2 * pairs;
+    const bool up = (t + steps_of_stream_) % 2 == 0;
+    if (!up && odd < panels.end) tile_of_panels<1>(blocks[0], odd, t, up);
+    for (int64_t k = 0; k < pairs; ++k)
+      tile_of_panels<2>(blocks[0], panels.begin + 2 * (up ? k : pairs - 1 - k), t, up);
+    if (up && odd < panels.end) tile_of_panels<1>(blocks[0], odd, t, up);
+    return;
+  }
+  if (small_ && !out_.reserve) {
+    // Weights of all panels stay in the cache, so rows may stay in the registers' own.
+    for (int64_t k = 0; k < n; ++k)
+      with_rows<M>(blocks[k].rows, [&](auto m) {
+        for (int64_t p = panels.begin; p < panels.end; ++p)
+          tile<decltype(m)::count>(blocks[k], p, t);
+      });
+    return;
+  }
+  const bool long_step = n * (s_.F + s_.U) > kLong;
+  for (int64_t p = panels.begin; p < panels.end && !(long_step && stop_.skip(member)); ++p)
+    for (int64_t k = 0; k < n; ++k)
+      with_rows<M>(blocks[k].rows, [&](auto m) { tile<decltype(m)::count>(blocks[k], p, t); });
+}
+
+template <class V, class Real, class State>
+template <int R>
+inline void Forward<V, Real, State>::project_tile(const Block& block, int64_t p) {
+  reg acc[R][4];
+  const A* rows[R];
+  for (int m = 0; m < R; ++m) rows[m] = block.x[m];
+  start<R>(acc, bias_ + p * 4 * L);
+  add_masked_product<R>(acc, rows, kernel_ + p * f_ * 4 * L, f_, x_gates_);
+  for (int m = 0; m < R; ++m)
+    for (int g = 0; g < 4; ++g)
+      V::store(const_cast<T*>(block.z[m]) + (p * 4 + g) * L, acc[m][g]);
+}
+
+template <class V, class Real, class State>
+template <int R>
+inline __attribute__((always_inline)) void Forward<V, Real, State>::start(reg (&acc)[R][4],
+                                                                          const T* bias) {
+#pragma GCC unroll 8
+  for (int m = 0; m < R; ++m)
+#pragma GCC unroll 8
+    for (int g = 0; g < 4; ++g) acc[m][g] = V::load(bias + g * L);
+}
+
+template <class V, class Real, class State>
+template <int R>
+inline __attribute__((always_inline)) void Forward<V, Real, State>::load_rows(
+    reg (&acc)[R][4], const T* const (&z)[M], int64_t p) {
+#pragma GCC unroll 8
+  for (int m = 0; m < R; ++m)
+#pragma GCC unroll 8
+    for (int g = 0; g < 4; ++g) acc[m][g] = V::load(z[m] + (p * 4 + g) * L);
+}
+
+template <class V, class Real, class State>
+template <int R>
+inline __attribute__((always_inline)) void Forward<V, Real, State>::add_masked_product(
+    reg (&acc)[R][4], const A* const (&rows)[R], const A* w, int64_t K, int gates) {
+  if (__builtin_expect(gates == 1, 1))
+    accumulate<V, R, 4>(acc, rows, w, K);
+  else
+    accumulate_by_gate<V, R>(acc, rows, w, K);
+}
+
+template <class V, class Real, class State>
+template <int R>
+inline void Forward<V, Real, State>::tile(const Block& block, int64_t p, int64_t t) {
+  reg acc[R][4];
+  const A* rows[R];
+  if (out_.states[CONVEYOR_HIDDEN_STATES])
+    for (int m = 0; m < R; ++m)
+      V::prefetch_write(real(CONVEYOR_HIDDEN_STATES) + at(block.b[m], t, p));
+  for (int m = 0; m < R; ++m) rows[m] = block.h[m];
+  const A* const recurrent = recurrent_ + p * u_ * 4 * L;
+  if (x_gates_ == 1 && h_gates_ == 1) {
+    reg z[R][4];
+    if (ahead_) {
+      load_rows<R>(z, block.z, p);
+    } else {
+      const A* x[R];
+      for (int m = 0; m < R; ++m) x[m] = block.x[m];
+      start<R>(z, bias_ + p * 4 * L);
+      add_product<V, R, 4>(z, x, kernel_ + p * f_ * 4 * L, f_);
+    }
+    add_product<V, R, 4>(z, rows, recurrent, u_);
+    copy<V, R, 4>(z, acc);
+  } else {
+    if (ahead_) {
+      load_rows<R>(acc, block.z, p);
+    } else {
+      const A* x[R];
+      for (int m = 0; m < R; ++m) x[m] = block.x[m];
+      start<R>(acc, bias_ + p * 4 * L);
+      add_masked_product<R>(acc, x, kernel_ + p * f_ * 4 * L, f_, x_gates_);
+    }
+    add_masked_product<R>(acc, rows, recurrent, u_, h_gates_);
+  }
+  constexpr int kGroup = R % 3 == 0 ? 3 : 2;
+  int m = 0;
+#pragma GCC unroll 1
+  for (; m + kGroup <= R; m += kGroup) pointwise_of_rows<kGroup>(acc + m, block, m, p, t);
+  if (m < R) pointwise_of_rows<R % kGroup ? R % kGroup : 1>(acc + m, block, m, p, t);
+}
+
+// One row by one or two panels, for a batch of one. The product is summed in two halves:
+// whichever comes first, their sum is the same. First comes the one whose hidden states were
+// not the last to be computed.
+template <class V, class Real, class State>
+template <int K>
+inline void Forward<V, Real, State>::tile_of_panels(const Block& block, int64_t first, int64_t t,
+                                                    bool up) {
+  reg acc[K][4];
+  int64_t b[K], panels[K];
+  A* h_after[K];
+  for (int n = 0; n < K; ++n) {
+    const int k = up ? n : K - 1 - n;
+    const int64_t p = first + k;
+    reg z[1][4];
+    start<1>(z, ahead_ ? block.z[0] + p * 4 * L : bias_ + p * 4 * L);
+    if (!ahead_) {
+      const A* x[1] = {block.x[0]};
+      add_masked_product<1>(z, x, kernel_ + p * f_ * 4 * L, f_, x_gates_);
+    }
+    if (up)
+      add_halves<true>(z[0], block.h[0], recurrent_ + p * u_ * 4 * L);
+    else
+      add_halves<false>(z[0], block.h[0], recurrent_ + p * u_ * 4 * L);
+    for (int g = 0; g < 4; ++g) acc[k][g] = z[0][g];
+    b[k] = block.b[0], panels[k] = p, h_after[k] = block.h_after[0];
+  }
+  pointwise<K>(acc, b, panels, h_after, t);
+}
+
+template <class V, class Real, class State>
+template <bool kLaterFirst>
+inline __attribute__((always_inline)) void Forward<V, Real, State>::add_halves(
+    reg (&sum)[4], const A* row, const A* w) {
+  const int64_t half = u_ / 2;
+  reg early[1][4], late[1][4];
+  clear<V, 1, 4>(early);
+  clear<V, 1, 4>(late);
+  const A* early_row[1] = {row};
+  const A* late_row[1] = {row + half};
+  if (kLaterFirst) accumulate<V, 1, 4>(late, late_row, w + half * 4 * L, u_ - half);
+  accumulate<V, 1, 4>(early, early_row, w, half);
+  if (!kLaterFirst) accumulate<V, 1, 4>(late, late_row, w + half * 4 * L, u_ - half);
+  for (int g = 0; g < 4; ++g) sum[g] = V::add(sum[g], V::add(early[0][g], late[0][g]));
+}
+
+template <class V, class Real, class State>
+template <int K>
+inline __attribute__((always_inline)) void Forward<V, Real, State>::pointwise_of_rows(
+    const reg (*from)[4], const Block& block, int m, int64_t p, int64_t t) {
+  int64_t b[K], panels[K];
+  A* h_after[K];
+  for (int k = 0; k < K; ++k)
+    b[k] = block.b[m + k], panels[k] = p, h_after[k] = block.h_after[m + k];
+  pointwise<K>(from, b, panels, h_after, t);
+}
+
+// A few at a time: the chain from z to h is long, and they hide each other's waiting.
+template <class V, class Real, class State>
+template <int K>
+inline __attribute__((always_inline)) void Forward<V, Real, State>::pointwise(
+    const reg (*from)[4], const int64_t (&rows)[K], const int64_t (&panels)[K],
+    A* const (&h_after)[K], int64_t t) {
+  using Act = Activation<V>;
+  reg z[K][4], c[K], h[K];
+#pragma GCC unroll 2
+  for (int k = 0; k < K; ++k) {
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) z[k][g] = from[k][g];
+    c[k] = V::load(cell(panels[k], rows[k]));
+  }
+  if (usual_) {
+    if constexpr (Act::is_float) {
+      if (any_gate_)
+        Act::template long_step<K>(z, c, h);
+      else
+        Act::template short_step<K>(z, c, h);
+    }
+  } else {
+    any_step<K>(z, c, h);
+  }
+  for (int k = 0; k < K; ++k) {
+    const int64_t b = rows[k], p = panels[k];
+    const int n = lanes(p);
+    // Past the last unit z is x times zeros: NaN where x is infinite, and pairs read one of them.
+    const reg rounded = Io::round(n == L ? h[k] : V::first(h[k], n));
+    V::store(cell(p, b), c[k]);
+    Read::store(h_after[k], p * L, rounded);
+    const int64_t to = at(b, t, p);
+    if (any_gate_) keep_gates(z[k], b, t, p, n);
+    if (out_.states[CONVEYOR_HIDDEN_STATES])
+      Io::store(real(CONVEYOR_HIDDEN_STATES) + to, rounded, n);
+    if (out_.states[CONVEYOR_CELL_STATES]) Io::store(real(CONVEYOR_CELL_STATES) + to, c[k], n);
+    if (cells_) V::template Io<State>::store(cells_ + reserved(b, t, p), c[k], L);
+  }
+}
+
+template <class V, class Real, class State>
+template <int K>
+inline void Forward<V, Real, State>::any_step(reg (&z)[K][4], reg (&c)[K], reg (&h)[K]) const {
+  using Act = Activation<V>;
+  const int sigma = l_.recurrent_activation, phi = l_.activation;
+  for (int k = 0; k < K; ++k) {
+    for (int g = 0; g < 4; ++g)
+      z[k][g] = Act::apply(g == CONVEYOR_CANDIDATE ? phi : sigma, z[k][g]);
+    c[k] = V::fma(z[k][1], c[k], V::mul(z[k][0], z[k][2]));
+    h[k] = V::mul(z[k][3], Act::apply(phi, c[k]));
+  }
+}
+
+template <class V, class Real, class State>
+inline void Forward<V, Real, State>::keep_gates(const reg (&gates)[4], int64_t b, int64_t t,
+                                                int64_t p, int n) {
+  for (int k = 0; k < 4; ++k) {
+    if (gates_) Io::store(gates_ + reserved(b, t, p) * 4 + k * L, gates[k], L);
+    if (out_.states[CONVEYOR_INPUT_GATES + k])
+      Io::store(real(CONVEYOR_INPUT_GATES + k) + at(b, t, p), gates[k], n);
+  }
+}
+
+}  // namespace CONVEYOR_TARGET_NAMESPACE
+}  // namespace conveyor
