@@ -31,10 +31,11 @@ constexpr int kMostWorkers = 127;
 // just had its core that takes longer, and is worth a twentieth of what the call would take alone.
 constexpr auto kJoin = std::chrono::microseconds(200);
 constexpr auto kLongestJoin = std::chrono::milliseconds(5);
+
 Clock::duration join_time(double seconds) {
-  const auto worth = std::chrono::duration<double>(seconds / 20);
-  return std::chrono::duration_cast<Clock::duration>(
-      std::max<std::chrono::duration<double>>(kJoin, std::min<std::chrono::duration<double>>(worth, kLongestJoin)));
+  const std::chrono::duration<double> worth(seconds / 20);
+  if (worth > kLongestJoin) return kLongestJoin;
+  return std::max<Clock::duration>(kJoin, std::chrono::duration_cast<Clock::duration>(worth));
 }
 
 std::atomic<int> chosen_threads{0};
@@ -104,6 +105,7 @@ struct Pool {
 
   bool asks_nobody() const {
     return misses.load(std::memory_order_relaxed) > 0 &&
+           !pretending.load(std::memory_order_relaxed) &&
            Clock::now().time_since_epoch().count() < alone_until.load(std::memory_order_relaxed);
   }
 
@@ -163,6 +165,7 @@ void run_team(int wanted, void (*task)(void*, Team&, int), void* context, double
   int n = 0;
   Job job{task, context};
   const Clock::duration limit = join_time(seconds);
+  // A long call asks again, whoever did not come the last time.
   if (wanted > 1 && (limit > kJoin || !pool->asks_nobody())) {
     if (!others_run && run_openmp_team(std::min(wanted, usable_cores()), task, context)) {
       pool->running.fetch_sub(1);

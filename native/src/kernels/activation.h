@@ -71,8 +71,8 @@ struct Activation {
   // 2^y = 2^floor(y) q(r), r = y - floor(y), with q of degree 6 (minimax, 2e-9), q(0) = 1 and
   // q(1) = 2 in float32.
   template <int K>
-  static inline __attribute__((always_inline)) void exps(const reg (&z)[K], float factor, float most,
-                                                         reg (&e)[K]) {
+  static inline __attribute__((always_inline)) void exps(const reg (&z)[K], float factor,
+                                                         float most, reg (&e)[K]) {
     reg r[K], q[K];
     const reg to_power = V::set1(factor * kLog2e);
     CONVEYOR_EACH e[k] = V::bounded(V::min(V::set1(most), V::mul(z[k], to_power)));
