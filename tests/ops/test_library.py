@@ -418,6 +418,8 @@ def seconds():
 # something else may run here.
 a_second = int(2000 / min(seconds() for _ in range(5))) + 1
 long = 30 * a_second
+few = a_second // 50 + 1
+expected = call(few)
 
 for _ in range(2):  # it works again after the first time
     after(0.2, sigint)
@@ -439,8 +441,6 @@ try:
 except Stop:
     print("stopped")
 
-few = a_second // 50 + 1
-expected = call(few)
 calls = []
 
 def once_more(*_):

@@ -7,7 +7,6 @@ import pytest
 
 from cases import CASES, Case
 from conveyor import _engines, ops
-from conveyor._engines._layout import DIFFERENTIABLE
 from conveyor._vocabulary import STATE_NAMES
 from frameworks import assert_close, only_on
 from oracles import finite_differences, reference_backward, reference_forward
@@ -19,6 +18,16 @@ pytestmark = [
     ),
 ]
 
+FLOATS = (
+    "x",
+    "kernel",
+    "recurrent_kernel",
+    "bias",
+    "hidden_state",
+    "cell_state",
+    "dropout_mask",
+    "recurrent_dropout_mask",
+)
 EVERYTHING = Case(
     name="everything",
     batch=2,
@@ -47,7 +56,7 @@ def native(outputs="hidden_states", **arguments):
 
 def operator_arguments(case: Case, names, dtype: str = "float32"):
     given = tensors(case, dtype)
-    arrays = [given[n] for n in (*DIFFERENTIABLE[:6], "mask", *DIFFERENTIABLE[6:])]
+    arrays = [given[n] for n in (*FLOATS[:6], "mask", *FLOATS[6:])]
     options = [given[n] for n in ("activation", "recurrent_activation", "go_backwards")]
     return (*arrays, *options, list(names))
 
@@ -57,7 +66,7 @@ def test_all_gradients_of_all_states(case: Case) -> None:
     import torch
 
     arguments = tensors(case)
-    names = [n for n in DIFFERENTIABLE if arguments[n] is not None]
+    names = [n for n in FLOATS if arguments[n] is not None]
     leaves = {n: arguments[n].requires_grad_() for n in names}
     states = native(**{**arguments, **leaves}, outputs=STATE_NAMES)
     rng = np.random.default_rng(7)
@@ -112,7 +121,7 @@ def test_opcheck_of_its_parts(names) -> None:
     torch.library.opcheck(torch.ops.conveyor.lstm_training, arguments, test_utils=checks)
     *states, reserve = torch.ops.conveyor.lstm_training(*arguments)
     d_states = [torch.ones_like(states[0]), *[None] * (len(names) - 1)]
-    for wanted in (["x"], list(DIFFERENTIABLE)):
+    for wanted in (["x"], list(FLOATS)):
         torch.library.opcheck(
             torch.ops.conveyor.lstm_backward,
             (*arguments, states[-1], reserve, d_states, wanted),
@@ -195,14 +204,14 @@ def test_only_the_gradients_that_are_needed(monkeypatch) -> None:
     _, _, c = native(**given, outputs=("hidden_states", "output_gates", "cell_state"))
     c.sum().backward()
     arrived = [name == "cell_state" for name in STATE_NAMES]
-    assert asked == [(arrived, [name == "recurrent_kernel" for name in DIFFERENTIABLE])]
+    assert asked == [(arrived, [name == "recurrent_kernel" for name in FLOATS])]
 
 
 def test_derivatives_of_derivatives() -> None:
     import torch
 
     given = tensors(EVERYTHING)
-    names = [n for n in DIFFERENTIABLE if given[n] is not None]
+    names = [n for n in FLOATS if given[n] is not None]
     arrays = tuple(given[n].requires_grad_() for n in names)
 
     def run(*arrays):
@@ -324,7 +333,7 @@ def test_awkward_layouts() -> None:
 
     given = tensors(EVERYTHING)
     expected = reference_forward(**EVERYTHING.arguments())
-    for name in DIFFERENTIABLE:
+    for name in FLOATS:
         for array in awkward(torch, given[name]):
             states = native(**{**given, name: array}, outputs=STATE_NAMES)
             for state, value in zip(STATE_NAMES, states, strict=True):
