@@ -21,16 +21,17 @@ inline void Forward<V, Real, State>::compute(int64_t t, int64_t n, const Block* 
     if (up && odd < panels.end) tile_of_panels<1>(blocks[0], odd, t, up);
     return;
   }
+  const bool long_step = n * (s_.F + s_.U) > kLong;
   if (small_ && !out_.reserve) {
-    // Weights of all panels stay in the cache, so rows may stay in the registers' own.
-    for (int64_t k = 0; k < n; ++k)
+    // Weights of all panels stay in the second-level cache, so rows may stay in the first. For
+    // training this is slower: the reserve is written panel by panel.
+    for (int64_t k = 0; k < n && !(long_step && k % 64 == 0 && stop_.skip(member)); ++k)
       with_rows<M>(blocks[k].rows, [&](auto m) {
         for (int64_t p = panels.begin; p < panels.end; ++p)
           tile<decltype(m)::count>(blocks[k], p, t);
       });
     return;
   }
-  const bool long_step = n * (s_.F + s_.U) > kLong;
   for (int64_t p = panels.begin; p < panels.end && !(long_step && stop_.skip(member)); ++p)
     for (int64_t k = 0; k < n; ++k)
       with_rows<M>(blocks[k].rows, [&](auto m) { tile<decltype(m)::count>(blocks[k], p, t); });
