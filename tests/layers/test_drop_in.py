@@ -12,7 +12,7 @@ from keras import layers
 
 from conveyor import LSTM, Input, LSTMCell
 from conveyor.layers import recording
-from frameworks import BACKEND, assert_close, to_numpy
+from frameworks import BACKEND, Unhashable, assert_close, to_numpy
 
 B, T, F, U = 3, 6, 4, 5
 RNG = np.random.default_rng(0)
@@ -319,3 +319,13 @@ def test_explain_engine() -> None:
     layer = LSTM(3, activation=lambda x: x / 2)
     assert layer.explain_engine().startswith("portable engine\n  not native:")
     assert LSTM(3, engine="portable").explain_engine() == "portable engine"
+
+
+def test_an_activation_without_a_hash() -> None:
+    x = np.ones((2, 3, 2), "float32")
+    layer, usual = LSTM(4, activation=Unhashable()), LSTM(4)
+    layer.build(x.shape)
+    usual.build(x.shape)
+    usual.set_weights(layer.get_weights())
+    assert_close(layer(x), usual(x))
+    assert "Unhashable" in layer.explain_engine()

@@ -11,7 +11,7 @@ from keras import ops as K
 from cases import CASES, Case
 from conveyor import ops
 from conveyor._vocabulary import STATE_NAMES
-from frameworks import BACKEND, assert_close, compiled, gradients, to_numpy
+from frameworks import BACKEND, Unhashable, assert_close, compiled, gradients, to_numpy
 from oracles import reference_backward, reference_forward, torch_lstm
 
 ARRAYS = ("x", "kernel", "recurrent_kernel", "bias", "hidden_state", "cell_state")
@@ -182,6 +182,12 @@ def test_numpy_in_numpy_out_and_tensors_in_tensors_out() -> None:
         k: K.convert_to_tensor(v) if isinstance(v, np.ndarray) else v for k, v in arguments.items()
     }
     assert type(ops.lstm(**tensors)).__module__.split(".")[0] in (BACKEND, "jaxlib")
+
+
+def test_an_activation_without_a_hash() -> None:
+    arguments = Case(name="plain").arguments("float32")
+    actual = ops.lstm(**{**arguments, "activation": Unhashable()})
+    assert_close(actual, ops.lstm(**{**arguments, "activation": "tanh"}))
 
 
 def test_a_small_cell_state_survives_bfloat16() -> None:

@@ -14,7 +14,7 @@ from cases import CASES, Case
 from conveyor import ConveyorError
 from conveyor._engines import _library
 from conveyor.ops._stream import LSTMStream
-from frameworks import TOLERANCE
+from frameworks import TOLERANCE, Unhashable
 from oracles import reference_forward
 
 WEIGHTS = ("kernel", "recurrent_kernel", "bias")
@@ -205,6 +205,7 @@ K, R, B = (np.zeros(shape, "float32") for shape in ((4, 12), (3, 12), (12,)))
         ((K.astype("float16"), R.astype("float16"), None), {}, "weights in float32"),
         ((K, R, B), {"batch": 0}, "batch to be a positive number"),
         ((K, R, B), {"activation": "gelu"}, "activation to be one of tanh"),
+        ((K, R, B), {"activation": Unhashable()}, "activation to be one of tanh"),
         ((K, R, B), {"engine": "fast"}, "engine to be one of"),
     ],
 )

@@ -55,7 +55,8 @@ def why_never(activation: Activation, recurrent_activation: Activation) -> str |
 
 def activation_name(activation: Activation) -> str | None:
     """What the core calls it; None where it does not have it."""
-    return _ACTIVATIONS.get(activation)
+    # By identity, as a callable object may compare with anything and have no hash.
+    return next((name for known, name in _ACTIVATIONS.items() if known is activation), None)
 
 
 def _activation_missing(activation: Activation, name: str) -> str | None:

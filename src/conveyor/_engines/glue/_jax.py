@@ -27,7 +27,7 @@ def scan(step: Any, carry: Any, steps: tuple[Array, ...], *, kept: int, unroll: 
 def compiled(run: Run, request: LSTMRequest) -> States:
     # Outside jit, JAX would compile the scan again at every call, each step being a new
     # function. An activation of the user's may hold weights, which must not be cached.
-    if {request.activation, request.recurrent_activation} <= _PURE:
+    if _is_pure(request.activation) and _is_pure(request.recurrent_activation):
         arrays = request.arrays()
         nothing: dict[str, Any] = dict.fromkeys(arrays)
         blank = replace(request, **nothing)
@@ -41,6 +41,10 @@ def _compiled(run: Run, blank: LSTMRequest, arrays: dict[str, Any]) -> States:
 
 
 _PURE = {f for f in vars(keras.activations).values() if isinstance(f, FunctionType)}
+
+
+def _is_pure(activation: Activation) -> bool:
+    return isinstance(activation, FunctionType) and activation in _PURE
 
 
 def threads() -> int:
