@@ -18,15 +18,18 @@ void Seats::keep() {
 }
 
 void Seats::find() {
-  const int core = sched_getcpu();
+  int core = sched_getcpu();
   if (core < 0 || core >= kCores || !mark(core)) return;
   cpu_set_t before, free;
   if (sched_getaffinity(0, sizeof before, &before) != 0) return;
-  free = before;
-  for (int n = 0; n < kCores; ++n)
-    if (taken_[n / 64].load(std::memory_order_relaxed) >> (n % 64) & 1) CPU_CLR(n, &free);
-  if (CPU_COUNT(&free) == 0 || sched_setaffinity(0, sizeof free, &free) != 0) return;
-  keep();
+  // Again where another member was faster; each time there is one core less to try.
+  do {
+    free = before;
+    for (int n = 0; n < kCores; ++n)
+      if (taken_[n / 64].load(std::memory_order_relaxed) >> (n % 64) & 1) CPU_CLR(n, &free);
+    if (CPU_COUNT(&free) == 0 || sched_setaffinity(0, sizeof free, &free) != 0) break;
+    core = sched_getcpu();
+  } while (core >= 0 && core < kCores && mark(core));
   sched_setaffinity(0, sizeof before, &before);
 }
 #else
