@@ -20,6 +20,7 @@ from . import ops as ops
 from . import seq2seq as seq2seq
 from ._engines import engines as engines
 from .inspection import explain as explain
+from .inspection import gradient_flow as gradient_flow
 from .inspection import trace as trace
 from .layers import LSTM as LSTM
 from .layers import LSTMCell as LSTMCell
@@ -31,6 +32,7 @@ __all__ = [
     "LSTMCell",
     "engines",
     "explain",
+    "gradient_flow",
     "ops",
     "seq2seq",
     "trace",

@@ -3,6 +3,7 @@
 describe        the shapes, parameters and outputs of every LSTM in a model, as data
 explain         the same as a walk through one step, for a terminal and a notebook
 trace           every state of every LSTM at every step, as an xarray.DataTree
+gradient_flow   how far back in time the gradient of a loss reaches, layer by layer
 record_states   the eight states of every conveyor.LSTM in one run of a model
 write_report    one HTML page with both, and the heat maps of what was remembered
 draw_cell, draw_time_steps   the drawings alone, as SVG text
@@ -14,6 +15,9 @@ from ._explain import Explanation as Explanation
 from ._explain import explain as explain
 from ._flow import LayerFlow as LayerFlow
 from ._flow import Returned as Returned
+from ._gradient_flow import GradientFlow as GradientFlow
+from ._gradient_flow import LayerGradientFlow as LayerGradientFlow
+from ._gradient_flow import gradient_flow as gradient_flow
 from ._picture import ReportExample as ReportExample
 from ._record import record_states as record_states
 from ._report import write_report as write_report
@@ -22,13 +26,16 @@ from ._trace import trace as trace
 
 __all__ = [
     "Explanation",
+    "GradientFlow",
     "LayerFlow",
+    "LayerGradientFlow",
     "ReportExample",
     "Returned",
     "describe",
     "draw_cell",
     "draw_time_steps",
     "explain",
+    "gradient_flow",
     "record_states",
     "trace",
     "write_report",

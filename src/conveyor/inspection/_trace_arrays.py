@@ -47,7 +47,7 @@ def arrays_of(record: Record, names: Collection[str]) -> dict[str, Array]:
         zip(INITIAL, (record.hidden_state, record.cell_state), strict=True), **record.states
     )
     if any(name in names for name in PREACTIVATIONS):
-        made.update(_preactivations(record))
+        made.update(preactivations(record))
     backwards = record.layer.go_backwards
     arrays = {}
     for name in names:
@@ -62,7 +62,7 @@ def _to_numpy(value: Any) -> Array:
     return np.asarray(ops.convert_to_numpy(value))
 
 
-def _preactivations(record: Record) -> dict[str, Any]:
+def preactivations(record: Record) -> dict[str, Any]:
     """z = x W + h' R + b, from the hidden states that are there: one product, no loop."""
     weights = LSTMCell.weights_for_ops(record.layer.cell)
     x, hidden_states = record.inputs, record.states["hidden_states"]
