@@ -20,6 +20,7 @@ from . import ops as ops
 from . import seq2seq as seq2seq
 from ._engines import engines as engines
 from .inspection import explain as explain
+from .inspection import find_nonfinite as find_nonfinite
 from .inspection import gradient_flow as gradient_flow
 from .inspection import trace as trace
 from .layers import LSTM as LSTM
@@ -32,6 +33,7 @@ __all__ = [
     "LSTMCell",
     "engines",
     "explain",
+    "find_nonfinite",
     "gradient_flow",
     "ops",
     "seq2seq",

@@ -4,6 +4,8 @@ describe        the shapes, parameters and outputs of every LSTM in a model, as 
 explain         the same as a walk through one step, for a terminal and a notebook
 trace           every state of every LSTM at every step, as an xarray.DataTree
 gradient_flow   how far back in time the gradient of a loss reaches, layer by layer
+find_nonfinite  where NaN or infinity begins, in values and gradients
+to_lstmvis      a trace as the files that LSTMVis reads
 record_states   the eight states of every conveyor.LSTM in one run of a model
 write_report    one HTML page with both, and the heat maps of what was remembered
 draw_cell, draw_time_steps   the drawings alone, as SVG text
@@ -18,6 +20,9 @@ from ._flow import Returned as Returned
 from ._gradient_flow import GradientFlow as GradientFlow
 from ._gradient_flow import LayerGradientFlow as LayerGradientFlow
 from ._gradient_flow import gradient_flow as gradient_flow
+from ._lstmvis import to_lstmvis as to_lstmvis
+from ._nonfinite import NonFinite as NonFinite
+from ._nonfinite import find_nonfinite as find_nonfinite
 from ._picture import ReportExample as ReportExample
 from ._record import record_states as record_states
 from ._report import write_report as write_report
@@ -29,14 +34,17 @@ __all__ = [
     "GradientFlow",
     "LayerFlow",
     "LayerGradientFlow",
+    "NonFinite",
     "ReportExample",
     "Returned",
     "describe",
     "draw_cell",
     "draw_time_steps",
     "explain",
+    "find_nonfinite",
     "gradient_flow",
     "record_states",
+    "to_lstmvis",
     "trace",
     "write_report",
 ]
