@@ -4,6 +4,8 @@ describe        the shapes, parameters and outputs of every LSTM in a model, as 
 explain         the same as a walk through one step, for a terminal and a notebook
 trace           every state of every LSTM at every step, as an xarray.DataTree
 gradient_flow   how far back in time the gradient of a loss reaches, layer by layer
+health          gates that are stuck, units that are dead, how long they remember
+memory          what each step still holds in the cell state: its exact split
 find_nonfinite  where NaN or infinity begins, in values and gradients
 to_lstmvis      a trace as the files that LSTMVis reads
 record_states   the eight states of every conveyor.LSTM in one run of a model
@@ -20,7 +22,10 @@ from ._flow import Returned as Returned
 from ._gradient_flow import GradientFlow as GradientFlow
 from ._gradient_flow import LayerGradientFlow as LayerGradientFlow
 from ._gradient_flow import gradient_flow as gradient_flow
+from ._health import Health as Health
+from ._health import health as health
 from ._lstmvis import to_lstmvis as to_lstmvis
+from ._memory import memory as memory
 from ._nonfinite import NonFinite as NonFinite
 from ._nonfinite import find_nonfinite as find_nonfinite
 from ._picture import ReportExample as ReportExample
@@ -32,6 +37,7 @@ from ._trace import trace as trace
 __all__ = [
     "Explanation",
     "GradientFlow",
+    "Health",
     "LayerFlow",
     "LayerGradientFlow",
     "NonFinite",
@@ -43,6 +49,8 @@ __all__ = [
     "explain",
     "find_nonfinite",
     "gradient_flow",
+    "health",
+    "memory",
     "record_states",
     "to_lstmvis",
     "trace",
