@@ -126,7 +126,9 @@ def _read(path: Path) -> tuple[Any, Any]:
     y = arrays.pop("y", None)
     if not arrays:
         raise lesson(
-            str(path), "an array x", f"{'y alone' if y is not None else 'no array'}",
+            str(path),
+            "an array x",
+            f"{'y alone' if y is not None else 'no array'}",
             'Write np.savez("data.npz", x=x, y=y).',
         )
     return (arrays["x"] if list(arrays) == ["x"] else arrays), y
