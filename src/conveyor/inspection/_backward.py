@@ -55,51 +55,61 @@ def backward(record: Record, arriving: Mapping[StateName, Array]) -> StateGradie
     The maths is that of back-propagation through time (Werbos 1990; for the LSTM with forget
     gates Gers et al. 2000), whose every product is exact: nothing is truncated.
     """
-    states = {name: _wide(record.states[name]) for name in (*GATES, "cell_states")}
+    # Steps first, so that the arrays of a step lie together: (T, B, ...).
+    states = {name: _by_step(_wide(record.states[name])) for name in (*GATES, "cell_states")}
     i, f, g, o = (states[name] for name in GATES)
-    batch, steps, units = i.shape
+    steps, batch, units = i.shape
     counts = _counts(record, batch, steps)
-    slopes = np.where(counts[..., None], _slopes(record), 0)
-    kernel, recurrent_kernel = (
-        _wide(LSTMCell.weights_for_ops(record.layer.cell)[name])
-        for name in ("kernel", "recurrent_kernel")
+    counted_steps = _by_step(counts)[..., None]
+    slopes = np.where(counted_steps, _by_step(_slopes(record)), 0)
+    weights = LSTMCell.weights_for_ops(record.layer.cell)
+    to_inputs, to_hidden = (
+        np.ascontiguousarray(_wide(weights[name]).T) for name in ("kernel", "recurrent_kernel")
     )
     c = states["cell_states"]
-    before = np.concatenate([_wide(record.cell_state)[:, None], c[:, :-1]], axis=1)
+    before = np.concatenate([_wide(record.cell_state)[None], c[:-1]])
     shown, shown_slope = _shown(record, c)
 
-    arrived: dict[StateName, Array] = {
-        name: np.zeros((batch, steps, units)) for name in (*GATES, *LAST.values())
-    }
-    for name, values in arriving.items():
-        if name in LAST:
-            arrived[LAST[name]][:, -1] += values
-        else:
-            arrived[name] += values
+    arrived = _arrived(arriving, (steps, batch, units))
     d_h, d_c = arrived["hidden_states"], arrived["cell_states"]
     handed_on = np.zeros_like(d_c)
-    d_z = np.zeros((batch, steps, 4 * units))
+    d_z = np.zeros((steps, batch, 4 * units))
     for t in reversed(range(steps)):
-        here = counts[:, t, None]
-        through_h = np.where(here, d_h[:, t] * o[:, t] * shown_slope[:, t], 0)
-        d_c[:, t] += through_h
-        to_gates = (
-            d_c[:, t] * g[:, t] + arrived["input_gates"][:, t],
-            d_c[:, t] * before[:, t] + arrived["forget_gates"][:, t],
-            d_c[:, t] * i[:, t] + arrived["candidates"][:, t],
-            d_h[:, t] * shown[:, t] + arrived["output_gates"][:, t],
+        here = counted_steps[t]
+        d_c[t] += np.where(here, d_h[t] * o[t] * shown_slope[t], 0)
+        at_gates = (
+            d_c[t] * g[t] + arrived["input_gates"][t],
+            d_c[t] * before[t] + arrived["forget_gates"][t],
+            d_c[t] * i[t] + arrived["candidates"][t],
+            d_h[t] * shown[t] + arrived["output_gates"][t],
         )
-        d_z[:, t] = np.concatenate(to_gates, axis=1) * slopes[:, t]
+        d_z[t] = np.concatenate(at_gates, axis=1) * slopes[t]
         if t:
-            to_h = np.where(here, d_z[:, t] @ recurrent_kernel.T, d_h[:, t])
-            to_c = np.where(here, d_c[:, t] * f[:, t], d_c[:, t])
-            d_h[:, t - 1] += to_h
-            d_c[:, t - 1] += to_c
-            earlier = counts[:, t - 1, None]
-            handed_on[:, t - 1] = to_c + np.where(
-                earlier, to_h * o[:, t - 1] * shown_slope[:, t - 1], 0
-            )
-    return StateGradients(d_h, d_c, handed_on, d_z, d_z @ kernel.T, counts)
+            to_h = np.where(here, d_z[t] @ to_hidden, d_h[t])
+            to_c = np.where(here, d_c[t] * f[t], d_c[t])
+            d_h[t - 1] += to_h
+            d_c[t - 1] += to_c
+            through_h = np.where(counted_steps[t - 1], to_h * o[t - 1] * shown_slope[t - 1], 0)
+            handed_on[t - 1] = to_c + through_h
+    gradients = (d_h, d_c, handed_on, d_z, d_z @ to_inputs)
+    return StateGradients(*(np.swapaxes(array, 0, 1) for array in gradients), counts)
+
+
+def _by_step(array: Array) -> Array:
+    return np.ascontiguousarray(np.swapaxes(array, 0, 1))
+
+
+def _arrived(
+    arriving: Mapping[StateName, Array], shape: tuple[int, int, int]
+) -> dict[StateName, Array]:
+    """(T, B, U) for each state over time, what arrives at the last states included."""
+    arrived: dict[StateName, Array] = {name: np.zeros(shape) for name in (*GATES, *LAST.values())}
+    for name, values in arriving.items():
+        if name in LAST:
+            arrived[LAST[name]][-1] += values
+        else:
+            arrived[name] += np.swapaxes(values, 0, 1)
+    return arrived
 
 
 def _counts(record: Record, batch: int, steps: int) -> Array:

@@ -51,10 +51,9 @@ class _AfterEpochs(keras.callbacks.Callback):
         self.history[epoch], numbers = self.look()
         self._names = list(numbers)
         logs.update(numbers)
-        first = len(self.history) == 1
-        self._last = time.perf_counter() - began
-        # The first time functions are compiled, which later ones do not pay again.
-        self._looked += 0.0 if first else self._last
+        if len(self.history) > 1:  # the first time functions are compiled, and never again
+            self._last = time.perf_counter() - began
+            self._looked += self._last
 
 
 class GateHealth(_AfterEpochs):
@@ -70,8 +69,9 @@ class GateHealth(_AfterEpochs):
     Args:
         x: samples to look at, as for `fit`; the first of them are enough.
         samples: how many to run, at most.
-        share: of the time of training that may go into it. After the first epoch it looks; then
-            it leaves epochs out, and writes NaN for them, where it would take more.
+        share: of the time of training that may go into it. It looks after the first two epochs;
+            then it leaves epochs out, and writes NaN for them, where it would take more. The
+            first look, in which functions are compiled, is not counted.
         detail: put each side of each gate into the logs, too, as
             `{layer}/forget_gates_left_saturated`, mean over the units.
 
