@@ -1,8 +1,10 @@
 """Layers for Keras models."""
 
 from ._cell import LSTMCell as LSTMCell
+from ._gate_weights import gate_weights as gate_weights
+from ._gate_weights import set_gate_weights as set_gate_weights
 from ._lstm import LSTM as LSTM
 from ._recording import Record as Record
 from ._recording import recording as recording
 
-__all__ = ["LSTM", "LSTMCell", "Record", "recording"]
+__all__ = ["LSTM", "LSTMCell", "Record", "gate_weights", "recording", "set_gate_weights"]
