@@ -38,9 +38,7 @@ def sigmoid(z):
 
 
 def test_the_gates_are_those_of_the_vocabulary_in_its_order() -> None:
-    assert [f"{gate}{'s' if gate == 'candidate' else '_gates'}" for gate in GATES] == [
-        *GATE_NAMES
-    ]
+    assert [f"{gate}{'s' if gate == 'candidate' else '_gates'}" for gate in GATES] == [*GATE_NAMES]
 
 
 @pytest.mark.parametrize("use_bias", [True, False])
@@ -140,8 +138,7 @@ def test_layers_without_gates_or_weights_are_told_what_to_write() -> None:
     with pytest.raises(ConveyorError, match="it is not built"):
         conveyor.LSTM(3).gate_weights()
     with pytest.raises(ConveyorError, match=r"cell.build\(\(None, features\)\)"):
-        layers_cell = layers.LSTMCell(3)
-        set_gate_weights(layers_cell, {})
+        set_gate_weights(layers.LSTMCell(3), {})
     with pytest.raises(ConveyorError, match="one LSTM layer; got GRU"):
         gate_weights(layers.GRU(3))
     model = keras.Sequential([keras.Input((7, 5)), layers.Dense(4), layers.LSTM(3, name="second")])

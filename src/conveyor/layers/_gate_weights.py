@@ -170,37 +170,35 @@ def _pair(
     write = f'Write weights["{gate}"] = (W, b){"" if use_bias else ", with b None"}.'
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise lesson(where, want, type(pair).__name__, write)
-    W, b = pair
-    W = _array(W, f"W of {gate!r}", (units, units + features), where)
-    if use_bias and b is not None:
-        return W, _array(b, f"b of {gate!r}", (units,), where)
+    weight, bias = pair
+    weight = _array(weight, f"W of {gate!r}", (units, units + features), where)
+    if use_bias and bias is not None:
+        return weight, _array(bias, f"b of {gate!r}", (units,), where)
     if use_bias:
         raise lesson(
             where,
             f"b of {gate!r} of shape (units,) = ({units},)",
             "None",
-            "This layer has a bias. None at all is np.zeros: write "
+            "This layer has a bias. One that changes nothing is zeros: write "
             f'weights["{gate}"] = (W, np.zeros({units})).',
         )
-    if b is not None:
+    if bias is not None:
         raise lesson(
             where,
             f"b of {gate!r} to be None, as this layer has use_bias=False",
-            f"an array of shape {np.shape(b)}",
+            f"an array of shape {np.shape(bias)}",
             f'Write weights["{gate}"] = (W, None), or make the layer with use_bias=True.',
         )
-    return W, np.zeros(0)
+    return weight, np.zeros(0)
 
 
-def _array(
-    value: Any, name: str, shape: tuple[int, ...], where: str
-) -> npt.NDArray[Any]:
+def _array(value: Any, name: str, shape: tuple[int, ...], where: str) -> npt.NDArray[Any]:
     array = np.asarray(value if isinstance(value, (list, tuple)) else _numpy(value))
     axes = "(units, units + features)" if len(shape) == 2 else "(units,)"
     if array.shape == shape and array.dtype.kind in "fiuV":  # V: bfloat16 of JAX
         return array
     if array.shape == shape:
-        write = f'Write {name.split()[0]}.astype("float32").'
+        write = f'Write {name[0]}.astype("float32").'
         raise lesson(where, f"{name} in real numbers", f"dtype {array.dtype}", write)
     raise lesson(
         where,
