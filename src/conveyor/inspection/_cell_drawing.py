@@ -7,7 +7,7 @@ state runs along the top like a conveyor belt, and gates take from it and put on
 from __future__ import annotations
 
 from ._flow import LayerFlow
-from ._svg import BELT, GATE, INK, MATHS, MONO, arrow, belt, box, operation, svg, text, wire
+from ._svg import BELT, GATE, INK, MATHS, MONO, Drawing, arrow, belt, box, operation, text, wire
 
 _WIDTH, _HEIGHT = 780, 424
 _LEFT, _RIGHT = 96, 672  # the walls of the cell
@@ -35,15 +35,17 @@ def draw_cell(flow: LayerFlow) -> str:
     >>> "(64, 96)" in draw_cell(flow)
     True
     """
+    return cell_drawing(flow).inline()
+
+
+def cell_drawing(flow: LayerFlow) -> Drawing:
+    """The same, to be put on a sheet with others."""
     title = (
         f"LSTM cell with {flow.units} units: h ({flow.units},) and x ({flow.features},) are "
         f"joined to ({flow.joined},); three gates and a candidate of ({flow.units},) each "
         f"change the cell state ({flow.units},)."
     )
-    return svg(
-        _WIDTH,
-        _HEIGHT,
-        title,
+    strokes = (
         f'<rect x="{_LEFT}" y="{_TOP}" width="{_RIGHT - _LEFT}" height="{_BOTTOM - _TOP}" '
         'rx="20" fill="currentColor" fill-opacity=".035" stroke-opacity=".3"/>',
         _hidden_state_wires(),
@@ -53,6 +55,7 @@ def draw_cell(flow: LayerFlow) -> str:
         _outside_labels(flow),
         _gate_labels(flow),
     )
+    return Drawing(_WIDTH, _HEIGHT, title, "".join(strokes))
 
 
 def _belt() -> str:
