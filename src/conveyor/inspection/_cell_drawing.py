@@ -124,8 +124,8 @@ def _outside_labels(flow: LayerFlow) -> str:
             _wire_label(20, _WIRE_Y - 34, "h_{t−1}", units, INK),
             _wire_label(_RIGHT + 46, _WIRE_Y - 34, "h_t", units, INK),
             _wire_label(_X_X + 14, _HEIGHT - 26, "x_t", features, INK),
-            text(148, _WIRE_Y - 27, "[h, x]", family=MATHS, size=15),
-            text(150, _WIRE_Y - 10, f"({flow.joined},)", family=MONO, size=13, opacity=0.75),
+            text(134, _WIRE_Y - 27, "[h, x]", family=MATHS, size=15),
+            text(134, _WIRE_Y - 10, f"({flow.joined},)", family=MONO, size=13, opacity=0.75),
         )
     )
 
@@ -145,7 +145,8 @@ def _gate_labels(flow: LayerFlow) -> str:
         (_CANDIDATE, "candidate", "c"),
         (_OUTPUT, "output gate", "o"),
     )
-    size = 13 if len(weight) < 11 else 11.5  # (1024, 2048) still fits its column
+    # (1024, 2048) still fits its column, and (16384, 32384).
+    size = 13 if len(weight) < 11 else 11.5 if len(weight) < 14 else 10
     return "".join(
         text(x, _WIRE_Y + 30, name, weight=600, color=GATE)
         + text(x, _WIRE_Y + 53, f"W_{gate} {weight}", size=size, family=MONO, subscripts=True)

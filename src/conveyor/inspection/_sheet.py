@@ -15,11 +15,11 @@ from ._cell_drawing import cell_drawing
 from ._flow import LayerFlow
 from ._svg import BELT, GATE, INK, MONO, PAPER, PEN, SANS, text
 from ._time_drawing import time_drawing
-from ._walkthrough import in_one_line, notes
+from ._walkthrough import from_shape_to_shape, in_one_line, notes
 
 WIDTH = 780  # that of the drawings
 _MARGIN = 20
-_LINE = 96  # characters of size 13 between the margins
+_LINE = 100  # characters of size 13 between the margins
 _HEADING = 62  # characters of size 17
 
 # As those of the report.
@@ -61,7 +61,7 @@ def _layer(flow: LayerFlow, top: float) -> tuple[str, float]:
     y = top + 34
     strokes = "" if top == 0 else f'<path d="M0 {top:g}H{WIDTH}" stroke-opacity=".2"/>'
     strokes += _heading(flow, y)
-    lines = textwrap.wrap(in_one_line(flow), _LINE)
+    lines = textwrap.wrap(from_shape_to_shape(flow), _LINE)
     if flow.merge_mode is not None and flow.direction == "backward":
         lines += textwrap.wrap(list(notes(flow))[-1], _LINE)
     for line in lines:

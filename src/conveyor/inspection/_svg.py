@@ -75,8 +75,9 @@ def belt(path: str) -> str:
 
 def box(x: float, y: float, label: str, *, height: float, rounded: bool = False) -> str:
     """A function of numbers, centred at (x, y): a box where it is learned, round where not."""
+    label = label if len(label) <= 13 else f"{label[:12]}…"  # the next box is near
     short = len(label) <= 6
-    width = 60 if short else 6.4 * len(label) + 8
+    width = 60 if short else 6.9 * len(label) + 8
     color, paint, opacity = (BELT, PAPER, 1) if rounded else (GATE, GATE, 0.14)
     return (
         f'<rect x="{x - width / 2:g}" y="{y - height / 2:g}" width="{width:g}" '
@@ -86,7 +87,7 @@ def box(x: float, y: float, label: str, *, height: float, rounded: bool = False)
             x,
             y + 5,
             label,
-            size=16 if short else 12,
+            size=16 if short else 11.5,
             family=MATHS if short else SANS,
             color=BELT if rounded else INK,
         )

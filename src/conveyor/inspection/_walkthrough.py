@@ -58,12 +58,14 @@ def _input(flow: LayerFlow) -> str:
 
 
 def in_one_line(flow: LayerFlow) -> str:
-    """The whole walk from shape to shape."""
+    """The whole walk, and the number of parameters."""
+    return f"{from_shape_to_shape(flow)}; {flow.parameters:,} parameters"
+
+
+def from_shape_to_shape(flow: LayerFlow) -> str:
+    """The whole walk, in shapes."""
     made = " and ".join(f"{item.name} {spell(item.shape)}" for item in flow.returned)
-    return (
-        f"{_input(flow)} → [h, x] ({flow.joined},) → four W {flow.gate_weight_shape} → {made}; "
-        f"{flow.parameters:,} parameters"
-    )
+    return f"{_input(flow)} → [h, x] ({flow.joined},) → four W {flow.gate_weight_shape} → {made}"
 
 
 def spell(shape: Shape) -> str:
