@@ -109,6 +109,14 @@ def test_a_masked_step_changes_nothing_and_says_so() -> None:
         assert "sigmoid" not in page
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "mixed_float16"])
+def test_other_dtypes_to_their_rounding(dtype) -> None:
+    layer = built(dtype=dtype, recurrent_initializer="glorot_uniform")
+    output = layer(X)[0]
+    example = worked_example(layer, X, sample=2, step=4)
+    assert_close(example.hidden_state, output[2, 4], layer.compute_dtype)
+
+
 def test_the_mask_of_an_embedding_is_found() -> None:
     x = layers.Embedding(9, F, mask_zero=True)(np.array([[3, 0, 2], [1, 1, 0], [4, 5, 6]]))
     assert worked_example(built(), x, step=1).masked
@@ -199,6 +207,13 @@ def test_inputs_that_do_not_fit(arguments, said) -> None:
             keras.Sequential([keras.Input((T, F)), layers.LSTM(4, name="reader")]),
             'worked_example(model.get_layer("reader"), x)',
         ),
+        (
+            keras.Sequential(
+                [keras.Sequential([layers.Bidirectional(layers.LSTM(4), name="both")], name="in")]
+            ),
+            'worked_example(model.get_layer("in").get_layer("both").forward_layer, x)',
+        ),
+        (keras.Sequential([layers.Dense(4)]), 'got the Sequential "'),
         (layers.GRU(4), "one LSTM layer with its weights; got GRU"),
         (None, "one LSTM layer with its weights; got NoneType"),
     ],

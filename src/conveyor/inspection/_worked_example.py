@@ -17,7 +17,7 @@ from .._errors import lesson
 from ..layers import _checks, gate_weights
 from ..ops import _checks as ops_checks
 from ._describe import describe
-from ._find import Layer, is_lstm
+from ._find import Layer, find_lstms, is_lstm
 from ._flow import LayerFlow
 from ._worked_table import as_html, as_text, as_widget
 
@@ -259,15 +259,24 @@ def _flow(layer: Layer) -> LayerFlow:
         write = "Write worked_example(layer.forward_layer, x), or layer.backward_layer."
     elif isinstance(layer, keras.Model):
         got = f'the {type(layer).__name__} "{layer.name}"'
-        names = [inner.name for inner in layer.layers if is_lstm(inner)]
-        write = (
-            f'Write worked_example(model.get_layer("{names[0] if names else "the LSTM"}"), x) '
-            "with x the input of that layer."
-        )
+        write = f"Write worked_example({_way_to_first(layer)}, x) with x the input of that layer."
     else:
         got = type(layer).__name__
         write = "Write layer = conveyor.LSTM(4); layer(x); worked_example(layer, x)."
     raise lesson("worked_example", "one LSTM layer with its weights", got, write)
+
+
+def _way_to_first(model: Layer) -> str:
+    """The expression that gives the first LSTM of a model."""
+    way, inner = "model", model
+    for name in find_lstms(model)[0].path.split("/") if find_lstms(model) else ["..."]:
+        if isinstance(inner, keras.layers.Bidirectional):
+            return f"{way}.forward_layer"
+        if not isinstance(inner, keras.Model):
+            break
+        way += f'.get_layer("{name}")'
+        inner = next((child for child in inner.layers if child.name == name), None)
+    return way
 
 
 def _array(value: Any, where: str) -> npt.NDArray[Any]:
