@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
@@ -17,23 +16,22 @@ from ._describe import describe
 from ._explanation_html import in_notebook
 from ._find import Layer
 from ._flow import LayerFlow
+from ._printed import Printed
 from ._save import save
 from ._walkthrough import (
     about_units,
     in_one_line,
     keras_weights,
-    memory,
+    memory_of_states,
     notes,
     parameter_sum,
     returned,
     walk,
 )
 
-_WIDTH = 92  # of the plain text: fits a terminal of 100 columns and a page of documentation
-
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Printed):
     """The account of every LSTM in a model: print it, or let a notebook show it.
 
     Attributes:
@@ -50,11 +48,6 @@ class Explanation:
         said = set(notes(first))
         rest = (_short(flow, [note for note in notes(flow) if note not in said]) for flow in others)
         return Group(_panel(first), "", "The same walk through the other layers:", *rest)
-
-    def __str__(self) -> str:
-        page = StringIO()
-        Console(file=page, width=_WIDTH, color_system=None).print(self)
-        return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
 
     def _repr_html_(self) -> str:
         """For notebooks: a section a layer, the first one open, each with its drawings."""
@@ -130,7 +123,7 @@ def _panel(flow: LayerFlow) -> RenderableType:
         facts.add_row("returned" if place == 0 else "", Text(line))
     facts.add_row("parameters", Text(parameter_sum(flow).replace(" = ", "\n= ", 1)))
     facts.add_row("", Text(keras_weights(flow), style="dim"))
-    for place, line in enumerate(memory(flow)):
+    for place, line in enumerate(memory_of_states(flow)):
         facts.add_row("memory" if place == 0 else "", Text(line.replace(" = ", "\n= ", 1)))
     remarks = Table.grid(padding=(0, 1))
     for note in (about_units(flow), *notes(flow)):

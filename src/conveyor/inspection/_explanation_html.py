@@ -8,7 +8,15 @@ from ._cell_drawing import draw_cell
 from ._flow import LayerFlow
 from ._templates import fill
 from ._time_drawing import draw_time_steps
-from ._walkthrough import about_units, keras_weights, memory, notes, parameter_sum, returned, walk
+from ._walkthrough import (
+    about_units,
+    keras_weights,
+    memory_of_states,
+    notes,
+    parameter_sum,
+    returned,
+    walk,
+)
 
 # The circles of the drawings are filled with what is behind them: in JupyterLab, in VS Code, or
 # on whatever page this is.
@@ -51,8 +59,8 @@ def _section(flow: LayerFlow, *, is_open: bool) -> str:
     facts = (
         *(f"returned: {line}" for line in returned(flow)),
         f"parameters: {parameter_sum(flow)}",
-        f"memory {memory(flow)[0]}",
-        *memory(flow)[1:],
+        f"memory {memory_of_states(flow)[0]}",
+        *memory_of_states(flow)[1:],
     )
     remarks = (about_units(flow), *notes(flow), keras_weights(flow))
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ._optional import optional
+from ._extras import extra
 from ._svg import MATHS, MONO, SANS
 
 _SCALE = 2  # for screens with small pixels
@@ -25,8 +25,8 @@ def rasterize(sheet: str) -> bytes:
     Raises:
         ConveyorError: the extra `inspect` is not installed.
     """
-    resvg = optional("resvg_py", "A drawing as .png")
-    matplotlib = optional("matplotlib", "A drawing as .png")
+    resvg = extra("resvg_py", "A drawing as .png")
+    matplotlib = extra("matplotlib", "A drawing as .png")
     for family, font in _FONTS.items():
         sheet = sheet.replace(f'font-family="{family}"', f'font-family="{font}"')
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"

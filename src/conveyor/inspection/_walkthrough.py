@@ -89,7 +89,7 @@ def parameter_sum(flow: LayerFlow) -> str:
     )
 
 
-def memory(flow: LayerFlow) -> tuple[str, ...]:
+def memory_of_states(flow: LayerFlow) -> tuple[str, ...]:
     """What the states of a batch take: the two that everybody asks for, then all eight."""
     size = {"float64": 8, "float32": 4}.get(flow.dtype, 2)
     return (

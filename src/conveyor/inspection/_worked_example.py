@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 from keras.src.backend import get_keras_mask
+from rich.console import RenderableType
 
 from .. import ops
 from .._engines import glue
-from .._errors import lesson
 from ..layers import _checks, gate_weights
 from ..ops import _checks as ops_checks
-from ._describe import describe
-from ._find import Layer, find_lstms, is_lstm
+from ._find import Layer
 from ._flow import LayerFlow
-from ._worked_table import as_html, as_text, as_widget
-
-Numbers: TypeAlias = npt.NDArray[np.float64]
+from ._printed import Printed
+from ._worked_inputs import Numbers, array, flow_of, place, states_at_start
+from ._worked_table import as_table
 
 _keras_ops: Any = keras.ops  # Keras ships no types
 
 
 @dataclass(frozen=True, eq=False)
-class WorkedExample:
+class WorkedExample(Printed):
     """Every number of one step of one sample: print it, or let a notebook show it.
 
     The four gates go by the names of `gate_weights()`: "input", "forget", "candidate", "output".
@@ -88,14 +86,8 @@ class WorkedExample:
             "hidden_state": self.hidden_state,
         }
 
-    def __rich__(self) -> Any:
-        return as_widget(self)
-
-    def __str__(self) -> str:
-        return as_text(self)
-
-    def _repr_html_(self) -> str:
-        return as_html(self)
+    def __rich__(self) -> RenderableType:
+        return as_table(self)
 
 
 def worked_example(
@@ -142,20 +134,20 @@ def worked_example(
     >>> example.gates["forget"].shape, example.sums["forget"].shape
     ((4,), (4,))
     """
-    flow = _flow(layer)
+    flow = flow_of(layer)
     where = f'LSTM "{layer.name}" in worked_example'
     mask = get_keras_mask(x) if mask is None else mask
-    x = _array(x, where)
+    x = array(x, where)
     _checks.check_input(x, flow.features, where)
     x = x.astype(np.float64)
     batch, time_steps, _ = x.shape
-    sample = _place(sample, "sample", batch, where)
-    step = _place(step, "step", time_steps, where)
+    sample = place(sample, "sample", batch, where)
+    step = place(step, "step", time_steps, where)
     counts = np.ones(time_steps, bool)
     if mask is not None:
-        ops_checks.check_mask(_array(mask, where), batch, time_steps, where)
-        counts = _array(mask, where)[sample].astype(bool)
-    h, c = _states_at_start(layer, initial_state, sample, batch, where)
+        ops_checks.check_mask(array(mask, where), batch, time_steps, where)
+        counts = array(mask, where)[sample].astype(bool)
+    h, c = states_at_start(layer, initial_state, sample, batch, where)
     h, c = _states_before(layer, x[sample], counts, h, c, step)
     return _work_out(
         layer, flow, (sample, step, time_steps), bool(counts[step]), x[sample, step], h, c
@@ -165,7 +157,7 @@ def worked_example(
 def _work_out(
     layer: Layer,
     flow: LayerFlow,
-    place: tuple[int, int, int],
+    at: tuple[int, int, int],
     counts: bool,
     x: Numbers,
     h: Numbers,
@@ -192,7 +184,7 @@ def _work_out(
         kept = added = activated = nothing
         hidden_state, cell_state = h, c
     return WorkedExample(
-        flow, *place, not counts, x, h, c, joined, weights, sums, gates, kept, added,
+        flow, *at, not counts, x, h, c, joined, weights, sums, gates, kept, added,
         cell_state, activated, hidden_state,
     )  # fmt: skip
 
@@ -230,72 +222,3 @@ def _states_before(
         outputs=("hidden_state", "cell_state"),
     )
     return hidden_state[0], cell_state[0]
-
-
-def _states_at_start(
-    layer: Layer, initial_state: Any, sample: int, batch: int, where: str
-) -> tuple[Numbers, Numbers]:
-    """h and c (U,) before the first step that is read."""
-    if initial_state is None and layer.stateful and layer.states is not None:
-        # Empty until the first call.
-        initial_state = [s for s in layer.states if s.shape[0] != 0] or None
-    if initial_state is None:
-        zeros = np.zeros(int(layer.cell.units))
-        return zeros, zeros
-    _checks.check_initial_state(initial_state, batch, int(layer.cell.units), where)
-    h, c = (_array(state, where)[sample].astype(np.float64) for state in initial_state)
-    return h, c
-
-
-def _flow(layer: Layer) -> LayerFlow:
-    """The account of a layer that is one built LSTM."""
-    if is_lstm(layer) and layer.built:
-        return describe(layer)[0]
-    if is_lstm(layer):
-        got = f'"{layer.name}", which has seen no input so far: it is not built'
-        write = "Write layer.build(x.shape), or call it once: layer(x)."
-    elif isinstance(layer, keras.layers.Bidirectional):
-        got = f'the Bidirectional "{layer.name}", which is two'
-        write = "Write worked_example(layer.forward_layer, x), or layer.backward_layer."
-    elif isinstance(layer, keras.Model):
-        got = f'the {type(layer).__name__} "{layer.name}"'
-        write = f"Write worked_example({_way_to_first(layer)}, x) with x the input of that layer."
-    else:
-        got = type(layer).__name__
-        write = "Write layer = conveyor.LSTM(4); layer(x); worked_example(layer, x)."
-    raise lesson("worked_example", "one LSTM layer with its weights", got, write)
-
-
-def _way_to_first(model: Layer) -> str:
-    """The expression that gives the first LSTM of a model."""
-    way, inner = "model", model
-    for name in find_lstms(model)[0].path.split("/") if find_lstms(model) else ["..."]:
-        if isinstance(inner, keras.layers.Bidirectional):
-            return f"{way}.forward_layer"
-        if not isinstance(inner, keras.Model):
-            break
-        way += f'.get_layer("{name}")'
-        inner = next((child for child in inner.layers if child.name == name), None)
-    return way
-
-
-def _array(value: Any, where: str) -> npt.NDArray[Any]:
-    _checks.check_is_array(value, where)
-    ops_checks.check_framework({"x": value}, where)
-    return value if isinstance(value, np.ndarray) else _keras_ops.convert_to_numpy(value)
-
-
-def _place(index: Any, name: str, length: int, where: str) -> int:
-    """`index` counted from 0, where a negative one counts from the end."""
-    try:
-        place = operator.index(index)
-    except TypeError:
-        place = length
-    if not -length <= place < length:
-        raise lesson(
-            where,
-            f"{name} to be a whole number from 0 to {length - 1}, or from -{length} to -1",
-            f"{name}={index!r}",
-            f"Write {name}=0 for the first, {name}=-1 for the last.",
-        )
-    return place % length

@@ -1,13 +1,11 @@
-"""Shows a worked example as a table, as plain text and as HTML; all of the same rows."""
+"""Shows a worked example as a table that one can follow with a pencil."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -15,7 +13,6 @@ from rich.text import Text
 if TYPE_CHECKING:
     from ._worked_example import WorkedExample
 
-_WIDTH = 92  # as that of explain()
 _SHOWN = 6  # units: what fits that width
 _TERMS = 2  # of a sum, before the rest of it is only counted
 
@@ -32,8 +29,8 @@ _ONE_SUM = "One of the sums, z_f of unit 0; the others are made the same way."
 Row = tuple[str, Any]  # what it is, and its numbers
 
 
-def as_widget(example: WorkedExample) -> RenderableType:
-    """For rich, and so for `rich.print` and the terminal."""
+def as_table(example: WorkedExample) -> RenderableType:
+    """The whole of it, for rich."""
     parts: list[RenderableType] = [_grid_of_vectors(example)]
     if example.masked:
         parts += ["", Text(skipped(example))]
@@ -42,30 +39,6 @@ def as_widget(example: WorkedExample) -> RenderableType:
     parts += ["", _grid_of_units(example)]
     parts += [Text(f"\n{line}", style="dim") for line in left_out(example)]
     return Panel(Group(*parts), title=Text(title(example)), title_align="left", padding=(1, 2))
-
-
-def as_text(example: WorkedExample) -> str:
-    page = StringIO()
-    Console(file=page, width=_WIDTH, color_system=None).print(as_widget(example))
-    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
-
-
-def as_html(example: WorkedExample) -> str:
-    units = range(min(example.flow.units, _SHOWN))
-    head = "".join(f"<th style='text-align:right'>unit {unit}</th>" for unit in units)
-    said = f"<p>{escape(skipped(example))}</p>"
-    if not example.masked:
-        rows = "".join(
-            f"<tr>{_html_head(what)}{_html_cell(how, 'left')}{_html_cell(f'= {result}')}</tr>"
-            for what, how, result in one_sum(example)
-        )
-        said = f"<p>{escape(_ONE_SUM)}</p><table>{rows}</table>"
-    rest = "".join(f"<p>{escape(line)}</p>" for line in left_out(example))
-    return (
-        f'<div class="conveyor-worked-example"><p><b>{escape(title(example))}</b></p>'
-        f"<table>{_html_rows(read(example))}</table>{said}"
-        f"<table><tr><td></td>{head}</tr>{_html_rows(of_units(example))}</table>{rest}</div>"
-    )
 
 
 def title(example: WorkedExample) -> str:
@@ -200,22 +173,6 @@ def _grid_of_units(example: WorkedExample) -> Table:
         style = "cyan" if what.startswith(("c_t", "h_t")) else ""
         grid.add_row(Text(what), *(Text(cell, style=style) for cell in _cells(numbers)))
     return grid
-
-
-def _html_rows(rows: Iterator[Row]) -> str:
-    return "".join(
-        f"<tr>{_html_head(what)}{''.join(map(_html_cell, _cells(numbers)))}"
-        f"<td>{_how_many_more(numbers)}</td></tr>"
-        for what, numbers in rows
-    )
-
-
-def _html_head(what: str) -> str:
-    return f"<th scope=row style='text-align:left'><code>{escape(what)}</code></th>"
-
-
-def _html_cell(content: str, side: str = "right") -> str:
-    return f"<td style='text-align:{side}'><code>{escape(content)}</code></td>"
 
 
 def _how_many_more(numbers: Any) -> str:
