@@ -6,6 +6,7 @@ import re
 import struct
 import sys
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
 import keras
@@ -78,6 +79,12 @@ def test_the_colours_are_in_the_file_and_exchanged_for_dark_readers(stack, tmp_p
     }
     assert all(paint == other for paint, _, other, _ in rules)
     assert {dark for *_, dark in rules} == DARK
+
+
+def test_the_drawing_in_the_docs_is_what_is_drawn() -> None:
+    there = Path(__file__).parents[2] / "docs" / "images" / "flow.svg"
+    layer = LSTM(64, return_sequences=True, name="encoder")
+    assert there.read_text("utf-8") == draw_sheet(explain(layer, (20, 32)).flows)
 
 
 @pytest.mark.parametrize(("dark", "colours"), [(True, DARK), (False, LIGHT)])

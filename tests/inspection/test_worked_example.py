@@ -77,6 +77,23 @@ def test_the_eight_states_are_those_of_the_recording(arguments) -> None:
     assert_close(example.hidden_state, states["hidden_states"][1, 3])
 
 
+@pytest.mark.parametrize("go_backwards", [False, True])
+@pytest.mark.parametrize("kind", [conveyor.LSTM, layers.LSTM])
+def test_a_trace_has_the_same_numbers_under_the_same_names(kind, go_backwards) -> None:
+    pytest.importorskip("xarray")
+    layer = built(kind, go_backwards=go_backwards, name="lstm")
+    node = conveyor.trace(layer, X, preactivations=True)["lstm"].to_dataset()
+    numbers = worked_example(layer, X, sample=1, step=2).to_dict()
+    traced = node.isel(sample=1, time=2)
+    shared = {"hidden_states": "hidden_state", "cell_states": "cell_state"}
+    for name in traced.data_vars:
+        single = shared.get(name) or (name.removesuffix("s") if "time" in node[name].dims else None)
+        if single is not None:
+            assert_close(numbers[single], traced[name].values)
+            shared[name] = single
+    assert len(shared) == 10
+
+
 @given(step=st.integers(-T, T - 1), sample=st.integers(-B, B - 1), backwards=st.booleans())
 def test_each_step_begins_where_the_one_before_ended(step, sample, backwards) -> None:
     layer = LAYERS[backwards]
@@ -147,11 +164,14 @@ def test_the_dictionary_has_every_number_in_the_order_of_the_computation() -> No
         "hidden_state_before",
         "cell_state_before",
         "joined",
-        *("input_sum", "forget_sum", "candidate_sum", "output_sum"),
+        "input_preactivation",
+        "forget_preactivation",
+        "candidate_preactivation",
+        "output_preactivation",
         *("input_gate", "forget_gate", "candidate", "output_gate"),
         *("kept", "added", "cell_state", "activated", "hidden_state"),
     ]
-    assert_close(numbers["candidate"], np.tanh(numbers["candidate_sum"]), "float64")
+    assert_close(numbers["candidate"], np.tanh(numbers["candidate_preactivation"]), "float64")
     assert_close(numbers["kept"] + numbers["added"], numbers["cell_state"], "float64")
     assert_close(numbers["output_gate"] * numbers["activated"], numbers["hidden_state"], "float64")
 

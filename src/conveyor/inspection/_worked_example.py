@@ -40,8 +40,8 @@ class WorkedExample(Printed):
         hidden_state_before, cell_state_before: (U,) h_{t-1} and c_{t-1}.
         joined: (U + F,) [h_{t-1}, x_t].
         weights: W (U, U + F) and b (U,) of each gate.
-        sums: (U,) for each gate, W [h_{t-1}, x_t] + b.
-        gates: (U,) for each gate, its activation of that sum.
+        preactivations: (U,) for each gate, z = W [h_{t-1}, x_t] + b.
+        gates: (U,) for each gate, its activation of z.
         kept: (U,) f * c_{t-1}.
         added: (U,) i * g.
         cell_state: (U,) c_t, the sum of both.
@@ -59,7 +59,7 @@ class WorkedExample(Printed):
     cell_state_before: Numbers
     joined: Numbers
     weights: dict[str, tuple[Numbers, Numbers | None]]
-    sums: dict[str, Numbers]
+    preactivations: dict[str, Numbers]
     gates: dict[str, Numbers]
     kept: Numbers
     added: Numbers
@@ -68,13 +68,13 @@ class WorkedExample(Printed):
     hidden_state: Numbers
 
     def to_dict(self) -> dict[str, Numbers]:
-        """The numbers by name, in the order of the computation: `"forget_sum"`, `"kept"`, ..."""
+        """The numbers by name, in the order of the computation: `"forget_gate"`, `"kept"`, ..."""
         return {
             "x": self.x,
             "hidden_state_before": self.hidden_state_before,
             "cell_state_before": self.cell_state_before,
             "joined": self.joined,
-            **{f"{gate}_sum": numbers for gate, numbers in self.sums.items()},
+            **{f"{gate}_preactivation": z for gate, z in self.preactivations.items()},
             **{
                 f"{gate}_gate".replace("candidate_gate", "candidate"): numbers
                 for gate, numbers in self.gates.items()
@@ -131,7 +131,7 @@ def worked_example(
     >>> example = worked_example(layer, x, step=-1)
     >>> np.array_equal(example.cell_state, example.kept + example.added)
     True
-    >>> example.gates["forget"].shape, example.sums["forget"].shape
+    >>> example.gates["forget"].shape, example.preactivations["forget"].shape
     ((4,), (4,))
     """
     flow = flow_of(layer)
@@ -170,21 +170,19 @@ def _work_out(
     }
     squash, gate_of = layer.cell.activation, layer.cell.recurrent_activation
     if counts:
-        sums = {gate: W @ joined + (0 if b is None else b) for gate, (W, b) in weights.items()}
-        gates = {
-            gate: _apply(squash if gate == "candidate" else gate_of, z) for gate, z in sums.items()
-        }
+        z = {gate: W @ joined + (0 if b is None else b) for gate, (W, b) in weights.items()}
+        gates = {gate: _apply(squash if gate == "candidate" else gate_of, z[gate]) for gate in z}
         kept, added = gates["forget"] * c, gates["input"] * gates["candidate"]
         cell_state = kept + added
         activated = _apply(squash, cell_state)
         hidden_state = gates["output"] * activated
     else:
         nothing = np.full_like(h, np.nan)
-        sums, gates = (dict.fromkeys(weights, nothing) for _ in range(2))
+        z, gates = (dict.fromkeys(weights, nothing) for _ in range(2))
         kept = added = activated = nothing
         hidden_state, cell_state = h, c
     return WorkedExample(
-        flow, *at, not counts, x, h, c, joined, weights, sums, gates, kept, added,
+        flow, *at, not counts, x, h, c, joined, weights, z, gates, kept, added,
         cell_state, activated, hidden_state,
     )  # fmt: skip
 

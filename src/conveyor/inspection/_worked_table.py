@@ -75,7 +75,7 @@ def of_units(example: WorkedExample) -> Iterator[Row]:
                 yield "i * g", example.added
                 yield "c_t = f * c_{t-1} + i * g", example.cell_state
             bias = f" + b_{letter}" if flow.use_bias else ""
-            yield f"z_{letter} = W_{letter} [h, x]{bias}", example.sums[gate]
+            yield f"z_{letter} = W_{letter} [h, x]{bias}", example.preactivations[gate]
             yield f"{symbol} = {_function(example, gate)}(z_{letter})", example.gates[gate]
         yield f"{flow.activation}(c_t)", example.activated
         yield f"h_t = o * {flow.activation}(c_t)", example.hidden_state
@@ -98,7 +98,7 @@ def one_sum(example: WorkedExample) -> Iterator[tuple[str, str, str]]:
     if bias is not None:
         totals.append(float(bias[0]))
         yield "b_f[0]", "", number(totals[-1])
-    z, f = (number(float(of["forget"][0])) for of in (example.sums, example.gates))
+    z, f = (number(float(of["forget"][0])) for of in (example.preactivations, example.gates))
     yield "z_f[0]", " + ".join(map(_signed, totals)), z
     yield "f[0]", f"{_function(example, 'forget')}({z})", f
 
