@@ -48,7 +48,8 @@ def draw_sheet(flows: tuple[LayerFlow, ...], *, dark: bool | None = None) -> str
     title = "; ".join(f"{flow.name}: {in_one_line(flow)}" for flow in flows)
     page = (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="conveyor-sheet" width="{WIDTH}" '
-        f'height="{height:g}" viewBox="0 0 {WIDTH} {height:g}" role="img" style="max-width:100%;height:auto" '
+        f'height="{height:g}" viewBox="0 0 {WIDTH} {height:g}" role="img" '
+        'style="max-width:100%;height:auto" '
         f'aria-label="{escape(title)}">{_style() if dark is None else ""}'
         f'<rect width="{WIDTH}" height="{height:g}" fill="{PAPER}"/>'
         f"<g {PEN}>{strokes}</g></svg>\n"
