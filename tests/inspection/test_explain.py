@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
 import conveyor
-from conveyor.inspection import explain
+from conveyor.inspection import explain, record_states
 
 
 def words(*args):
@@ -87,7 +90,33 @@ def test_further_layers_take_one_line():
     assert text.count("forget gate") == 1
 
 
-def test_html_is_escaped_and_has_a_drawing_for_each():
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_memory_is_that_of_the_arrays(dtype):
+    layer = conveyor.LSTM(3, name="lstm", dtype=dtype, recurrent_initializer="glorot_uniform")
+    states = record_states(layer, np.ones((32, 7, 2), dtype))["lstm"]
+    two = states["hidden_states"].nbytes + states["cell_states"].nbytes
+    eight = sum(state.nbytes for state in states.values())
+    size = states["cell_states"].itemsize
+    text = words(layer)
+    assert f"a batch of 32 in {dtype}, {size} bytes a number" in text
+    assert f"2 * time_steps * batch * units * {size} = 2 * 7 * 32 * 3 * {size} = {two:,}" in text
+    assert f"= (6 * 7 + 2) * 32 * 3 * {size} = {eight:,} bytes" in text
+
+
+def test_the_memory_of_any_number_of_steps_is_told_for_one():
+    text = words(layers.LSTM(64), (None, 8))
+    assert "2 * time_steps * 32 * 64 * 4: 16,384 bytes (16 KiB) each time step" in text
+    assert "(6 * time_steps + 2) * 32 * 64 * 4: 49,152 bytes (48 KiB) each time step" in text
+
+
+def test_large_sizes_are_rounded_to_units_of_1024():
+    text = words(layers.LSTM(1024), (2048, 8))
+    assert re.search(r"= 536,870,912 bytes \(512 MiB\)", text)
+    assert re.search(r"= 1,610,874,880 bytes \(1.5 GiB\)", text)
+
+
+def test_html_is_escaped_and_has_both_drawings_for_each():
     page = explain(layers.LSTM(4, name="<b>x"), (5, 3))._repr_html_()
     assert "<b>&lt;b&gt;x</b>" in page
-    assert page.count("<svg") == page.count("</svg>") == 1
+    assert page.count("<svg") == page.count("</svg>") == 2
+    assert "2 * 5 * 32 * 4 * 4 = 5,120 bytes (5 KiB)" in page

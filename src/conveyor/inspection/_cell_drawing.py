@@ -7,7 +7,7 @@ state runs along the top like a conveyor belt, and gates take from it and put on
 from __future__ import annotations
 
 from ._flow import LayerFlow
-from ._svg import BELT, GATE, INK, MATHS, MONO, arrow, belt, box, operation, svg, text, wire
+from ._svg import BELT, GATE, INK, MATHS, MONO, Drawing, arrow, belt, box, operation, text, wire
 
 _WIDTH, _HEIGHT = 780, 424
 _LEFT, _RIGHT = 96, 672  # the walls of the cell
@@ -35,15 +35,17 @@ def draw_cell(flow: LayerFlow) -> str:
     >>> "(64, 96)" in draw_cell(flow)
     True
     """
+    return cell_drawing(flow).inline()
+
+
+def cell_drawing(flow: LayerFlow) -> Drawing:
+    """The same, to be put on a sheet with others."""
     title = (
         f"LSTM cell with {flow.units} units: h ({flow.units},) and x ({flow.features},) are "
         f"joined to ({flow.joined},); three gates and a candidate of ({flow.units},) each "
         f"change the cell state ({flow.units},)."
     )
-    return svg(
-        _WIDTH,
-        _HEIGHT,
-        title,
+    strokes = (
         f'<rect x="{_LEFT}" y="{_TOP}" width="{_RIGHT - _LEFT}" height="{_BOTTOM - _TOP}" '
         'rx="20" fill="currentColor" fill-opacity=".035" stroke-opacity=".3"/>',
         _hidden_state_wires(),
@@ -53,6 +55,7 @@ def draw_cell(flow: LayerFlow) -> str:
         _outside_labels(flow),
         _gate_labels(flow),
     )
+    return Drawing(_WIDTH, _HEIGHT, title, "".join(strokes))
 
 
 def _belt() -> str:
@@ -121,8 +124,8 @@ def _outside_labels(flow: LayerFlow) -> str:
             _wire_label(20, _WIRE_Y - 34, "h_{t−1}", units, INK),
             _wire_label(_RIGHT + 46, _WIRE_Y - 34, "h_t", units, INK),
             _wire_label(_X_X + 14, _HEIGHT - 26, "x_t", features, INK),
-            text(148, _WIRE_Y - 27, "[h, x]", family=MATHS, size=15),
-            text(150, _WIRE_Y - 10, f"({flow.joined},)", family=MONO, size=13, opacity=0.75),
+            text(134, _WIRE_Y - 27, "[h, x]", family=MATHS, size=15),
+            text(134, _WIRE_Y - 10, f"({flow.joined},)", family=MONO, size=13, opacity=0.75),
         )
     )
 
@@ -142,7 +145,8 @@ def _gate_labels(flow: LayerFlow) -> str:
         (_CANDIDATE, "candidate", "c"),
         (_OUTPUT, "output gate", "o"),
     )
-    size = 13 if len(weight) < 11 else 11.5  # (1024, 2048) still fits its column
+    # (1024, 2048) still fits its column, and (16384, 32384).
+    size = 13 if len(weight) < 11 else 11.5 if len(weight) < 14 else 10
     return "".join(
         text(x, _WIRE_Y + 30, name, weight=600, color=GATE)
         + text(x, _WIRE_Y + 53, f"W_{gate} {weight}", size=size, family=MONO, subscripts=True)

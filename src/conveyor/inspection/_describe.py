@@ -81,6 +81,7 @@ def _flow(found: FoundLSTM) -> LayerFlow:
         recurrent_activation=function_name(cell.recurrent_activation),
         returned=_returned(layer, outputs, time_steps),
         outputs=outputs,
+        dtype=str(layer.compute_dtype),
     )
     if layer.built and layer.count_params() != flow.parameters:
         raise lesson(

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from html import escape
-from io import StringIO
+from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ._cell_drawing import draw_cell
 from ._describe import describe
+from ._explanation_html import in_notebook
 from ._find import Layer
 from ._flow import LayerFlow
+from ._printed import Printed
+from ._save import save
 from ._walkthrough import (
     about_units,
     in_one_line,
     keras_weights,
+    memory_of_states,
     notes,
     parameter_sum,
     returned,
     walk,
 )
 
-_WIDTH = 92  # of the plain text: fits a terminal of 100 columns and a page of documentation
-
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Printed):
     """The account of every LSTM in a model: print it, or let a notebook show it.
 
     Attributes:
@@ -48,15 +49,34 @@ class Explanation:
         rest = (_short(flow, [note for note in notes(flow) if note not in said]) for flow in others)
         return Group(_panel(first), "", "The same walk through the other layers:", *rest)
 
-    def __str__(self) -> str:
-        page = StringIO()
-        Console(file=page, width=_WIDTH, color_system=None).print(self)
-        return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
-
     def _repr_html_(self) -> str:
-        """For notebooks: a section a layer, the first one open, each with its drawing."""
-        sections = (_section(flow, is_open=flow is self.flows[0]) for flow in self.flows)
-        return f'<div class="conveyor-explanation">{"".join(sections)}</div>'
+        """For notebooks: a section a layer, the first one open, each with its drawings."""
+        return in_notebook(self.flows)
+
+    def save(self, path: str | os.PathLike[str], *, dark: bool | None = None) -> Path:
+        """Write the drawings of all layers, or a page with the text, to a file.
+
+        Args:
+            path: `flow.svg` or `flow.png` for the cell of each LSTM with its numbers and its row
+                of time steps; `flow.html` for a page with all that a notebook shows. An older
+                file is replaced; folders are made where they are missing. `.png` needs the extra
+                `inspect`, and no browser.
+            dark: whether the background is dark. Left out, SVG and HTML follow the reader's
+                setting, and PNG is light.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            ConveyorError: a name with another ending; `.png` without the extra.
+            OSError: the file cannot be written.
+
+        >>> import keras, tempfile
+        >>> explanation = explain(keras.layers.LSTM(64), (20, 32))
+        >>> explanation.save(f"{tempfile.mkdtemp()}/flow.svg").name
+        'flow.svg'
+        """
+        return save(self.flows, path, dark)
 
 
 def explain(
@@ -103,6 +123,8 @@ def _panel(flow: LayerFlow) -> RenderableType:
         facts.add_row("returned" if place == 0 else "", Text(line))
     facts.add_row("parameters", Text(parameter_sum(flow).replace(" = ", "\n= ", 1)))
     facts.add_row("", Text(keras_weights(flow), style="dim"))
+    for place, line in enumerate(memory_of_states(flow)):
+        facts.add_row("memory" if place == 0 else "", Text(line.replace(" = ", "\n= ", 1)))
     remarks = Table.grid(padding=(0, 1))
     for note in (about_units(flow), *notes(flow)):
         remarks.add_row("•", Text(note))
@@ -124,21 +146,3 @@ def _short(flow: LayerFlow, remarks: list[str]) -> RenderableType:
     for mark, line in (("", in_one_line(flow)), *(("•", note) for note in remarks)):
         lines.add_row(" ", mark, Text(line))
     return Group("", _title(flow), lines)
-
-
-def _section(flow: LayerFlow, *, is_open: bool) -> str:
-    rows = "".join(
-        f"<tr><th scope=row style='text-align:left'>{escape(step.what)}</th>"
-        f"<td style='text-align:left'>{escape(step.rule)}</td>"
-        f"<td style='text-align:right'><code>{escape(step.shape)}</code></td>"
-        f"<td style='text-align:left'>{escape(step.means)}</td></tr>"
-        for step in walk(flow)
-    )
-    facts = "<br>".join(escape(f"returned: {line}") for line in returned(flow))
-    remarks = "".join(f"<li>{escape(note)}</li>" for note in (about_units(flow), *notes(flow)))
-    return (
-        f"<details{' open' if is_open else ''}><summary><b>{escape(flow.name)}</b>: "
-        f"<code>{escape(flow.class_name)}({flow.units})</code></summary>"
-        f"{draw_cell(flow)}<table>{rows}</table>"
-        f"<p>{facts}<br>parameters: {escape(parameter_sum(flow))}</p><ul>{remarks}</ul></details>"
-    )

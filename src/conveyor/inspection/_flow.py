@@ -40,6 +40,7 @@ class LayerFlow:
         recurrent_activation: the name of the function on the three gates, `sigmoid`.
         returned: what the layer returns, in order.
         outputs: the names given as `outputs=`; `None` where Keras's two flags decide.
+        dtype: of the states, as the layer computes them.
     """
 
     name: str
@@ -54,6 +55,7 @@ class LayerFlow:
     recurrent_activation: str
     returned: tuple[Returned, ...]
     outputs: tuple[StateName, ...] | None
+    dtype: str = "float32"
 
     @property
     def joined(self) -> int:

@@ -8,6 +8,7 @@ set `--conveyor-belt` (the cell state), `--conveyor-gate` (what is learned) and
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
@@ -20,19 +21,32 @@ SANS = "system-ui, 'Segoe UI', 'Noto Sans', sans-serif"
 MONO = "ui-monospace, 'Cascadia Mono', 'DejaVu Sans Mono', monospace"
 MATHS = "'STIX Two Text', 'Cambria Math', Georgia, 'DejaVu Serif', serif"
 
+PEN = (
+    'fill="none" stroke="currentColor" stroke-width="1.75" '
+    'stroke-linecap="round" stroke-linejoin="round"'
+)
+
 Anchor = Literal["start", "middle", "end"]
 Towards = Literal["left", "right", "up", "down"]
 
 
-def svg(width: int, height: int, title: str, *parts: str) -> str:
-    """A drawing that scales with its column, and tells its title to those who cannot see it."""
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="{escape(title)}" fill="none" stroke="currentColor" stroke-width="1.75" '
-        'stroke-linecap="round" stroke-linejoin="round" '
-        f'style="display:block;width:100%;max-width:{width}px;height:auto;margin:auto">'
-        f"{''.join(parts)}</svg>"
-    )
+@dataclass(frozen=True)
+class Drawing:
+    """Strokes on a canvas of this size, and what they show, for those who cannot see them."""
+
+    width: int
+    height: int
+    title: str
+    strokes: str
+
+    def inline(self) -> str:
+        """One `<svg>` that scales with the column of the page that it is put into."""
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" '
+            f'role="img" aria-label="{escape(self.title)}" {PEN} '
+            f'style="display:block;width:100%;max-width:{self.width}px;height:auto;margin:auto">'
+            f"{self.strokes}</svg>"
+        )
 
 
 def wire(path: str, color: str = INK) -> str:
@@ -61,8 +75,9 @@ def belt(path: str) -> str:
 
 def box(x: float, y: float, label: str, *, height: float, rounded: bool = False) -> str:
     """A function of numbers, centred at (x, y): a box where it is learned, round where not."""
+    label = label if len(label) <= 13 else f"{label[:12]}…"  # the next box is near
     short = len(label) <= 6
-    width = 60 if short else 6.4 * len(label) + 8
+    width = 60 if short else 6.9 * len(label) + 8
     color, paint, opacity = (BELT, PAPER, 1) if rounded else (GATE, GATE, 0.14)
     return (
         f'<rect x="{x - width / 2:g}" y="{y - height / 2:g}" width="{width:g}" '
@@ -72,7 +87,7 @@ def box(x: float, y: float, label: str, *, height: float, rounded: bool = False)
             x,
             y + 5,
             label,
-            size=16 if short else 12,
+            size=16 if short else 11.5,
             family=MATHS if short else SANS,
             color=BELT if rounded else INK,
         )

@@ -8,7 +8,7 @@ from functools import partial
 
 from .._vocabulary import StateName, has_time_axis
 from ._flow import LayerFlow
-from ._svg import BELT, GATE, MATHS, arrow, belt, svg, text, wire
+from ._svg import BELT, GATE, MATHS, Drawing, arrow, belt, text, wire
 from ._walkthrough import count_steps
 
 _WIDTH, _HEIGHT = 780, 236
@@ -52,14 +52,16 @@ def draw_time_steps(flow: LayerFlow) -> str:
     >>> "20 time steps" in draw_time_steps(flow)
     True
     """
+    return time_drawing(flow).inline()
+
+
+def time_drawing(flow: LayerFlow) -> Drawing:
+    """The same, to be put on a sheet with others."""
     steps = count_steps(flow)
     caption = f"{steps[0].upper()}{steps[1:]}, one cell, the same {flow.parameters:,} parameters"
     columns = tuple(_columns(flow))
     end = columns[-1].x + _CELL_WIDTH / 2
-    return svg(
-        _WIDTH,
-        _HEIGHT,
-        f"{steps} through one cell, {flow.direction}",
+    strokes = (
         belt(f"M20 {_BELT_Y}H{end + 26:g}"),
         arrow(end + 39, _BELT_Y, "right", BELT, size=14),
         wire(f"M20 {_HIDDEN_Y}H{end + 33:g}"),
@@ -73,6 +75,8 @@ def draw_time_steps(flow: LayerFlow) -> str:
             opacity=0.75,
         ),
     )
+    title = f"{steps} through one cell, {flow.direction}"
+    return Drawing(_WIDTH, _HEIGHT, title, "".join(strokes))
 
 
 def _columns(flow: LayerFlow) -> Iterator[_Column]:

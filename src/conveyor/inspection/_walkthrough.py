@@ -9,6 +9,7 @@ from ._find import Shape
 from ._flow import LayerFlow
 
 _ORDINARY = ("hidden_state", "cell_state")
+_BATCH = 32  # the usual one
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,14 @@ def _input(flow: LayerFlow) -> str:
 
 
 def in_one_line(flow: LayerFlow) -> str:
-    """The whole walk from shape to shape."""
+    """The whole walk, and the number of parameters."""
+    return f"{from_shape_to_shape(flow)}; {flow.parameters:,} parameters"
+
+
+def from_shape_to_shape(flow: LayerFlow) -> str:
+    """The whole walk, in shapes."""
     made = " and ".join(f"{item.name} {spell(item.shape)}" for item in flow.returned)
-    return (
-        f"{_input(flow)} → [h, x] ({flow.joined},) → four W {flow.gate_weight_shape} → {made}; "
-        f"{flow.parameters:,} parameters"
-    )
+    return f"{_input(flow)} → [h, x] ({flow.joined},) → four W {flow.gate_weight_shape} → {made}"
 
 
 def spell(shape: Shape) -> str:
@@ -84,6 +87,42 @@ def parameter_sum(flow: LayerFlow) -> str:
         f"4 * ((units + features) * units{bias[0]}) = "
         f"4 * (({flow.units} + {flow.features}) * {flow.units}{bias[1]}) = {flow.parameters:,}"
     )
+
+
+def memory_of_states(flow: LayerFlow) -> tuple[str, ...]:
+    """What the states of a batch take: the two that everybody asks for, then all eight."""
+    size = {"float64": 8, "float32": 4}.get(flow.dtype, 2)
+    return (
+        f"of the states, for a batch of {_BATCH} in {flow.dtype}, {size} bytes a number:",
+        f"hidden_states and cell_states: {_bytes(flow, size, 2, 0)}",
+        f"all eight states: {_bytes(flow, size, 6, 2)}",
+    )
+
+
+def _bytes(flow: LayerFlow, size: int, with_time: int, without: int) -> str:
+    """The sum for this many states (B, T, U) and (B, U), in words, in numbers, and its result."""
+
+    def formula(time_steps: object, batch: object, units: object) -> str:
+        of_time = f"{with_time} * {time_steps}"
+        count = f"({of_time} + {without})" if without else of_time
+        return f"{count} * {batch} * {units} * {size}"
+
+    one, steps = _BATCH * flow.units * size, flow.time_steps
+    words = formula("time_steps", "batch", "units")
+    numbers = formula("time_steps" if steps is None else steps, _BATCH, flow.units)
+    if steps is None:
+        return f"{words} = {numbers}: {_spell_bytes(with_time * one)} each time step"
+    return f"{words} = {numbers} = {_spell_bytes((with_time * steps + without) * one)}"
+
+
+def _spell_bytes(count: int) -> str:
+    size, unit = float(count), ""
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    rounded = f"{size:.3g}" if size < 1000 else f"{size:.0f}"
+    return f"{count:,} bytes" + (f" ({rounded} {unit})" if unit else "")
 
 
 def keras_weights(flow: LayerFlow) -> str:

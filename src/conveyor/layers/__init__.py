@@ -1,10 +1,21 @@
 """Layers for Keras models."""
 
 from ._cell import LSTMCell as LSTMCell
+from ._gate_weights import gate_weights as gate_weights
+from ._gate_weights import set_gate_weights as set_gate_weights
 from ._keras_layers import running_here as running_here
 from ._lstm import LSTM as LSTM
 from ._recording import Record as Record
 from ._recording import Records as Records
 from ._recording import recording as recording
 
-__all__ = ["LSTM", "LSTMCell", "Record", "Records", "recording", "running_here"]
+__all__ = [
+    "LSTM",
+    "LSTMCell",
+    "Record",
+    "Records",
+    "gate_weights",
+    "recording",
+    "running_here",
+    "set_gate_weights",
+]

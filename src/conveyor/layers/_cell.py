@@ -9,10 +9,11 @@ import keras
 from .._engines import Array
 from ..ops._lstm import lstm_and_decision
 from . import _checks
+from ._gate_weights import WithGateWeights
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
-class LSTMCell(keras.layers.LSTMCell):
+class LSTMCell(WithGateWeights, keras.layers.LSTMCell):
     """One step of an LSTM: `keras.layers.LSTMCell` with the same arguments and weights.
 
     Called with `(inputs, states)`, inputs (B, F) and states the pair hidden, cell, each

@@ -32,7 +32,7 @@ def running_here(layers: Iterable[Any]) -> Iterator[None]:
     """
     theirs = [layer for layer in layers if not isinstance(layer, LSTM)]
     for layer in theirs:
-        _check_is_plain(layer)
+        check_is_plain(layer)
     try:
         for layer in theirs:
             # Past Keras, which would look for weights in it.
@@ -86,7 +86,8 @@ _LOOPS = (keras.layers.RNN.inner_loop, keras.layers.LSTM.inner_loop)
 _STEPS = (keras.layers.LSTMCell.call, LSTMCell.call)
 
 
-def _check_is_plain(layer: Any) -> None:
+def check_is_plain(layer: Any) -> None:
+    """Refuse a layer whose class computes something else than the LSTM of Keras."""
     own_loop = type(layer).inner_loop not in _LOOPS
     if own_loop or type(layer.cell).call not in _STEPS:
         changed = type(layer) if own_loop else type(layer.cell)

@@ -19,11 +19,12 @@ from ..ops import _checks as ops_checks
 from ..ops._lstm import lstm_and_decision
 from . import _checks, _recording
 from ._cell import LSTMCell
+from ._gate_weights import WithGateWeights
 from ._states import StatesBetweenCalls
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
-class LSTM(StatesBetweenCalls, keras.layers.LSTM):
+class LSTM(StatesBetweenCalls, WithGateWeights, keras.layers.LSTM):
     """Long short-term memory: `keras.layers.LSTM`, and every state at every time step.
 
     The same arguments, weights, numbers and files as the layer of Keras. The input is

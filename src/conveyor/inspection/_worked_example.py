@@ -1,0 +1,222 @@
+"""One step of an LSTM with every number on the way, to be followed with a pencil."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras.src.backend import get_keras_mask
+from rich.console import RenderableType
+
+from .. import ops
+from .._engines import glue
+from ..layers import _checks, gate_weights
+from ..ops import _checks as ops_checks
+from ._find import Layer
+from ._flow import LayerFlow
+from ._printed import Printed
+from ._worked_inputs import Numbers, array, flow_of, place, states_at_start
+from ._worked_table import as_table
+
+_keras_ops: Any = keras.ops  # Keras ships no types
+
+
+@dataclass(frozen=True, eq=False)
+class WorkedExample(Printed):
+    """Every number of one step of one sample: print it, or let a notebook show it.
+
+    The four gates go by the names of `gate_weights()`: "input", "forget", "candidate", "output".
+    At a masked step nothing is computed: what lies between the states is NaN.
+
+    Attributes:
+        flow: the layer in words and shapes.
+        sample, step: which; `step` is the place in the sequence as it was given, from 0.
+        time_steps: T.
+        masked: whether the layer skips this step.
+        x: (F,) the input of the step.
+        hidden_state_before, cell_state_before: (U,) h_{t-1} and c_{t-1}.
+        joined: (U + F,) [h_{t-1}, x_t].
+        weights: W (U, U + F) and b (U,) of each gate.
+        preactivations: (U,) for each gate, z = W [h_{t-1}, x_t] + b.
+        gates: (U,) for each gate, its activation of z.
+        kept: (U,) f * c_{t-1}.
+        added: (U,) i * g.
+        cell_state: (U,) c_t, the sum of both.
+        activated: (U,) the activation of c_t, `tanh(c_t)`.
+        hidden_state: (U,) h_t, the output gate times that.
+    """
+
+    flow: LayerFlow
+    sample: int
+    step: int
+    time_steps: int
+    masked: bool
+    x: Numbers
+    hidden_state_before: Numbers
+    cell_state_before: Numbers
+    joined: Numbers
+    weights: dict[str, tuple[Numbers, Numbers | None]]
+    preactivations: dict[str, Numbers]
+    gates: dict[str, Numbers]
+    kept: Numbers
+    added: Numbers
+    cell_state: Numbers
+    activated: Numbers
+    hidden_state: Numbers
+
+    def to_dict(self) -> dict[str, Numbers]:
+        """The numbers by name, in the order of the computation: `"forget_gate"`, `"kept"`, ..."""
+        return {
+            "x": self.x,
+            "hidden_state_before": self.hidden_state_before,
+            "cell_state_before": self.cell_state_before,
+            "joined": self.joined,
+            **{f"{gate}_preactivation": z for gate, z in self.preactivations.items()},
+            **{
+                f"{gate}_gate".replace("candidate_gate", "candidate"): numbers
+                for gate, numbers in self.gates.items()
+            },
+            "kept": self.kept,
+            "added": self.added,
+            "cell_state": self.cell_state,
+            "activated": self.activated,
+            "hidden_state": self.hidden_state,
+        }
+
+    def __rich__(self) -> RenderableType:
+        return as_table(self)
+
+
+def worked_example(
+    layer: Layer,
+    x: Any,
+    *,
+    sample: int = 0,
+    step: int = 0,
+    mask: Any = None,
+    initial_state: Any = None,
+) -> WorkedExample:
+    """Every intermediate number of one time step of one sample.
+
+    The steps before it are run by `conveyor.ops.lstm`, the step itself is worked out number by
+    number, all in float64 and without dropout: what the layer computes in its own dtype, to the
+    rounding of that.
+
+    Args:
+        layer: a built LSTM, of conveyor or of Keras; of a Bidirectional its `forward_layer` or
+            `backward_layer`, of a model `model.get_layer(name)`.
+        x: (B, T, F), the input of this layer.
+        sample: which sequence of the batch, from 0; -1 is the last.
+        step: which time step, from 0, as `x` has them, also for a layer that goes backwards
+            (which reads the last one first); -1 is the last.
+        mask: (B, T), False at steps to skip.
+        initial_state: the pair [hidden_state, cell_state], (B, U) each. Without it zeros; for a
+            stateful layer the states that its next call would begin with.
+
+    Returns:
+        What `print` and a notebook show as a table; its attributes and `.to_dict()` have all
+        numbers of all units.
+
+    Raises:
+        ConveyorError: not one LSTM, or not built; inputs that do not fit it; a sample or a step
+            that is not there.
+
+    >>> import numpy as np
+    >>> from conveyor import LSTM
+    >>> layer, x = LSTM(4), np.ones((2, 5, 3), "float32")
+    >>> layer.build(x.shape)
+    >>> example = worked_example(layer, x, step=-1)
+    >>> np.array_equal(example.cell_state, example.kept + example.added)
+    True
+    >>> example.gates["forget"].shape, example.preactivations["forget"].shape
+    ((4,), (4,))
+    """
+    flow = flow_of(layer)
+    where = f'LSTM "{layer.name}" in worked_example'
+    mask = get_keras_mask(x) if mask is None else mask
+    x = array(x, where)
+    _checks.check_input(x, flow.features, where)
+    x = x.astype(np.float64)
+    batch, time_steps, _ = x.shape
+    sample = place(sample, "sample", batch, where)
+    step = place(step, "step", time_steps, where)
+    counts = np.ones(time_steps, bool)
+    if mask is not None:
+        ops_checks.check_mask(array(mask, where), batch, time_steps, where)
+        counts = array(mask, where)[sample].astype(bool)
+    h, c = states_at_start(layer, initial_state, sample, batch, where)
+    h, c = _states_before(layer, x[sample], counts, h, c, step)
+    return _work_out(
+        layer, flow, (sample, step, time_steps), bool(counts[step]), x[sample, step], h, c
+    )
+
+
+def _work_out(
+    layer: Layer,
+    flow: LayerFlow,
+    at: tuple[int, int, int],
+    counts: bool,
+    x: Numbers,
+    h: Numbers,
+    c: Numbers,
+) -> WorkedExample:
+    joined = np.concatenate([h, x])
+    weights = {
+        gate: (W.astype(np.float64), None if b is None else b.astype(np.float64))
+        for gate, (W, b) in gate_weights(layer).items()
+    }
+    squash, gate_of = layer.cell.activation, layer.cell.recurrent_activation
+    if counts:
+        z = {gate: W @ joined + (0 if b is None else b) for gate, (W, b) in weights.items()}
+        gates = {gate: _apply(squash if gate == "candidate" else gate_of, z[gate]) for gate in z}
+        kept, added = gates["forget"] * c, gates["input"] * gates["candidate"]
+        cell_state = kept + added
+        activated = _apply(squash, cell_state)
+        hidden_state = gates["output"] * activated
+    else:
+        nothing = np.full_like(h, np.nan)
+        z, gates = (dict.fromkeys(weights, nothing) for _ in range(2))
+        kept = added = activated = nothing
+        hidden_state, cell_state = h, c
+    return WorkedExample(
+        flow, *at, not counts, x, h, c, joined, weights, z, gates, kept, added,
+        cell_state, activated, hidden_state,
+    )  # fmt: skip
+
+
+def _apply(function: Any, z: Numbers) -> Numbers:
+    """An activation of Keras, or of the user's, in float64."""
+    with glue.active().float64():
+        value = glue.active().exact(function)(_keras_ops.convert_to_tensor(z, dtype="float64"))
+        return np.asarray(_keras_ops.convert_to_numpy(value), np.float64)
+
+
+def _states_before(
+    layer: Layer, x: Numbers, counts: npt.NDArray[np.bool_], h: Numbers, c: Numbers, step: int
+) -> tuple[Numbers, Numbers]:
+    """h and c (U,) before one step of `x` (T, F), from those before the first one read."""
+    earlier = slice(step + 1, None) if layer.go_backwards else slice(step)
+    if len(x[earlier]) == 0:
+        return h, c
+    cell = layer.cell
+    weights = (cell.kernel, cell.recurrent_kernel, cell.bias)
+    kernel, recurrent_kernel, bias = (
+        None if w is None else _keras_ops.convert_to_numpy(w).astype(np.float64) for w in weights
+    )
+    hidden_state, cell_state = ops.lstm(
+        x[None, earlier],
+        kernel,
+        recurrent_kernel,
+        bias,
+        hidden_state=h[None],
+        cell_state=c[None],
+        mask=counts[None, earlier],
+        activation=cell.activation,
+        recurrent_activation=cell.recurrent_activation,
+        go_backwards=layer.go_backwards,
+        outputs=("hidden_state", "cell_state"),
+    )
+    return hidden_state[0], cell_state[0]

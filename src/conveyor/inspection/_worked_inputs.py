@@ -1,0 +1,93 @@
+"""What `worked_example` is given: one built layer, arrays that fit it, a place in them."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from .._errors import lesson
+from ..layers import LSTM, _checks
+from ..layers._keras_layers import check_is_plain
+from ..ops import _checks as ops_checks
+from ._describe import describe
+from ._find import Layer, find_lstms, is_lstm
+from ._flow import LayerFlow
+
+Numbers: TypeAlias = npt.NDArray[np.float64]
+
+_keras_ops: Any = keras.ops  # Keras ships no types
+
+
+def states_at_start(
+    layer: Layer, initial_state: Any, sample: int, batch: int, where: str
+) -> tuple[Numbers, Numbers]:
+    """h and c (U,) before the first step that is read."""
+    if initial_state is None and layer.stateful and layer.states is not None:
+        # Empty until the first call.
+        initial_state = [s for s in layer.states if s.shape[0] != 0] or None
+    if initial_state is None:
+        zeros = np.zeros(int(layer.cell.units))
+        return zeros, zeros
+    _checks.check_initial_state(initial_state, batch, int(layer.cell.units), where)
+    h, c = (array(state, where)[sample].astype(np.float64) for state in initial_state)
+    return h, c
+
+
+def flow_of(layer: Layer) -> LayerFlow:
+    """The account of a layer that is one built LSTM."""
+    if is_lstm(layer) and layer.built:
+        if not isinstance(layer, LSTM):
+            check_is_plain(layer)
+        return describe(layer)[0]
+    if is_lstm(layer):
+        got = f'"{layer.name}", which has seen no input so far: it is not built'
+        write = "Write layer.build(x.shape), or call it once: layer(x)."
+    elif isinstance(layer, keras.layers.Bidirectional):
+        got = f'the Bidirectional "{layer.name}", which is two'
+        write = "Write worked_example(layer.forward_layer, x), or layer.backward_layer."
+    elif isinstance(layer, keras.Model):
+        got = f'the {type(layer).__name__} "{layer.name}"'
+        write = f"Write worked_example({_way_to_first(layer)}, x) with x the input of that layer."
+    else:
+        got = type(layer).__name__
+        write = "Write layer = conveyor.LSTM(4); layer(x); worked_example(layer, x)."
+    raise lesson("worked_example", "one LSTM layer with its weights", got, write)
+
+
+def _way_to_first(model: Layer) -> str:
+    """The expression that gives the first LSTM of a model."""
+    way, inner = "model", model
+    for name in find_lstms(model)[0].path.split("/") if find_lstms(model) else ["..."]:
+        if isinstance(inner, keras.layers.Bidirectional):
+            return f"{way}.forward_layer"
+        if not isinstance(inner, keras.Model):
+            break
+        way += f'.get_layer("{name}")'
+        inner = next((child for child in inner.layers if child.name == name), None)
+    return way
+
+
+def array(value: Any, where: str) -> npt.NDArray[Any]:
+    _checks.check_is_array(value, where)
+    ops_checks.check_framework({"x": value}, where)
+    return value if isinstance(value, np.ndarray) else _keras_ops.convert_to_numpy(value)
+
+
+def place(index: Any, name: str, length: int, where: str) -> int:
+    """`index` counted from 0, where a negative one counts from the end."""
+    try:
+        place = operator.index(index)
+    except TypeError:
+        place = length
+    if not -length <= place < length:
+        raise lesson(
+            where,
+            f"{name} to be a whole number from 0 to {length - 1}, or from -{length} to -1",
+            f"{name}={index!r}",
+            f"Write {name}=0 for the first, {name}=-1 for the last.",
+        )
+    return place % length

@@ -1,0 +1,180 @@
+"""Shows a worked example as a table that one can follow with a pencil."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from ._worked_example import WorkedExample
+
+_SHOWN = 6  # units: what fits that width
+_TERMS = 2  # of a sum, before the rest of it is only counted
+
+# The order of the computation, and the letters of the articles.
+_LETTERS = {
+    "forget": ("f", "f"),
+    "input": ("i", "i"),
+    "candidate": ("g", "c"),
+    "output": ("o", "o"),
+}
+
+_ONE_SUM = "One of the sums, z_f of unit 0; the others are made the same way."
+
+Row = tuple[str, Any]  # what it is, and its numbers
+
+
+def as_table(example: WorkedExample) -> RenderableType:
+    """The whole of it, for rich."""
+    parts: list[RenderableType] = [_grid_of_vectors(example)]
+    if example.masked:
+        parts += ["", Text(skipped(example))]
+    else:
+        parts += ["", Text(_ONE_SUM, style="dim"), _grid_of_one_sum(example)]
+    parts += ["", _grid_of_units(example)]
+    parts += [Text(f"\n{line}", style="dim") for line in left_out(example)]
+    return Panel(Group(*parts), title=Text(title(example)), title_align="left", padding=(1, 2))
+
+
+def title(example: WorkedExample) -> str:
+    flow = example.flow
+    direction = "" if flow.direction == "forward" else ", backward"
+    return (
+        f"{flow.name}: {flow.class_name}({flow.units}){direction}, sample {example.sample}, "
+        f"step {example.step} of 0 to {example.time_steps - 1}"
+    )
+
+
+def skipped(example: WorkedExample) -> str:
+    return (
+        f"Step {example.step} is masked: the layer skips it. Nothing is computed, and the hidden "
+        "state and the cell state stay as they were."
+    )
+
+
+def read(example: WorkedExample) -> Iterator[Row]:
+    """What enters the step, each as long as it is."""
+    yield f"x_t ({example.flow.features},)", example.x
+    yield f"h_{{t-1}} ({example.flow.units},)", example.hidden_state_before
+    yield f"[h, x] ({example.flow.joined},)", example.joined
+
+
+def of_units(example: WorkedExample) -> Iterator[Row]:
+    """A row for each number of a unit, in the order of the computation."""
+    flow = example.flow
+    yield "c_{t-1}", example.cell_state_before
+    if not example.masked:
+        for gate, (symbol, letter) in _LETTERS.items():
+            if gate == "output":
+                yield "f * c_{t-1}", example.kept
+                yield "i * g", example.added
+                yield "c_t = f * c_{t-1} + i * g", example.cell_state
+            bias = f" + b_{letter}" if flow.use_bias else ""
+            yield f"z_{letter} = W_{letter} [h, x]{bias}", example.preactivations[gate]
+            yield f"{symbol} = {_function(example, gate)}(z_{letter})", example.gates[gate]
+        yield f"{flow.activation}(c_t)", example.activated
+        yield f"h_t = o * {flow.activation}(c_t)", example.hidden_state
+    else:
+        yield "c_t = c_{t-1}", example.cell_state
+        yield "h_t = h_{t-1}", example.hidden_state
+
+
+def one_sum(example: WorkedExample) -> Iterator[tuple[str, str, str]]:
+    """z_f of the first unit: what is summed, its terms, and what comes out."""
+    units = example.flow.units
+    weight, bias = example.weights["forget"]
+    totals = []
+    for letter, weights, values in (
+        ("h", weight[0, :units], example.hidden_state_before),
+        ("x", weight[0, units:], example.x),
+    ):
+        totals.append(float(weights @ values))
+        yield f"W_f[0] on {letter}", _terms(weights, values), number(totals[-1])
+    if bias is not None:
+        totals.append(float(bias[0]))
+        yield "b_f[0]", "", number(totals[-1])
+    z, f = (number(float(of["forget"][0])) for of in (example.preactivations, example.gates))
+    yield "z_f[0]", " + ".join(map(_signed, totals)), z
+    yield "f[0]", f"{_function(example, 'forget')}({z})", f
+
+
+def _terms(weights: Any, values: Any) -> str:
+    """The products of a sum, those that are too many only counted."""
+    shown = len(values) if len(values) <= _TERMS + 1 else _TERMS
+    products = [f"{_signed(w)}*{_signed(v)}" for w, v in zip(weights, values, strict=True)]
+    more = len(products) - shown
+    return " + ".join(products[:shown] + [f"{more} more"] * (more > 0))
+
+
+def left_out(example: WorkedExample) -> Iterator[str]:
+    more = example.flow.units - _SHOWN
+    if more > 0:
+        yield (f"{more} more unit{'s' * (more > 1)}: .to_dict() has them all, and every digit.")
+
+
+def number(value: float) -> str:
+    """At most eight characters, four decimals where they tell something.
+
+    >>> number(0.5), number(-0.00001234), number(123456.7), number(0.0)
+    ('0.5000', '-1.2e-05', '1.2e+05', '0.0000')
+    """
+    plain = 5e-4 <= abs(value) < 1000 or value == 0
+    return f"{value:.4f}" if plain else f"{value:.1e}"
+
+
+def _signed(value: float) -> str:
+    return f"({number(value)})" if value < 0 else number(value)
+
+
+def _function(example: WorkedExample, gate: str) -> str:
+    flow = example.flow
+    return flow.activation if gate == "candidate" else flow.recurrent_activation
+
+
+def _cells(numbers: Any) -> list[str]:
+    return [number(float(value)) for value in numbers[:_SHOWN]]
+
+
+def _grid_of_vectors(example: WorkedExample) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    for _ in range(_SHOWN):
+        grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(style="dim", no_wrap=True)
+    for what, numbers in read(example):
+        cells = _cells(numbers)
+        grid.add_row(Text(what), *cells, *[""] * (_SHOWN - len(cells)), _how_many_more(numbers))
+    return grid
+
+
+def _grid_of_one_sum(example: WorkedExample) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column()
+    grid.add_column(justify="right", no_wrap=True)
+    for what, how, result in one_sum(example):
+        grid.add_row(Text(what), Text(how), f"= {result}")
+    return grid
+
+
+def _grid_of_units(example: WorkedExample) -> Table:
+    units = min(example.flow.units, _SHOWN)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", overflow="fold")
+    for _ in range(units):
+        grid.add_column(justify="right", no_wrap=True)
+    grid.add_row("", *(Text(f"unit {unit}", style="dim") for unit in range(units)))
+    for what, numbers in of_units(example):
+        style = "cyan" if what.startswith(("c_t", "h_t")) else ""
+        grid.add_row(Text(what), *(Text(cell, style=style) for cell in _cells(numbers)))
+    return grid
+
+
+def _how_many_more(numbers: Any) -> str:
+    more = len(numbers) - _SHOWN
+    return f"+ {more}" if more > 0 else ""
