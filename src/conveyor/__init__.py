@@ -26,6 +26,7 @@ from .inspection import gradient_flow as gradient_flow
 from .inspection import health as health
 from .inspection import memory as memory
 from .inspection import trace as trace
+from .inspection import worked_example as worked_example
 from .layers import LSTM as LSTM
 from .layers import LSTMCell as LSTMCell
 
@@ -44,4 +45,5 @@ __all__ = [
     "ops",
     "seq2seq",
     "trace",
+    "worked_example",
 ]

@@ -2,6 +2,9 @@
 
 describe        the shapes, parameters and outputs of every LSTM in a model, as data
 explain         the same as a walk through one step, for a terminal and a notebook
+worked_example  every number of one step of one sample, for a pencil
+gate_weights, set_gate_weights   W (units, units + features) and b of each gate, as articles
+                write them
 trace           every state of every LSTM at every step, as an xarray.DataTree
 gradient_flow   how far back in time the gradient of a loss reaches, layer by layer
 health          gates that are stuck, units that are dead, how long they remember
@@ -13,6 +16,8 @@ write_report    one HTML page with both, and the heat maps of what was remembere
 draw_cell, draw_time_steps   the drawings alone, as SVG text
 """
 
+from ..layers import gate_weights as gate_weights
+from ..layers import set_gate_weights as set_gate_weights
 from ._cell_drawing import draw_cell as draw_cell
 from ._describe import describe as describe
 from ._explain import Explanation as Explanation
@@ -33,6 +38,8 @@ from ._record import record_states as record_states
 from ._report import write_report as write_report
 from ._time_drawing import draw_time_steps as draw_time_steps
 from ._trace import trace as trace
+from ._worked_example import WorkedExample as WorkedExample
+from ._worked_example import worked_example as worked_example
 
 __all__ = [
     "Explanation",
@@ -43,16 +50,20 @@ __all__ = [
     "NonFinite",
     "ReportExample",
     "Returned",
+    "WorkedExample",
     "describe",
     "draw_cell",
     "draw_time_steps",
     "explain",
     "find_nonfinite",
+    "gate_weights",
     "gradient_flow",
     "health",
     "memory",
     "record_states",
+    "set_gate_weights",
     "to_lstmvis",
     "trace",
+    "worked_example",
     "write_report",
 ]

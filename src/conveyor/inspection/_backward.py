@@ -91,8 +91,10 @@ def backward(record: Record, arriving: Mapping[StateName, Array]) -> StateGradie
             d_c[t - 1] += to_c
             through_h = np.where(counted_steps[t - 1], to_h * o[t - 1] * shown_slope[t - 1], 0)
             handed_on[t - 1] = to_c + through_h
-    gradients = (d_h, d_c, handed_on, d_z, d_z @ to_inputs)
-    return StateGradients(*(np.swapaxes(array, 0, 1) for array in gradients), counts)
+    d_h, d_c, handed_on, d_z, d_x = (
+        np.swapaxes(array, 0, 1) for array in (d_h, d_c, handed_on, d_z, d_z @ to_inputs)
+    )
+    return StateGradients(d_h, d_c, handed_on, d_z, d_x, counts)
 
 
 def _by_step(array: Array) -> Array:
