@@ -46,8 +46,9 @@ def plot_gates(
     >>> import keras, numpy as np, conveyor
     >>> model = keras.Sequential([keras.Input((5, 3)), keras.layers.LSTM(4, name="reader")])
     >>> trace = conveyor.trace(model, np.ones((2, 5, 3), "float32"))
-    >>> [line.get_label() for line in plot_gates(trace, unit=3).lines]
-    ['input gate', 'forget gate', 'output gate', 'candidate']
+    >>> ax = plot_gates(trace["reader"], unit=3)
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['input gate', 'forget gate', 'output gate', 'candidate', 'cell state']
     """
     where = "plot_gates"
     path, dataset = one_layer(layer, where)
@@ -82,7 +83,9 @@ def plot_gates(
         notes.append("(where a line breaks off: NaN or infinite)")
     _legend(ax, right)
     label_time(ax, dataset, notes)
-    title(ax, f"Unit {unit}", path, dataset, pad=24.0)  # the legend is between
+    title(
+        ax, f"Unit {unit}", path, dataset, pad=24.0 if _has_room(ax) else 40.0
+    )  # the legend is between
     return ax
 
 
@@ -93,8 +96,13 @@ def _legend(ax: Any, right: Any) -> None:
         handles=[line for line in handles if not line.get_label().startswith("_")],
         loc="lower left",
         bbox_to_anchor=(-0.01, 0.99),
-        ncols=5,
+        ncols=5 if _has_room(ax) else 3,
         frameon=False,
         fontsize=FONT_SIZE,
         columnspacing=1.2,
     )
+
+
+def _has_room(ax: Any) -> bool:
+    """Whether the legend has room in one row."""
+    return bool(ax.get_position().width * ax.figure.get_figwidth() > 5.2)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._extras import extra
 from .._palette import PALETTES
 from .._tree import Booleans, Floats
 from ._axes import FONT_SIZE, round_step
@@ -24,7 +23,6 @@ def heat_map(
     Returns:
         The notes that the reader needs.
     """
-    extra("matplotlib", label)
     from matplotlib.colors import CenteredNorm, LinearSegmentedColormap, ListedColormap, Normalize
 
     finite = values[np.isfinite(values)]
