@@ -157,6 +157,28 @@ def test_what_is_no_number_shows(direction, poison):
     assert np.isfinite(before.contribution).all()
 
 
+def test_a_state_that_overflowed_has_no_parts():
+    layer = make_layer()
+    for cells in (layer["cell_states"].values[:, -1], layer["cell_state"].values):
+        cells[0, 1] = np.inf  # in float32, where float64 would have gone on
+    split = memory(layer)
+    for parts in (split.contribution[0], split.initial[0]):
+        assert parts.isel(unit=1).isnull().all()
+        assert parts.isel(unit=[0, 2]).notnull().all()
+
+
+def test_masked_steps_before_an_accident_are_still_masked():
+    layer = make_layer(mask=[[1, 0, 1, 1, 1, 1], [1] * 6])
+    expected = memory(layer, at=4)
+    for name in ("hidden_state", "cell_state"):
+        layer[name].values[0] = np.nan
+    for name in layer:
+        if layer[name].ndim == 3:
+            layer[name].values[0, 5] = np.nan
+    np.testing.assert_array_equal(memory(layer, at=4).contribution, expected.contribution)
+    assert memory(layer).contribution[0].isnull().all()
+
+
 def test_padding_only_leaves_the_initial_state():
     layer = make_layer(mask=[[0] * 6, [1] * 6])
     split = memory(layer)
