@@ -74,7 +74,11 @@ def test_dead_units():
     output, candidates = np.full(4, 0.6), np.full(4, 0.5)
     output[1] = 0.09
     candidates[2] = 1e-5
-    made = make_layer(units=4, **WELL | {"output_gates": output, "candidates": candidates})
+    inputs = np.array([0.5, 0.01, 0.5, 0.5])  # of a dead unit: not worth a line of its own
+    made = make_layer(
+        units=4,
+        **WELL | {"output_gates": output, "candidates": candidates, "input_gates": inputs},
+    )
     made["hidden_states"].values[..., 2] = 9e-4
     layer = health(made).layer()
     assert layer.dead.tolist() == [False, True, True, False]

@@ -58,26 +58,32 @@ def test_each_part_is_what_was_written_carried_on(seed, steps, direction, masked
         np.testing.assert_allclose(total, layer.cell_state, atol=1e-12)
 
 
-@pytest.mark.parametrize("go_backwards", [False, True])
-def test_parts_of_a_real_layer_sum_to_its_cell_state(go_backwards):
-    x = np.random.default_rng(0).normal(size=(3, 50, 4)).astype("float32")
-    mask = np.arange(50) < np.array([[50], [31], [1]])
-    layer = conveyor.LSTM(5, go_backwards=go_backwards, name="lstm")
-    with conveyor.layers.recording() as records:
-        layer(x, mask=mask)
-    states = {n: keras.ops.convert_to_numpy(s) for n, s in records[0].states.items()}
-    order = slice(None, None, -1 if go_backwards else 1)
-    traced = make_layer(3, 50, 5, direction="backward" if go_backwards else "forward")
-    for name, array in states.items():
-        in_time = array[:, order] if array.ndim == 3 else array
-        traced[name].values[:] = in_time
-        if array.ndim == 3:
-            traced[name].values[~mask] = np.nan
-    traced["initial_cell_state"][:] = 0.0
-    split = memory(traced)
-    total = split.contribution.sum("time") + split.initial
-    np.testing.assert_allclose(total, states["cell_state"], atol=1e-5)
-    assert not split.contribution.values[~mask].any()
+@pytest.mark.parametrize("layer_class", [conveyor.LSTM, keras.layers.LSTM])
+@pytest.mark.parametrize(
+    ("policy", "tolerance"), [("float32", 1e-5), ("mixed_float16", 5e-3), ("mixed_bfloat16", 5e-2)]
+)
+def test_parts_of_real_layers_sum_to_their_cell_states(layer_class, policy, tolerance):
+    keras.config.set_dtype_policy(policy)
+    both = keras.layers.Bidirectional(layer_class(5, return_sequences=True), name="both")
+    model = keras.Sequential(
+        [
+            keras.Input((50, 4)),
+            keras.layers.Masking(),
+            both,
+            layer_class(3, activation="relu", bias_initializer="random_normal", name="top"),
+        ]
+    )
+    x = np.random.default_rng(0).normal(size=(4, 50, 4)).astype("float32")
+    x[1, 31:], x[2, 5:9], x[3] = 0, 0, 0  # padding, a gap, and nothing at all
+    trace = conveyor.trace(model, x)
+    split = memory(trace)
+    assert len(split.leaves) == 3
+    for node in split.leaves:
+        total = node["contribution"].sum("time") + node["initial"]
+        cell_state = trace[node.path]["cell_state"]
+        np.testing.assert_allclose(total, cell_state, rtol=tolerance, atol=tolerance)
+        assert np.abs(cell_state).max() > 0.1
+        assert not node["contribution"].values[(x == 0).all(axis=-1)].any()
 
 
 def test_a_tree_gives_a_tree_and_a_sample_a_sample():
@@ -149,6 +155,28 @@ def test_what_is_no_number_shows(direction, poison):
         assert split[name][1].identical(whole[name][1])
     before = memory(layer, at=3 if direction == "forward" else 2)
     assert np.isfinite(before.contribution).all()
+
+
+def test_a_state_that_overflowed_has_no_parts():
+    layer = make_layer()
+    for cells in (layer["cell_states"].values[:, -1], layer["cell_state"].values):
+        cells[0, 1] = np.inf  # in float32, where float64 would have gone on
+    split = memory(layer)
+    for parts in (split.contribution[0], split.initial[0]):
+        assert parts.isel(unit=1).isnull().all()
+        assert parts.isel(unit=[0, 2]).notnull().all()
+
+
+def test_masked_steps_before_an_accident_are_still_masked():
+    layer = make_layer(mask=[[1, 0, 1, 1, 1, 1], [1] * 6])
+    expected = memory(layer, at=4)
+    for name in ("hidden_state", "cell_state"):
+        layer[name].values[0] = np.nan
+    for name in layer:
+        if layer[name].ndim == 3:
+            layer[name].values[0, 5] = np.nan
+    np.testing.assert_array_equal(memory(layer, at=4).contribution, expected.contribution)
+    assert memory(layer).contribution[0].isnull().all()
 
 
 def test_padding_only_leaves_the_initial_state():

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from .._errors import lesson
 from ._health_numbers import LayerHealth, measure
 from ._health_text import as_html, as_table
+from ._printed import Printed
 from ._tree import layers_of
 
 if TYPE_CHECKING:
     from xarray import Dataset, DataTree
 
-_WIDTH = 92
-
 
 @dataclass(frozen=True, repr=False)
-class Health:
+class Health(Printed):
     """The health of every LSTM in a trace: print it, or let a notebook show it.
 
     Attributes:
@@ -54,12 +52,8 @@ class Health:
     def __rich__(self) -> RenderableType:
         return as_table(self.layers)
 
-    def __str__(self) -> str:
-        page = StringIO()
-        Console(file=page, width=_WIDTH, color_system=None).print(self)
-        return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
-
-    __repr__ = __str__  # a screen full of arrays would tell nothing
+    def __repr__(self) -> str:  # a screen full of arrays would tell nothing
+        return str(self)
 
     def _repr_html_(self) -> str:
         return as_html(self.layers)
@@ -111,7 +105,7 @@ def health(trace: DataTree | Dataset) -> Health:
     >>> found.half_life.values.round(1)
     array([ 1. , 13.5])
     >>> print(*health(layer).layer().advice)  # doctest: +ELLIPSIS
-    The input gate of 1 of 2 units (1) is below 0.1 in more than 99 % of steps: ...
+    The input gate of 1 of 2 units (1) is below 0.1 in more than 99% of steps: ...
     """
     return Health(
         {path: measure(layer, path) for path, layer in layers_of(trace, "health").items()}

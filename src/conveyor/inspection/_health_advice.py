@@ -45,13 +45,13 @@ def _about_gates(layer: LayerHealth) -> Iterator[str]:
     reads_nothing = (left["input_gates"] > _ALWAYS) & ~layer.dead
     if reads_nothing.any():
         yield (
-            f"The input gate of {_units(layer, reads_nothing)} is below 0.1 in more than 99 % of "
+            f"The input gate of {_units(layer, reads_nothing)} is below 0.1 in more than 99% of "
             "steps: they store next to nothing. Lower the learning rate, or make the layer smaller."
         )
     forgets = left["forget_gates"] > _ALWAYS
     if forgets.mean() >= 0.5:
         yield (
-            f"The forget gate of {_units(layer, forgets)} is below 0.1 in more than 99 % of steps: "
+            f"The forget gate of {_units(layer, forgets)} is below 0.1 in more than 99% of steps: "
             "each step wipes out what was before. Write unit_forget_bias=True (the default) and "
             "train again; if the task needs no memory, a Dense layer does it."
         )

@@ -95,8 +95,7 @@ def variables(dataset: Dataset, names: Iterable[str], where: str) -> list[Floats
             where,
             f"the variables {', '.join(names)}",
             f"a trace without {', '.join(missing)}",
-            "Write conveyor.trace(model, x), which keeps all; or with select name these too: "
-            f'select={{"states": {list(names)}}}.',
+            'Write conveyor.trace(model, x), without "states" in select: it keeps all of them.',
         )
     return [_array(dataset, name, where) for name in names]
 
