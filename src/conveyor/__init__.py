@@ -25,6 +25,11 @@ from .inspection import find_nonfinite as find_nonfinite
 from .inspection import gradient_flow as gradient_flow
 from .inspection import health as health
 from .inspection import memory as memory
+from .inspection import plot_gates as plot_gates
+from .inspection import plot_gradient_flow as plot_gradient_flow
+from .inspection import plot_memory as plot_memory
+from .inspection import plot_saturation as plot_saturation
+from .inspection import plot_states as plot_states
 from .inspection import trace as trace
 from .inspection import worked_example as worked_example
 from .layers import LSTM as LSTM
@@ -43,6 +48,11 @@ __all__ = [
     "health",
     "memory",
     "ops",
+    "plot_gates",
+    "plot_gradient_flow",
+    "plot_memory",
+    "plot_saturation",
+    "plot_states",
     "seq2seq",
     "trace",
     "worked_example",

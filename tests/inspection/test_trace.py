@@ -194,6 +194,8 @@ def test_zero_output_for_mask_is_as_in_keras() -> None:
 
 # --------------------------------------------------------------------- what is kept, and where
 
+KEPT = (*STATE_NAMES, "initial_hidden_state", "initial_cell_state")
+
 
 def two_layers():
     inputs = keras.Input((None, 4))
@@ -205,7 +207,7 @@ def two_layers():
     batch_size=st.integers(1, 9),
     units=st.one_of(st.none(), st.lists(st.integers(0, 2), min_size=1, max_size=3, unique=True)),
     states=st.one_of(
-        st.none(), st.lists(st.sampled_from(STATE_NAMES), min_size=1, max_size=4, unique=True)
+        st.none(), st.lists(st.sampled_from(KEPT), min_size=1, max_size=4, unique=True)
     ),
 )
 def test_batches_and_selections_are_parts_of_the_whole(batch_size, units, states) -> None:

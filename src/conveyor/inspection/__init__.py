@@ -9,6 +9,8 @@ trace           every state of every LSTM at every step, as an xarray.DataTree
 gradient_flow   how far back in time the gradient of a loss reaches, layer by layer
 health          gates that are stuck, units that are dead, how long they remember
 memory          what each step still holds in the cell state: its exact split
+plot_states, plot_gates, plot_memory, plot_saturation, plot_gradient_flow   the same as
+                pictures, on axes of matplotlib
 find_nonfinite  where NaN or infinity begins, in values and gradients
 to_lstmvis      a trace as the files that LSTMVis reads
 record_states   the eight states of every conveyor.LSTM in one run of a model
@@ -29,11 +31,17 @@ from ._gradient_flow import LayerGradientFlow as LayerGradientFlow
 from ._gradient_flow import gradient_flow as gradient_flow
 from ._health import Health as Health
 from ._health import health as health
+from ._health_numbers import LayerHealth as LayerHealth
 from ._lstmvis import to_lstmvis as to_lstmvis
 from ._memory import memory as memory
 from ._nonfinite import NonFinite as NonFinite
 from ._nonfinite import find_nonfinite as find_nonfinite
 from ._picture import ReportExample as ReportExample
+from ._plots import plot_gates as plot_gates
+from ._plots import plot_gradient_flow as plot_gradient_flow
+from ._plots import plot_memory as plot_memory
+from ._plots import plot_saturation as plot_saturation
+from ._plots import plot_states as plot_states
 from ._record import record_states as record_states
 from ._report import write_report as write_report
 from ._time_drawing import draw_time_steps as draw_time_steps
@@ -47,6 +55,7 @@ __all__ = [
     "Health",
     "LayerFlow",
     "LayerGradientFlow",
+    "LayerHealth",
     "NonFinite",
     "ReportExample",
     "Returned",
@@ -60,6 +69,11 @@ __all__ = [
     "gradient_flow",
     "health",
     "memory",
+    "plot_gates",
+    "plot_gradient_flow",
+    "plot_memory",
+    "plot_saturation",
+    "plot_states",
     "record_states",
     "set_gate_weights",
     "to_lstmvis",

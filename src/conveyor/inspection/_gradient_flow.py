@@ -66,7 +66,10 @@ class GradientFlow(Printed):
     def __rich__(self) -> RenderableType:
         table = Table("layer", "memory length, steps", "gradient", box=None, pad_edge=False)
         for path, flow in self.layers.items():
-            table.add_row(path, f"{flow.memory_length:.1f}", Text(flow.verdict))
+            length = f"{flow.memory_length:.1f}"
+            if flow.memory_length == np.inf:
+                length = f"more than {np.isfinite(flow.decay).sum() - 1}"
+            table.add_row(path, length, Text(flow.verdict))
         advice = {f"{path}: {f.advice}": None for path, f in self.layers.items() if f.advice}
         return Group(f"Loss {self.loss:.4g}", table, *(Text(line) for line in advice))
 

@@ -62,8 +62,8 @@ def check_selection(
         if not any(path == layer or path.startswith(f"{layer}/") for path in paths):
             _refuse(f"the layer {layer!r}", ", ".join(paths))
     for state in states or ():
-        if state not in STATE_NAMES:
-            _refuse(f"the state {state!r}", ", ".join(STATE_NAMES))
+        if state not in (*STATE_NAMES, *INITIAL):
+            _refuse(f"the state {state!r}", ", ".join((*STATE_NAMES, *INITIAL)))
     names = (*STATE_NAMES, *INITIAL) if states is None else states
     kept = Selection(layers, (*names, *(PREACTIVATIONS if preactivations else ())), None)
     if units is None:

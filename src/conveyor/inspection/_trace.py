@@ -50,7 +50,7 @@ def trace(
             axes of their own a dict, path of the layer to such a list.
         time: (T,) timestamps or other values for the steps, instead of 0, 1, 2, ...
         select: what to keep: `{"layers": [...], "states": [...], "units": [...]}`, each may be
-            left out.
+            left out. States are the variables below.
         preactivations: keep z of each gate as well, before its activation:
             `input_preactivations`, `forget_preactivations`, `candidate_preactivations`,
             `output_preactivations`.
