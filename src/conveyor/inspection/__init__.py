@@ -13,7 +13,7 @@ from ._explain import Explanation as Explanation
 from ._explain import explain as explain
 from ._flow import LayerFlow as LayerFlow
 from ._flow import Returned as Returned
-from ._picture import ReportExample as ReportExample
+from ._report_example import ReportExample as ReportExample
 from ._record import record_states as record_states
 from ._report import write_report as write_report
 from ._time_drawing import draw_time_steps as draw_time_steps
