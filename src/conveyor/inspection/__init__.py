@@ -13,9 +13,9 @@ from ._explain import Explanation as Explanation
 from ._explain import explain as explain
 from ._flow import LayerFlow as LayerFlow
 from ._flow import Returned as Returned
-from ._report_example import ReportExample as ReportExample
 from ._record import record_states as record_states
 from ._report import write_report as write_report
+from ._report_example import ReportExample as ReportExample
 from ._time_drawing import draw_time_steps as draw_time_steps
 
 __all__ = [

@@ -59,7 +59,7 @@ def pack(array: npt.NDArray[Any], bits: Bits = 16) -> Packed:
     changes = np.diff(stored, axis=2, prepend=stored.dtype.type(0))
     planes = changes.reshape(-1, 1).view(np.uint8).T
     squeezer = zlib.compressobj(6, zlib.DEFLATED, -15)
-    data = squeezer.compress(np.ascontiguousarray(planes)) + squeezer.flush()
+    data = squeezer.compress(planes.tobytes()) + squeezer.flush()
     samples, units, steps = values.shape
     return Packed(
         base64.b64encode(data).decode("ascii"),

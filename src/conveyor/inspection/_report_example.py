@@ -85,12 +85,14 @@ def _said(example: ReportExample) -> str:
         said += '<span class="becomes" aria-hidden="true">→</span>'
         said += f'<bdi class="output">{escape(example.output)}</bdi>'
     if example.expected:
-        said += (
-            '<span class="verdict right">as expected</span>'
-            if example.output == example.expected
-            else f'<span class="verdict wrong">expected <bdi>{escape(example.expected)}</bdi></span>'
-        )
+        said += _verdict(example)
     return said
+
+
+def _verdict(example: ReportExample) -> str:
+    if example.output == example.expected:
+        return '<span class="verdict right">as expected</span>'
+    return f'<span class="verdict wrong">expected <bdi>{escape(example.expected)}</bdi></span>'
 
 
 def _lang_attribute(language: str) -> str:
