@@ -8,6 +8,7 @@ hidden_states, cell_states = LSTM(10, outputs=("hidden_states", "cell_states"))(
 
 from ._errors import ConveyorError as ConveyorError
 from ._errors import without_backend
+from ._version import __version__ as __version__
 
 try:
     from keras import Input as Input
@@ -19,9 +20,18 @@ from . import ops as ops
 from . import seq2seq as seq2seq
 from ._engines import engines as engines
 from .inspection import explain as explain
+from .inspection import trace as trace
 from .layers import LSTM as LSTM
 from .layers import LSTMCell as LSTMCell
 
-__version__ = "0.1.0"
-
-__all__ = ["LSTM", "ConveyorError", "Input", "LSTMCell", "engines", "explain", "ops", "seq2seq"]
+__all__ = [
+    "LSTM",
+    "ConveyorError",
+    "Input",
+    "LSTMCell",
+    "engines",
+    "explain",
+    "ops",
+    "seq2seq",
+    "trace",
+]

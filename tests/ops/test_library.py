@@ -390,6 +390,7 @@ import os, signal, sys, threading, time
 import numpy as np
 from conveyor._engines import _library, _native_numpy
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a job of the background
 units = int(sys.argv[1])
 rng = np.random.default_rng(0)
 kernel, recurrent_kernel = (rng.normal(size=(n, 4 * units)).astype("float32") for n in (1, units))

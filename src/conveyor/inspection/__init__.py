@@ -2,6 +2,7 @@
 
 describe        the shapes, parameters and outputs of every LSTM in a model, as data
 explain         the same as a walk through one step, for a terminal and a notebook
+trace           every state of every LSTM at every step, as an xarray.DataTree
 record_states   the eight states of every conveyor.LSTM in one run of a model
 write_report    one HTML page with both, and the heat maps of what was remembered
 draw_cell, draw_time_steps   the drawings alone, as SVG text
@@ -17,6 +18,7 @@ from ._record import record_states as record_states
 from ._report import write_report as write_report
 from ._report_example import ReportExample as ReportExample
 from ._time_drawing import draw_time_steps as draw_time_steps
+from ._trace import trace as trace
 
 __all__ = [
     "Explanation",
@@ -28,5 +30,6 @@ __all__ = [
     "draw_time_steps",
     "explain",
     "record_states",
+    "trace",
     "write_report",
 ]

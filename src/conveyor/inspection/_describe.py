@@ -70,15 +70,15 @@ def _flow(found: FoundLSTM) -> LayerFlow:
     outputs: tuple[StateName, ...] | None = getattr(layer, "outputs", None)
     flow = LayerFlow(
         name=found.path,
-        class_name=_class_name(layer),
+        class_name=class_name(layer),
         direction=found.direction,
         merge_mode=found.merge_mode,
         time_steps=time_steps,
         features=features,
         units=int(cell.units),
         use_bias=bool(cell.use_bias),
-        activation=_function_name(cell.activation),
-        recurrent_activation=_function_name(cell.recurrent_activation),
+        activation=function_name(cell.activation),
+        recurrent_activation=function_name(cell.recurrent_activation),
         returned=_returned(layer, outputs, time_steps),
         outputs=outputs,
     )
@@ -160,7 +160,7 @@ def _returned(
     return (first, *(returned(name, "return_state=True") for name in states))
 
 
-def _class_name(layer: Layer) -> str:
+def class_name(layer: Layer) -> str:
     kind: type[Any] = layer.__class__
     package = kind.__module__.partition(".")[0]
     if package == "keras":
@@ -169,5 +169,5 @@ def _class_name(layer: Layer) -> str:
     return f"conveyor.{kind.__name__}" if package == "conveyor" else kind.__qualname__
 
 
-def _function_name(function: object) -> str:
+def function_name(function: object) -> str:
     return str(getattr(function, "__name__", type(function).__name__))

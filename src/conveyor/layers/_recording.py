@@ -8,17 +8,21 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from .._engines import Array
+from .._engines import Array, Decision
 from .._vocabulary import StateName
 
 
 @dataclass(frozen=True)
 class Record:
-    """All states of one call of one layer."""
+    """What went into one call of one layer, and all states that came of it."""
 
     layer: Any
-    states: dict[StateName, Array]  # all eight
-    mask: Array | None  # (B, T), in the order in which the steps were given
+    inputs: Array  # (B, T, F), in the order in which the steps were given
+    mask: Array | None  # (B, T), likewise
+    hidden_state: Array  # (B, U) before the first step
+    cell_state: Array  # (B, U) before the first step
+    states: dict[StateName, Array]  # all eight, in the order in which the steps were read
+    decision: Decision  # which engine ran
 
 
 _records: ContextVar[list[Record] | None] = ContextVar("conveyor_records", default=None)
@@ -28,7 +32,8 @@ _records: ContextVar[list[Record] | None] = ContextVar("conveyor_records", defau
 def recording() -> Iterator[list[Record]]:
     """Collect the eight states of every `conveyor.LSTM` that runs inside.
 
-    Nothing is computed twice: the forward pass that gives the output hands them out.
+    Nothing is computed twice: the forward pass that gives the output hands them out. Keras's
+    own layers take part where `running_here` holds them.
     Call the model itself, not `predict`: compiled code keeps no record of its insides.
 
     >>> import numpy as np

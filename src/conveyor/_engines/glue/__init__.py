@@ -25,6 +25,11 @@ exact(activation)
     The same function, in the dtype of its argument where Keras's own falls short.
 float64()
     A context in which float64 arrays stay float64.
+without_gradients()
+    A context in which nothing is kept for gradients.
+gradients(function, arrays)
+    `function(*tensors)`, a number, and its gradients with respect to the arrays (NumPy in,
+    tensors out; zeros where it does not depend on one).
 StateVariable(shape, dtype, name)
     A Keras variable whose batch axis may change between assignments.
 """

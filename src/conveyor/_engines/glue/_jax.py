@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from types import FunctionType
@@ -73,3 +74,13 @@ def float64() -> AbstractContextManager[None]:
         context: AbstractContextManager[None] = jax.enable_x64(True)
         return context
     return cast(AbstractContextManager[None], jax.experimental.enable_x64(True))
+
+
+def without_gradients() -> AbstractContextManager[None]:
+    return nullcontext()  # they are asked for, and not kept for later
+
+
+def gradients(function: Any, arrays: Sequence[np.ndarray]) -> tuple[Array, list[Array]]:
+    places = tuple(range(len(arrays)))
+    value, grads = jax.value_and_grad(function, argnums=places)(*map(jnp.asarray, arrays))
+    return value, list(grads)

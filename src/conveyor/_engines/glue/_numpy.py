@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
+from ..._errors import ConveyorError
 from .. import _native, _native_numpy
 from .._request import Activation, Array, LSTMRequest, Run, States
 from ._state_variable import StateVariable as StateVariable
@@ -55,3 +57,14 @@ def exact(activation: Activation) -> Activation:
 
 def float64() -> AbstractContextManager[None]:
     return nullcontext()
+
+
+def without_gradients() -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def gradients(function: Any, arrays: Sequence[np.ndarray]) -> tuple[Array, list[Array]]:
+    raise ConveyorError(
+        "Keras's NumPy backend has no gradients.\n"
+        "Set KERAS_BACKEND=jax, torch or tensorflow before Keras is imported."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -92,3 +93,15 @@ class StateVariable(_state_variable.StateVariable):
         self._value = tf.Variable(
             value, dtype=self._dtype, trainable=False, name=self.name, shape=shape
         )
+
+
+def without_gradients() -> AbstractContextManager[None]:
+    return nullcontext()  # they are asked for with a tape
+
+
+def gradients(function: Any, arrays: Sequence[np.ndarray]) -> tuple[Array, list[Array]]:
+    tensors = [tf.convert_to_tensor(array) for array in arrays]
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        value = function(*tensors)
+    return value, tape.gradient(value, tensors, unconnected_gradients="zero")

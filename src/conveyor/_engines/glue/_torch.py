@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -68,3 +69,15 @@ class StateVariable(_state_variable.StateVariable):
     def _direct_assign(self, value: Array) -> None:
         # A new tensor, not a copy into the old one: autograd may still need that one.
         self._value.data = value.detach().clone()
+
+
+def without_gradients() -> AbstractContextManager[None]:
+    return cast(AbstractContextManager[None], torch.no_grad())
+
+
+def gradients(function: Any, arrays: Sequence[np.ndarray]) -> tuple[Array, list[Array]]:
+    tensors = [torch.from_numpy(array).requires_grad_() for array in arrays]
+    with torch.enable_grad():
+        value = function(*tensors)
+        grads = torch.autograd.grad(value, tensors, allow_unused=True, materialize_grads=True)
+    return value.detach(), list(grads)

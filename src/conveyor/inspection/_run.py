@@ -1,0 +1,118 @@
+"""One run of a model, with a record of every LSTM on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import RLock
+from typing import Any
+
+import keras
+
+from .._engines import glue
+from .._errors import lesson
+from ..layers import LSTM, Record, recording, running_here
+from ._find import FoundLSTM, Layer, find_lstms
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of one LSTM.
+
+    Attributes:
+        path: of the layer in the model; `decoder/lstm (call 2)` where it runs again.
+        record: what went in and what came of it.
+    """
+
+    path: str
+    record: Record
+
+
+# Keras's layers are changed for as long as they are watched.
+_lock = RLock()
+
+
+def lstms_of(model: Layer, where: str) -> tuple[FoundLSTM, ...]:
+    """The LSTMs of a model that has its weights.
+
+    Raises:
+        ConveyorError: no model, no LSTM in it, or one without weights.
+    """
+    if not isinstance(model, keras.layers.Layer):
+        raise lesson(
+            where,
+            "a Keras model or layer",
+            type(model).__name__,
+            f"Write {where}(model, x), with a model that holds an LSTM.",
+        )
+    found = find_lstms(model)
+    unbuilt = [f'LSTM "{item.path}"' for item in found if not item.layer.built]
+    if unbuilt or not (found or model.built):
+        raise lesson(
+            where,
+            "a model with its weights",
+            f"{unbuilt[0] if unbuilt else model.name}, which is not built",
+            "Begin the model with Input(shape=(time_steps, features)), or call it once on real "
+            "data; load the weights if it was trained.",
+        )
+    if not found:
+        raise lesson(
+            where,
+            "a model with an LSTM inside",
+            f'the {type(model).__name__} "{model.name}", which holds none',
+            "Put conveyor.LSTM or keras.layers.LSTM into it, or pass the model around it.",
+        )
+    return found
+
+
+@contextmanager
+def watching(
+    model: Layer, where: str
+) -> Iterator[tuple[tuple[FoundLSTM, ...], Callable[[], list[Call]]]]:
+    """Watch the LSTMs of a model: which they are, and a function that gives the calls so far.
+
+    The function forgets what it gave. Stateful layers have the states afterwards that they had
+    before.
+    """
+    found = lstms_of(model, where)
+    layers = [item.layer for item in found]
+    paths = {id(item.layer): item.path for item in found}
+    with _lock, running_here(layers), recording() as records:
+        remembered = [(layer, _remembered(layer)) for layer in layers if layer.stateful]
+
+        def calls() -> list[Call]:
+            counts: dict[str, int] = {}
+            named = []
+            for record in records:
+                path = paths.get(id(record.layer)) or record.layer.name
+                count = counts[path] = counts.get(path, 0) + 1
+                named.append(Call(path if count == 1 else f"{path} (call {count})", record))
+            records.clear()
+            return named
+
+        try:
+            yield found, calls
+        finally:
+            for layer, states in remembered:
+                _remember(layer, states)
+
+
+def run(model: Layer, x: Any) -> Any:
+    """The output for one batch, as in `predict`, with nothing kept for gradients."""
+    with glue.active().without_gradients():
+        return model(x)
+
+
+def _remembered(layer: Layer) -> list[Any]:
+    if isinstance(layer, LSTM):
+        return layer.get_states()
+    return [keras.ops.convert_to_numpy(state) for state in layer.states]
+
+
+def _remember(layer: Layer, states: list[Any]) -> None:
+    if isinstance(layer, LSTM):
+        layer.set_states(states)
+        return
+    for variable, state in zip(layer.states, states, strict=True):
+        variable.assign(state)

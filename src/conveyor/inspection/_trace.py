@@ -1,0 +1,151 @@
+"""`trace(model, x)`: every state of every LSTM, as labelled arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import Progress
+
+from .._errors import lesson
+from .._version import __version__
+from ._describe import class_name, function_name
+from ._find import Layer
+from ._run import Call, run, watching
+from ._samples import as_samples, batches, take
+from ._selection import Select, Selection, check_selection
+from ._time_axis import TimeAxis, check_time_axis, check_time_was_used
+from ._trace_arrays import arrays_of, counted
+from ._trace_store import InMemory, OnDisk, Part, Store
+
+
+def trace(
+    model: Layer,
+    x: Any,
+    *,
+    tokens: Sequence[Sequence[str]] | Mapping[str, Sequence[Sequence[str]]] | None = None,
+    time: Sequence[Any] | None = None,
+    select: Select | None = None,
+    preactivations: bool = False,
+    to: str | os.PathLike[str] | None = None,
+    batch_size: int = 32,
+    progress: bool | None = None,
+) -> Any:
+    """Run a model and keep every state of every LSTM in it, at every time step.
+
+    The numbers are those of the forward pass itself: `conveyor.LSTM` hands them out, and the
+    layers of Keras run on conveyor's engine meanwhile, with their own weights. The model is as
+    before afterwards, and dropout is off.
+
+    Args:
+        model: a model or layer, with its weights, that holds LSTMs of conveyor or of Keras at
+            any depth.
+        x: what the model is called with: an array, or arrays in lists or dicts.
+        tokens: what stands at each step: for each sample a list of strings, or a string for its
+            characters, one for each step or for each step that counts. For layers with time
+            axes of their own a dict, path of the layer to such a list.
+        time: (T,) timestamps or other values for the steps, instead of 0, 1, 2, ...
+        select: what to keep: `{"layers": [...], "states": [...], "units": [...]}`, each may be
+            left out.
+        preactivations: keep z of each gate as well, before its activation:
+            `input_preactivations`, `forget_preactivations`, `candidate_preactivations`,
+            `output_preactivations`.
+        to: a path, `"trace.zarr"`: write there batch after batch, for traces larger than memory.
+        batch_size: the number of samples to run at a time.
+        progress: show a bar; by default where `to` is given.
+
+    Returns:
+        An `xarray.DataTree` with a node for each LSTM, at its path in the model: `encoder`,
+        `bidirectional/forward_lstm`; `lstm (call 2)` where a layer runs again. Each node has
+
+        - `hidden_states`, `cell_states`, `input_gates`, `forget_gates`, `candidates`,
+          `output_gates` (sample, time, unit), NaN at masked steps;
+        - `hidden_state`, `cell_state` (sample, unit) after the last step that counts, and
+          `initial_hidden_state`, `initial_cell_state` before the first;
+        - the coordinates `sample`, `time` and `unit`, and `token` (sample, time);
+        - attributes: layer, direction, units, features, activations, engine.
+
+        `time` is the place in the sequence, also of a layer that goes backwards: that read the
+        last step first, and its `hidden_state` is the one after step 0. 16-bit floats become
+        float32. With `to` the arrays are read from disk when they are looked at.
+
+    Raises:
+        ConveyorError: a model without weights or without LSTM; tokens that do not fit the
+            steps; a selection of what is not there; a path that is taken; no xarray.
+
+    >>> import keras, numpy as np
+    >>> model = keras.Sequential([keras.Input((5, 3)), keras.layers.LSTM(4, name="reader")])
+    >>> tree = trace(model, np.ones((2, 5, 3), "float32"), tokens=["hello", "world"])
+    >>> tree["reader"]["cell_states"].shape
+    (2, 5, 4)
+    >>> str(tree["reader"]["token"].sel(sample=1, time=0).item())
+    'w'
+    """
+    x, samples = as_samples(x, "trace")
+    _check_batch_size(batch_size)
+    store: Store = InMemory(samples) if to is None else OnDisk(Path(to))
+    with watching(model, "trace") as (found, calls):
+        selection = check_selection(select, preactivations, found)
+        axis = check_time_axis(tokens, time, samples, [item.path for item in found])
+        steps: set[int] = set()
+        with _bar(to is not None if progress is None else progress, samples) as advance:
+            for part in batches(samples, batch_size):
+                run(model, take(x, part))
+                for call in calls():
+                    steps.add(int(call.record.inputs.shape[1]))
+                    if selection.has(call.path):
+                        store.put(call.path, _part(call, part, selection, axis))
+                advance(part.stop - part.start)
+    check_time_was_used(axis, sorted(steps))
+    return store.tree({"model": str(model.name), "conveyor": __version__})
+
+
+def _part(call: Call, samples: slice, selection: Selection, axis: TimeAxis) -> Part:
+    record = call.record
+    layer, cell = record.layer, record.layer.cell
+    steps, features = map(int, record.inputs.shape[1:])
+    units = selection.numbers(int(cell.units))
+    arrays = arrays_of(record, selection.names)
+    if selection.units is not None:
+        arrays = {name: array[..., units] for name, array in arrays.items()}
+    mask = counted(record)
+    return Part(
+        samples,
+        arrays,
+        axis.labels(call.path, samples, steps, mask),
+        mask,
+        {"time": axis.times(steps), "unit": np.asarray(units)},
+        {
+            "layer": class_name(layer),
+            "direction": "backward" if layer.go_backwards else "forward",
+            "units": int(cell.units),
+            "features": features,
+            "activation": function_name(cell.activation),
+            "recurrent_activation": function_name(cell.recurrent_activation),
+            "engine": record.decision.engine,
+        },
+    )
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise lesson(
+            "trace",
+            "batch_size to be a whole number from 1 on",
+            repr(batch_size),
+            "Write batch_size=32.",
+        )
+
+
+@contextmanager
+def _bar(shown: bool, samples: int) -> Iterator[Any]:
+    if not shown:
+        yield lambda count: None
+        return
+    with Progress(transient=True) as bar:
+        task = bar.add_task("Tracing", total=samples)
+        yield lambda count: bar.advance(task, count)

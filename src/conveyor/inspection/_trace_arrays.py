@@ -1,0 +1,80 @@
+"""From the record of one call to the arrays of a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import ops
+
+from .._vocabulary import STATE_NAMES, has_time_axis
+from ..layers import LSTMCell, Record
+
+Array = npt.NDArray[Any]
+
+INITIAL = ("initial_hidden_state", "initial_cell_state")
+# z of each gate, before its activation, in the order in which the weights are packed.
+PREACTIVATIONS = (
+    "input_preactivations",
+    "forget_preactivations",
+    "candidate_preactivations",
+    "output_preactivations",
+)
+
+
+def over_time(name: str) -> bool:
+    """Whether an array of a trace has a value for each time step."""
+    return name in PREACTIVATIONS or (name in STATE_NAMES and has_time_axis(name))
+
+
+def counted(record: Record) -> Array | None:
+    """(B, T), True where the step counts, in the user's order; None where all do."""
+    if record.mask is None:
+        return None
+    mask = np.asarray(ops.convert_to_numpy(record.mask)).astype(bool)
+    return None if mask.all() else mask
+
+
+def arrays_of(record: Record, names: Collection[str]) -> dict[str, Array]:
+    """The arrays of these names, (B, T, U) or (B, U), with time in the user's order.
+
+    Steps that do not count are as the layer gave them; `counted` says which.
+    """
+    made: dict[str, Any] = dict(
+        zip(INITIAL, (record.hidden_state, record.cell_state), strict=True), **record.states
+    )
+    if any(name in names for name in PREACTIVATIONS):
+        made.update(_preactivations(record))
+    backwards = record.layer.go_backwards
+    arrays = {}
+    for name in names:
+        array = _to_numpy(made[name])
+        arrays[name] = array[:, ::-1] if backwards and over_time(name) else array
+    return arrays
+
+
+def _to_numpy(value: Any) -> Array:
+    if keras.backend.standardize_dtype(value.dtype) in ("bfloat16", "float16"):
+        value = ops.cast(value, "float32")
+    return np.asarray(ops.convert_to_numpy(value))
+
+
+def _preactivations(record: Record) -> dict[str, Any]:
+    """z = x W + h' R + b, from the hidden states that are there: one product, no loop."""
+    weights = LSTMCell.weights_for_ops(record.layer.cell)
+    x, hidden_states = record.inputs, record.states["hidden_states"]
+    if record.layer.go_backwards:
+        x = ops.flip(x, axis=1)
+    before = ops.concatenate([record.hidden_state[:, None], hidden_states[:, :-1]], axis=1)
+    wide = "float64" if keras.backend.standardize_dtype(before.dtype) == "float64" else "float32"
+    x, before, kernel, recurrent_kernel = (
+        ops.cast(array, wide)
+        for array in (x, before, weights["kernel"], weights["recurrent_kernel"])
+    )
+    z = ops.matmul(x, kernel) + ops.matmul(before, recurrent_kernel)
+    if weights["bias"] is not None:
+        z = z + ops.cast(weights["bias"], wide)
+    return dict(zip(PREACTIVATIONS, ops.split(z, 4, axis=-1), strict=True))
