@@ -108,5 +108,3 @@ def test_labels(token, label):
 @pytest.mark.parametrize("token", ["\u202e", "a\u2067b", "\x00", "\u200b", "\ud800"])
 def test_labels_never_hold_what_steers_the_page(token):
     assert not {"Cc", "Cf", "Cs"} & {unicodedata.category(c) for c in visible(token)}
-
-

@@ -54,7 +54,7 @@ def layer_data(
         "direction": layer.direction,
         "steps": layer.shape[1],
         "units": layer.shape[2],
-        "rows": rows.tolist(),
+        "rows": [layer.numbers[unit] for unit in rows],
         "lengths": layer.lengths[:shown],
         "textOf": None if labels is None else texts.index(labels),
         "times": layer.times,

@@ -71,7 +71,8 @@ def _still(layer: TracedLayer, data: dict[str, Any], theme: Theme) -> str:
     """The first heat map as a picture, one pixel a value, for readers without JavaScript."""
     state = data["states"][layer.memory]
     steps = layer.lengths[0]
-    rows = np.asarray(layer.states[layer.memory][0, :steps], dtype=np.float64).T[data["rows"]]
+    rows_of = [layer.numbers.index(number) for number in data["rows"]]
+    rows = np.asarray(layer.states[layer.memory][0, :steps], dtype=np.float64).T[rows_of]
     stops = PALETTES[theme][state["palette"]]
     pixels = colour(rows, state["low"], state["high"], stops)
     return png_data_url(np.where(np.isfinite(rows)[..., np.newaxis], pixels, 128).astype(np.uint8))

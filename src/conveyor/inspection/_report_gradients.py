@@ -143,24 +143,38 @@ def health_section(health: Any) -> str:
     """The section as HTML.
 
     Args:
-        health: path of a layer to its lines of advice, or one text of several lines; what prints
-            as text otherwise.
+        health: the result of `health`, or what is wrong with a layer by its path: a text, or a
+            list of lines.
     """
     if health is None:
         return ""
-    if isinstance(health, Mapping):
-        parts = "".join(
-            f'<article class="card"><h3>{escape(str(path))}</h3><ul class="notes">'
-            f"{''.join(f'<li>{escape(line)}</li>' for line in _lines(said))}</ul></article>"
-            for path, said in health.items()
+    layers = getattr(health, "layers", health)
+    if not isinstance(layers, Mapping):
+        raise lesson(
+            "report",
+            "what health(trace) gives, or a dict from a layer's path to lines of advice",
+            type(health).__name__,
+            'Write health=conveyor.health(tree), or health={"encoder": ["..."]}.',
         )
-    else:
-        parts = f'<pre class="card">{escape(str(health))}</pre>'
+    parts = "".join(
+        f'<article class="card"><h3>{escape(str(path))}</h3>{_advice(layer)}</article>'
+        for path, layer in layers.items()
+    )
+    numbers = (
+        ""
+        if layers is health
+        else f"<details><summary>All numbers</summary><pre>{escape(str(health))}</pre></details>"
+    )
     return (
-        '<section aria-labelledby="health"><h2 id="health">Health</h2><p class="lead">Gates that '
-        f"never move, units that never speak, memory that is too short.</p>{parts}</section>"
+        '<section class="health" aria-labelledby="health"><h2 id="health">Health</h2>'
+        '<p class="lead">Gates that never move, units that never speak, memory that does not '
+        f"last.</p>{parts}{numbers}</section>"
     )
 
 
-def _lines(said: str | Sequence[str]) -> Sequence[str]:
-    return said.splitlines() if isinstance(said, str) else [str(line) for line in said]
+def _advice(layer: Any) -> str:
+    said = getattr(layer, "advice", layer)
+    lines = said.splitlines() if isinstance(said, str) else [str(line) for line in said]
+    if not lines:
+        return "<p>Nothing wrong was found.</p>"
+    return f'<ul class="notes">{"".join(f"<li>{escape(line)}</li>" for line in lines)}</ul>'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,7 @@ class TracedLayer:
         initial_cell_state: (B, U) before the first step; `None` where the trace has none.
         tokens: a list for each sample, `""` past the end of a short one; `None` without text.
         times: a label for each step, where the user gave timestamps.
+        numbers: the numbers of the units, as not all of them need be in the trace.
     """
 
     path: str
@@ -45,6 +46,7 @@ class TracedLayer:
     initial_cell_state: npt.NDArray[Any] | None
     tokens: list[list[str]] | None
     times: list[str] | None
+    numbers: list[int]
 
     @property
     def memory(self) -> StateName:
@@ -62,7 +64,8 @@ class TracedLayer:
         """For each sample the steps up to the last that counts: what follows is padding."""
         counts = np.isfinite(self.states[self.memory]).any(axis=2)
         if self.tokens is not None:
-            counts |= np.array([[token != "" for token in sample] for sample in self.tokens])
+            written = np.array([[token != "" for token in sample] for sample in self.tokens])
+            counts = np.where(written.any(axis=1, keepdims=True), written, counts)
         steps = np.arange(1, counts.shape[1] + 1)
         return [max(1, int(longest)) for longest in (counts * steps).max(axis=1)]
 
@@ -132,17 +135,15 @@ def _layer(path: str, node: Any) -> TracedLayer:
     states: dict[StateName, npt.NDArray[Any]] = {
         name: np.asarray(node[name].transpose(*axes).values) for name in _known(node)
     }
-    direction: Direction = node.attrs.get("direction", "forward")
-    if direction not in get_args(Direction):
-        raise ValueError(f"direction {direction!r} of {path}")
     initial = node.data_vars.get("initial_cell_state")
     return TracedLayer(
         path,
-        direction,
+        node.attrs["direction"],
         states,
         None if initial is None else np.asarray(initial.transpose("sample", "unit").values),
         _tokens(node),
         _times(node),
+        [int(unit) for unit in node.coords["unit"].values],
     )
 
 

@@ -170,10 +170,10 @@ class Explorer {
 
   /** The unit in this row as a line over time. */
   drawLine(row) {
-    const { low, high } = this.state;
+    const isGate = this.state.palette === "gate";
     const values = Array.from({ length: this.columns }, (_, step) => this.value(row, step));
-    const top = Math.max(high, ...values.map((value) => Math.abs(value) || 0));
-    const foot = low < 0 ? -top : 0;
+    const top = isGate ? 1 : Math.max(...values.map((value) => Math.abs(value) || 0)) || 1;
+    const foot = isGate ? 0 : -top;
     const y = (value) => (100 * (top - value)) / (top - foot);
     let line = "", dots = "";
     values.forEach((value, step) => {
@@ -187,7 +187,7 @@ class Explorer {
       `<path class="zero" d="M0 ${y(0)}H${this.columns}"/><path class="line" d="${line}"/>` +
       `<path class="dot${this.columns > 50 ? " small" : ""}" d="${dots}"/></svg>`;
     const limit = Number(top.toPrecision(2));
-    const ends = foot < 0 ? [`+${limit}`, "0", `−${limit}`] : [String(limit), "", "0"];
+    const ends = isGate ? ["1", "", "0"] : [`+${limit}`, "0", `−${limit}`];
     this.find(".trace-scale").replaceChildren(...ends.map((text) => make("span", {}, text)));
     this.find(".trace-title").textContent = `Unit ${this.layer.rows[row]} alone: its ${this.name} over time`;
   }

@@ -62,10 +62,16 @@ class Layer {
     return `step ${step + 1} of ${this.lengths[sample]}${label ? `: “${isolated(label)}”` : ""}`;
   }
 
+  /** Whether most of the labels are longer than a character. */
+  hasWords(sample, from = 0, to = this.lengths[sample] - 1) {
+    const labels = Array.from({ length: to - from + 1 }, (_, i) => this.label(sample, from + i));
+    return 2 * labels.filter((label) => label.length > 1).length >= labels.length;
+  }
+
   /** What was read from one step to another, as text. */
   quote(sample, from, to) {
     const labels = [];
     for (let step = from; step <= to; step++) labels.push(this.label(sample, step));
-    return labels.join(labels.every((label) => label.length <= 1) ? "" : " ");
+    return labels.join(this.hasWords(sample, from, to) ? " " : "");
   }
 }

@@ -15,12 +15,15 @@ function rowsOn(layer, name, { sample, from, to }, threshold, outside) {
 }
 
 /** The highest threshold, in hundredths of `most`, at which about eight units are on. */
-function thresholdFor(layer, name, span, most) {
-  for (let part = 95; part > 5; part -= 5) {
-    const wanted = Math.min(8, Math.ceil(layer.rows.length / 3));
-    if (rowsOn(layer, name, span, (part / 100) * most, false).length >= wanted) return part / 100;
-  }
-  return 0.05;
+function thresholdFor(layer, name, { sample, from, to }, most) {
+  const least = layer.rows.map((_, row) => {
+    let size = Infinity;
+    for (let step = from; step <= to; step++) size = Math.min(size, Math.abs(layer.value(name, sample, row, step)) || 0);
+    return size;
+  });
+  const wanted = Math.min(8, Math.ceil(layer.rows.length / 3));
+  const enough = least.sort((one, other) => other - one)[wanted - 1];
+  return Math.max(0, Math.ceil((100 * enough) / most) - 1) / 100;
 }
 
 /**

@@ -20,7 +20,7 @@ function passageRow(explorer, passage, { paint, around = 4, note, part }) {
   const { sample, from, to, peak } = passage;
   const first = Math.max(0, from - around);
   const last = Math.min(layer.lengths[sample] - 1, to + around);
-  const words = layer.hasText && layer.quote(sample, first, last).includes(" ");
+  const words = layer.hasWords(sample);
   const steps = make("bdi", { className: `steps${words ? " words" : ""}` });
   if (first > 0) steps.append("…");
   for (let step = first; step <= last; step++) {
@@ -54,12 +54,9 @@ class UnitPanel {
   }
 
   choose(unit) {
-    const { rowOf, rows, units } = this.explorer.layer;
+    const { rowOf } = this.explorer.layer;
     if (rowOf.has(unit)) this.explorer.show({ unit });
-    else {
-      this.find(".unit-about").textContent =
-        unit >= 0 && unit < units ? `Unit ${unit} was left out of this page.` : `There are units 0 to ${Math.max(...rows, units - 1)}.`;
-    }
+    else this.find(".unit-about").textContent = `Unit ${unit} is not in this page. It has ${plural(rowOf.size, "unit")}: ${[...rowOf.keys()].sort((one, other) => one - other).join(", ")}.`;
   }
 
   follow(explorer) {
@@ -76,7 +73,7 @@ class UnitPanel {
     const row = layer.rowOf.get(unit);
     const by = this.find(".by input:checked").value;
     this.find(".unit-number").value = unit;
-    this.find(".unit-number").max = layer.units - 1;
+    this.find(".unit-number").max = Math.max(...layer.rows);
     const all = state.samples === layer.lengths.length ? `all ${plural(state.samples, "sample")}` : `the first ${plural(state.samples, "sample")}: the others were left out`;
     this.find(".unit-about").textContent = `${name} of unit ${unit} in ${layer.path}, over ${all}. Click a passage to go there.`;
     const found = drivers(layer, name, row, by);
@@ -103,7 +100,7 @@ class UnitPanel {
     const row = layer.rowOf.get(unit);
     const samples = Math.min(state.samples, most);
     this.find(".strips").replaceChildren(...Array.from({ length: samples }, (_, sample) => {
-      const words = layer.hasText && layer.quote(sample, 0, layer.lengths[sample] - 1).includes(" ");
+      const words = layer.hasWords(sample);
       const steps = make("bdi", { className: `steps${words ? " words" : ""}` });
       for (let step = 0; step < layer.lengths[sample]; step++) {
         steps.append(stepMark(layer, sample, step, paint(layer.value(name, sample, row, step))));
