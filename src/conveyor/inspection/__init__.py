@@ -15,6 +15,7 @@ from ._explain import explain as explain
 from ._flow import LayerFlow as LayerFlow
 from ._flow import Returned as Returned
 from ._record import record_states as record_states
+from ._report import report as report
 from ._report import write_report as write_report
 from ._report_example import ReportExample as ReportExample
 from ._time_drawing import draw_time_steps as draw_time_steps
@@ -30,6 +31,7 @@ __all__ = [
     "draw_time_steps",
     "explain",
     "record_states",
+    "report",
     "trace",
     "write_report",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -234,7 +235,8 @@ def _that_fits(page: Any, layers: Sequence[TracedLayer], max_bytes: int) -> byte
         size = len(written)
         if size <= max_bytes or not layers:
             return written
-        budget = max(1.0, budget - 1.02 * (size - max_bytes))
+        # Whole units and samples go, so a little more than what is too much.
+        budget = max(1.0, budget - (size - max_bytes) - 0.01 * max_bytes)
     raise lesson(
         "report",
         f"a page that fits into max_bytes={max_bytes:,}",
@@ -276,7 +278,8 @@ def _exactness(data: Sequence[dict[str, Any]]) -> str:
     for layer in data:
         bits = layer["states"][layer["memory"]]["bits"]
         errors = ", ".join(
-            f"{name} to ±{max(state['scales']) / 2:.1g}" for name, state in layer["states"].items()
+            f"{name} to ±{_rounded_up(max(state['scales']) / 2):g}"
+            for name, state in layer["states"].items()
         )
         said = " ".join([*layer["leftOut"], f"Numbers have {bits} bits: {errors} or better."])
         items += f"<li><b>{escape(layer['path'])}</b>: {escape(said)}</li>"
@@ -285,3 +288,9 @@ def _exactness(data: Sequence[dict[str, Any]]) -> str:
     left_out = any(layer["leftOut"] for layer in data)
     heading = "How exact this page is" + (", and what it leaves out" if left_out else "")
     return f'<div class="exactness"><h2>{heading}</h2><ul class="notes">{items}</ul></div>'
+
+
+def _rounded_up(error: float) -> float:
+    """Two digits, and never less than it is."""
+    unit = 10.0 ** (math.floor(math.log10(error)) - 1)
+    return float(f"{math.ceil(error / unit) * unit:.2g}")

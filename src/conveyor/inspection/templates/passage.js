@@ -51,11 +51,11 @@ class PassagePanel {
     const quote = layer.hasText ? `: “${isolated(layer.quote(span.sample, span.from, span.to))}”` : "";
     const back = make("button", { type: "button" }, "back to it");
     back.addEventListener("click", () => this.explorer.show({ sample: span.sample, match: null }));
-    this.find(".selected").replaceChildren(make("b", {}, `${steps} of ${page.samples[span.sample]}${quote}`), " ", back);
+    this.find(".passage-title").replaceChildren(make("b", {}, `${steps} of ${page.samples[span.sample]}${quote}`), " ", back);
     this.rows = rowsOn(layer, name, span, threshold, outside);
     this.find(".on-title").textContent = this.rows.length
       ? `${plural(this.rows.length, "unit")} of ${layer.rows.length} ${this.rows.length === 1 ? "is" : "are"} on all the way`
-      : "No unit is on all the way: lower the threshold";
+      : outside ? "No unit is on here and off around: move the threshold" : "No unit is on all the way: lower the threshold";
     this.find(".chips").replaceChildren(...this.rows.map((row) => {
       const unit = layer.rows[row];
       const chip = make("button", { type: "button", title: `unit ${unit} over all samples` }, String(unit));
