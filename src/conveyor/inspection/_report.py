@@ -46,6 +46,7 @@ def report(
     path: str | os.PathLike[str] = "report.html",
     text: Sequence[Sequence[str]] | Mapping[str, Sequence[Sequence[str]]] | None = None,
     *,
+    time: Sequence[Any] | None = None,
     title: str | None = None,
     examples: Sequence[ReportExample] = (),
     summary: Mapping[str, str] | None = None,
@@ -68,6 +69,7 @@ def report(
         text: what stands at each step: for each sample a list of strings, or a string for its
             characters, one for each step or for each step that counts. For layers with time axes
             of their own a dict, path of the layer to such a list.
+        time: (T,) timestamps or other values for the steps, instead of 1, 2, 3, ...
         title: the heading of the page; the name of the model by default.
         examples: more to say of each sample than its text: what the model wrote, what it should.
         summary: facts for the head of the page, label to text, `{"accuracy": "93.8 %"}`.
@@ -103,7 +105,7 @@ def report(
             ".split()].",
         )
     try:
-        tree = trace(model, x, tokens=text)
+        tree = trace(model, x, tokens=text, time=time)
     except ConveyorError as error:
         if text is not None:
             error.add_note("What trace calls tokens= is text= in report.")

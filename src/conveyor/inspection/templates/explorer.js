@@ -140,11 +140,12 @@ class Explorer {
 
   drawRuler() {
     const every = this.layer.hasText ? 1 : Math.max(1, Math.ceil(this.columns / 20));
+    const words = this.layer.hasText && this.layer.hasWords(this.sample);
     this.ruler.replaceChildren(...Array.from({ length: this.columns }, (_, step) => {
       const label = this.layer.hasText
         ? this.layer.label(this.sample, step)
         : step % every ? "" : this.layer.label(this.sample, step) || String(step + 1);
-      const upright = this.layer.hasText ? label.length > 2 : label.length > 5;
+      const upright = this.layer.hasText ? words || label.length > 2 : label.length > 5;
       return make("li", {}, make("bdi", { className: upright ? "upright" : "" }, label));
     }));
   }
@@ -225,6 +226,8 @@ class Explorer {
   extend(anchor, step) {
     this.anchor ??= anchor;
     const [from, to] = [Math.min(this.anchor, step), Math.max(this.anchor, step)];
+    const same = this.span && this.span.sample === this.sample && this.span.from === from && this.span.to === to;
+    if (same) return;
     this.span = { sample: this.sample, from, to };
     this.match = null;
     this.drawSpans();

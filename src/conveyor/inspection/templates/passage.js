@@ -66,7 +66,7 @@ class PassagePanel {
     const searched = this.explorer.state.samples;
     this.find(".matches-about").textContent =
       `Searched: ${plural(searched, "sample")}. Best first: the share of these units that are on from the first to the last step ` +
-      "of a passage, less where it is longer or shorter than yours. The darker a step, the more of them are on.";
+      "of a passage, less where it is longer or shorter than yours. The stronger the colour of a step, the more of them are on.";
     this.find(".matches").replaceChildren(...found.map((each) => passageRow(this.explorer, each, {
       paint: this.share(each, threshold),
       note: `${each.units} of ${plural(this.rows.length, "unit")}`,

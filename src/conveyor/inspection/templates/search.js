@@ -21,7 +21,7 @@ function thresholdFor(layer, name, { sample, from, to }, most) {
     for (let step = from; step <= to; step++) size = Math.min(size, Math.abs(layer.value(name, sample, row, step)) || 0);
     return size;
   });
-  const wanted = Math.min(8, Math.ceil(layer.rows.length / 3));
+  const wanted = Math.min(8, Math.ceil(layer.rows.length / 6));
   const enough = least.sort((one, other) => other - one)[wanted - 1];
   return Math.max(0, Math.ceil((100 * enough) / most) - 1) / 100;
 }

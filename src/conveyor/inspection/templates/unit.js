@@ -26,7 +26,7 @@ function passageRow(explorer, passage, { paint, around = 4, note, part }) {
   for (let step = first; step <= last; step++) {
     const inside = step >= from && step <= to;
     const className = step === peak ? "peak" : inside ? "" : "around";
-    steps.append(stepMark(layer, sample, step, inside ? paint(step) : null, className));
+    steps.append(stepMark(layer, sample, step, inside || !layer.hasText ? paint(step) : null, className));
   }
   if (last < layer.lengths[sample] - 1) steps.append("…");
   const where = `${page.samples[sample]}, ${from === to || peak !== undefined ? `step ${(peak ?? from) + 1}` : `steps ${from + 1} to ${to + 1}`}`;
@@ -43,9 +43,11 @@ class UnitPanel {
     this.find(".by").addEventListener("change", () => this.draw());
     this.find(".unit-number").addEventListener("change", ({ target }) => this.choose(Number(target.value)));
     this.find(".more").addEventListener("click", () => this.drawStrips(Infinity));
-    this.find(".strips").addEventListener("click", ({ target }) => {
+    this.find(".strips").addEventListener("click", ({ target, offsetX }) => {
       const strip = target.closest("li");
-      const step = target.closest("[data-step]")?.dataset.step;
+      const step = target.matches("canvas")
+        ? Math.floor((offsetX / target.clientWidth) * target.width)
+        : target.closest("[data-step]")?.dataset.step;
       if (!strip) return;
       const sample = Number(strip.dataset.sample);
       const at = step === undefined ? {} : { match: { sample, from: Number(step), to: Number(step) } };
@@ -96,15 +98,10 @@ class UnitPanel {
   }
 
   drawStrips(most) {
-    const { layer, name, unit, state, paint } = this.explorer;
-    const row = layer.rowOf.get(unit);
+    const { layer, state } = this.explorer;
     const samples = Math.min(state.samples, most);
     this.find(".strips").replaceChildren(...Array.from({ length: samples }, (_, sample) => {
-      const words = layer.hasWords(sample);
-      const steps = make("bdi", { className: `steps${words ? " words" : ""}` });
-      for (let step = 0; step < layer.lengths[sample]; step++) {
-        steps.append(stepMark(layer, sample, step, paint(layer.value(name, sample, row, step))));
-      }
+      const steps = layer.hasText ? this.words(sample) : this.strip(sample);
       const strip = make("li", {}, make("bdi", { className: "strip-name" }, page.samples[sample]), steps);
       strip.dataset.sample = sample;
       return strip;
@@ -112,5 +109,29 @@ class UnitPanel {
     const more = this.find(".more");
     more.hidden = samples >= state.samples;
     more.textContent = `Show all ${state.samples} samples`;
+  }
+
+  /** What one sample reads, each step in the colour of its value. */
+  words(sample) {
+    const { layer, name, unit, paint } = this.explorer;
+    const row = layer.rowOf.get(unit);
+    const steps = make("bdi", { className: `steps${layer.hasWords(sample) ? " words" : ""}` });
+    for (let step = 0; step < layer.lengths[sample]; step++) {
+      steps.append(stepMark(layer, sample, step, paint(layer.value(name, sample, row, step))));
+    }
+    return steps;
+  }
+
+  /** The same without text: one line over time, all samples in line with each other. */
+  strip(sample) {
+    const { layer, name, unit, paint } = this.explorer;
+    const row = layer.rowOf.get(unit);
+    const canvas = make("canvas", { className: "strip", width: layer.steps, height: 1 });
+    const pixels = new ImageData(layer.steps, 1);
+    for (let step = 0; step < layer.lengths[sample]; step++) {
+      pixels.data.set([...paint(layer.value(name, sample, row, step)), 255], 4 * step);
+    }
+    canvas.getContext("2d").putImageData(pixels, 0, 0);
+    return canvas;
   }
 }
