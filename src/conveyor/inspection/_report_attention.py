@@ -17,6 +17,9 @@ from ._templates import load
 # A text that was considered and its score, the log of its probability: the higher the better.
 Hypothesis: TypeAlias = tuple[str, float]
 
+# So many weights may have four digits; more of them have two.
+_EXACT = 200_000
+
 
 @dataclass(frozen=True)
 class Attention:
@@ -71,7 +74,7 @@ def attention_data(
         "targets": targets,
         "sources": sources,
         "columns": weights.shape[2],
-        **blocks.add(weights, 8),
+        **blocks.add(weights, 16 if weights.size <= _EXACT else 8),
     }
 
 

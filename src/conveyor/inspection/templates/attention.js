@@ -12,10 +12,10 @@ class AttentionPanel {
   get columns() { return this.data.sources[this.sample]?.length ?? 0; }
 
   at(row, column) {
-    const { columns, scales } = this.data;
+    const { bits, columns, scales } = this.data;
     const steps = scales.length;
     const number = this.whole[(this.sample * steps + row) * columns + column];
-    return number === -128 ? NaN : number * scales[row];
+    return number === -(2 ** (bits - 1)) ? NaN : number * scales[row];
   }
 
   colour(row, column) { return this.paint?.(this.at(row, column)) ?? null; }
