@@ -137,7 +137,7 @@ def reader(browser, report, size):
 def shown_number(text):
     """The number of a tip, and how far it may be off."""
     number, _, error = text.replace("−", "-").partition(" ± ")
-    return float(number), float(error) if error else 1.0 * 10 ** -len(number.split(".")[1])
+    return float(number), float(error or 10.0 ** -len(number.split(".")[1]))
 
 
 def test_it_opens_alone_and_fits_the_screen(reader, size):
@@ -157,6 +157,19 @@ def test_hover_tells_value_unit_step_and_token(reader, traced):
         assert abs(value - truth) <= error
         token = TEXTS[0][step].replace(" ", "␣")
         assert where == f"step {step + 1} of 13: “\u2068{token}\u2069”"
+
+
+def test_a_number_is_as_exact_as_it_says(reader):
+    rng = np.random.default_rng(0)
+    values = rng.choice([-1, 1], 2000) * 10 ** rng.uniform(-9, 4, 2000)
+    halves = 10 ** rng.uniform(-9, 1, 2000)
+    spelled = reader.page.evaluate(
+        "cases => cases.map(([value, half]) => spell(value, half, true))",
+        list(zip(values.tolist(), halves.tolist(), strict=True)),
+    )
+    for value, half, text in zip(values, halves, spelled, strict=True):
+        shown, error = shown_number(text)
+        assert abs(shown - value) + half <= error * (1 + 1e-9), text
 
 
 def test_other_states_samples_and_layers(reader, traced):

@@ -35,20 +35,20 @@ function colours({ palette, low, high }) {
 const inkOn = ([red, green, blue]) =>
   0.299 * red + 0.587 * green + 0.114 * blue > 140 ? "#15171b" : "#ffffff";
 
-/** Three decimals; two digits of what is smaller than they can tell. */
-const short = (size) => (size && size < 0.01 ? size.toPrecision(2) : size.toFixed(3));
-
 /**
- * A value as text, with a ± where it may be off by more than one in its last digit.
+ * A value as text: three decimals, or two where the page does not know the third; two digits of
+ * what is small. With a ± where it may be off by more than one in the last of them.
  * half: half a step of the whole numbers in the page; a gate has no sign.
  */
 function spell(value, half, isSigned) {
   const size = Math.abs(value);
-  // Digits that the page does not know are not shown.
-  const text = size < 0.01 && size < 20 * half ? size.toFixed(3) : short(size);
   const sign = !isSigned ? "" : value < 0 ? "−" : "+";
-  const last = 10 ** (/e-(\d+)/.exec(text) ? -Number(/e-(\d+)/.exec(text)[1]) - 1 : -text.split(".")[1].length);
-  if (half <= last / 4) return sign + text;
+  const digits = size && size < 0.01 ? 1 - Math.floor(Math.log10(size)) : 3;
+  for (const decimals of [digits, 3, 2]) {
+    if (half > 10 ** -decimals / 4) continue;
+    return sign + (decimals > 8 ? size.toPrecision(2) : size.toFixed(decimals));
+  }
+  const text = size.toFixed(2);
   const bound = half + Math.abs(Number(text) - size);
   const unit = 10 ** Math.floor(Math.log10(bound));
   return `${sign}${text} ± ${Number((Math.ceil(bound / unit - 1e-9) * unit).toPrecision(1))}`;
