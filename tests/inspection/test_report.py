@@ -84,6 +84,11 @@ def test_timestamps_stand_for_tokens_where_there_are_none(tmp_path):
     assert layer["textOf"] is None
 
 
+def test_one_layer_of_a_trace_is_enough(tmp_path):
+    page = write(tmp_path, tree=text_tree(TEXTS)["encoder"].to_dataset())
+    assert embedded(page)["layers"][0]["lengths"] == [len(text) for text in TEXTS]
+
+
 def test_units_keep_their_numbers_where_some_were_traced(tmp_path):
     data = dataset(lstm_states(2, 3, 4)).assign_coords(unit=[3, 7, 20, 31])
     (layer,) = embedded(write(tmp_path, tree=tree(lstm=data)))["layers"]
@@ -294,6 +299,7 @@ def test_health_of_a_layer_without_advice_is_said_too(tmp_path):
     [
         ({"tree": tree(lstm=dataset({"other": np.ones((1, 2, 3))}))}, "one without any of these"),
         ({"tree": tree(lstm=dataset({"cell_states": np.ones((1, 0, 3))}))}, r"\(1, 0, 3\)"),
+        ({"tree": {"lstm": np.ones((1, 2, 3))}}, "a trace, or the dataset of one layer.*got dict"),
         ({"examples": [ReportExample("a")]}, "tree=conveyor.trace"),
         ({"tree": text_tree(TEXTS), "examples": [ReportExample("a")]}, "each of the 3 samples"),
         ({"tree": text_tree(TEXTS), "beams": [[]]}, "each of the 3 samples; got 1"),
@@ -342,6 +348,12 @@ def test_report_shows_every_layer_of_a_model(tmp_path, kind):
     for layer in data["layers"]:
         expected = traced[layer["path"]]["hidden_states"].values[..., layer["rows"]]
         np.testing.assert_allclose(numbers(page, layer, "hidden_states"), expected, atol=1e-4)
+
+
+def test_report_takes_timestamps(tmp_path):
+    path = report(model_of("lstm"), X, tmp_path / "r.html", time=[10, 20, 30, 45])
+    (layer,) = embedded(path.read_text(encoding="utf-8"))["layers"]
+    assert layer["times"] == ["10", "20", "30", "45"]
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from ._flow import LayerFlow as LayerFlow
 from ._flow import Returned as Returned
 from ._record import record_states as record_states
 from ._report import report as report
-from ._report import write_report as write_report
 from ._report_example import ReportExample as ReportExample
+from ._report_page import write_report as write_report
 from ._time_drawing import draw_time_steps as draw_time_steps
 from ._trace import trace as trace
 

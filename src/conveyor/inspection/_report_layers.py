@@ -102,11 +102,18 @@ def traced_layers(tree: Any) -> tuple[TracedLayer, ...]:
     """Every layer of a trace that has states with a time axis.
 
     Args:
-        tree: what `conveyor.trace` gives, or an `xarray.DataTree` of the same form.
+        tree: what `conveyor.trace` gives, or the dataset of one layer in it.
 
     Raises:
-        ConveyorError: there is none, or it has no sample or no step.
+        ConveyorError: no trace; no such layer in it, or it has no sample or no step.
     """
+    if not hasattr(tree, "data_vars"):
+        raise lesson(
+            "report",
+            "a trace, or the dataset of one layer in it",
+            type(tree).__name__,
+            "Write tree=conveyor.trace(model, x).",
+        )
     layers = tuple(_layer(path, node) for path, node in _nodes(tree, "") if _known(node))
     if not layers or any(0 in layer.shape for layer in layers):
         raise lesson(
@@ -121,8 +128,8 @@ def traced_layers(tree: Any) -> tuple[TracedLayer, ...]:
 
 def _nodes(node: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Depth first, as the layers ran; `DataTree.subtree` goes breadth first."""
-    yield path or str(node.name or "lstm"), node
-    for name, child in node.children.items():
+    yield path or str(getattr(node, "name", None) or "lstm"), node
+    for name, child in getattr(node, "children", {}).items():
         yield from _nodes(child, f"{path}/{name}" if path else str(name))
 
 

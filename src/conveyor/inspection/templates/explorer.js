@@ -16,8 +16,7 @@ class Explorer {
     }
     this.find(".layers").hidden = this.layers.length === 1;
     this.grid = new Grid(this.find(".map"), this);
-    this.ruler = this.find(".ruler");
-    this.bars = this.find(".bars");
+    this.axis = new TimeAxis(this);
     this.listen();
   }
 
@@ -46,13 +45,13 @@ class Explorer {
   }
 
   moved(row, step) {
-    this.mark(step);
-    this.drawLine(row);
+    this.axis.mark(step);
+    this.axis.drawLine(row);
   }
 
   left() {
-    this.mark(-1);
-    this.drawLine(this.layer.rowOf.get(this.unit));
+    this.axis.mark(-1);
+    this.axis.drawLine(this.layer.rowOf.get(this.unit));
   }
 
   picked(row) { this.show({ unit: this.layer.rows[row] }); }
@@ -77,6 +76,7 @@ class Explorer {
     const name = has(wanted.name) ? wanted.name : layer.memory;
     await layer.load(name);
     if (turn !== this.turn) return; // the reader has asked for something else since
+    if (sample !== this.sample) this.anchor = undefined;
     if (layer !== this.layer || name !== this.name) this.span = this.match = null;
     if (layer !== this.layer) this.unit = undefined;
     const stays = layer === this.layer && sample === this.sample && !find(".tip", this.grid.map).hidden;
@@ -118,11 +118,11 @@ class Explorer {
     chart.classList.toggle("dense", !layer.hasText);
     this.find(".units").textContent = plural(this.rows, "unit");
     this.find(".map").setAttribute("aria-label", `${name}: ${plural(this.rows, "unit")} over ${plural(this.columns, "time step")}`);
-    this.drawRuler();
-    this.drawBars();
+    this.axis.drawRuler();
+    this.axis.drawBars();
     this.drawSpans();
     this.grid.draw();
-    this.drawLine(layer.rowOf.get(this.unit));
+    this.axis.drawLine(layer.rowOf.get(this.unit));
     const leftOut = this.find(".left-out");
     leftOut.hidden = !layer.leftOut.length;
     leftOut.textContent = `Left out to keep the page small: ${layer.leftOut.join(" ")}`;
@@ -138,61 +138,6 @@ class Explorer {
     this.find(".legend i").style.background = `linear-gradient(90deg, ${stops})`;
   }
 
-  drawRuler() {
-    const every = this.layer.hasText ? 1 : Math.max(1, Math.ceil(this.columns / 20));
-    const words = this.layer.hasText && this.layer.hasWords(this.sample);
-    this.ruler.replaceChildren(...Array.from({ length: this.columns }, (_, step) => {
-      const label = this.layer.hasText
-        ? this.layer.label(this.sample, step)
-        : step % every ? "" : this.layer.label(this.sample, step) || String(step + 1);
-      const upright = this.layer.hasText ? words || label.length > 2 : label.length > 5;
-      return make("li", {}, make("bdi", { className: upright ? "upright" : "" }, label));
-    }));
-  }
-
-  drawBars() {
-    const written = Array.from({ length: this.columns }, (_, step) => this.layer.written[this.sample * this.layer.steps + step]);
-    const most = Math.max(...written) || 1;
-    const busiest = written.map((_, step) => step).sort((one, other) => written[other] - written[one]).slice(0, 3);
-    this.bars.replaceChildren(...written.map((change, step) => {
-      const bar = make("li", { className: busiest.includes(step) ? "busiest" : "", title: `step ${step + 1}: ${change.toPrecision(2)}` }, make("i"));
-      bar.style.setProperty("--part", change / most);
-      return bar;
-    }));
-    this.find(".change-scale").replaceChildren(make("span", {}, Number(most.toPrecision(2))), make("span", {}, "0"));
-    this.find(".change-title").textContent = `Where the memory is written: mean change of ${this.layer.memory} at each step`;
-    const named = busiest.map((step) => {
-      const label = this.layer.label(this.sample, step);
-      return label ? [make("b", {}, make("bdi", {}, label)), ` (step ${step + 1})`] : [`step ${step + 1}`];
-    });
-    const joined = named.flatMap((each, i) => [i === 0 ? "" : i === named.length - 1 ? " and " : ", ", ...each]);
-    this.find(".busiest-steps").replaceChildren("The memory changes most at ", ...joined, ".");
-  }
-
-  /** The unit in this row as a line over time. */
-  drawLine(row) {
-    const isGate = this.state.palette === "gate";
-    const values = Array.from({ length: this.columns }, (_, step) => this.value(row, step));
-    const top = isGate ? 1 : Math.max(...values.map((value) => Math.abs(value) || 0)) || 1;
-    const foot = isGate ? 0 : -top;
-    const y = (value) => (100 * (top - value)) / (top - foot);
-    let line = "", dots = "";
-    values.forEach((value, step) => {
-      if (Number.isNaN(value)) return;
-      const point = `${step + 0.5} ${y(value)}`;
-      line += `${step && !Number.isNaN(values[step - 1]) ? "L" : "M"}${point}`;
-      dots += `M${point}h.001`;
-    });
-    this.find(".trace").innerHTML =
-      `<svg viewBox="0 0 ${this.columns} 100" preserveAspectRatio="none" aria-hidden="true">` +
-      `<path class="zero" d="M0 ${y(0)}H${this.columns}"/><path class="line" d="${line}"/>` +
-      `<path class="dot${this.columns > 50 ? " small" : ""}" d="${dots}"/></svg>`;
-    const limit = Number(top.toPrecision(2));
-    const ends = isGate ? ["1", "", "0"] : [`+${limit}`, "0", `−${limit}`];
-    this.find(".trace-scale").replaceChildren(...ends.map((text) => make("span", {}, text)));
-    this.find(".trace-title").textContent = `Unit ${this.layer.rows[row]} alone: its ${this.name} over time`;
-  }
-
   /** The marks of what was selected, and of the passage that was jumped to. */
   drawSpans() {
     for (const [part, span] of [[".span-mark", this.span], [".match-mark", this.match]]) {
@@ -203,13 +148,7 @@ class Explorer {
       mark.style.width = `${(100 * (span.to - span.from + 1)) / this.columns}%`;
     }
     const inside = (step) => this.span?.sample === this.sample && step >= this.span.from && step <= this.span.to;
-    [...this.ruler.children].forEach((item, step) => item.classList.toggle("selected", inside(step)));
-  }
-
-  mark(step) {
-    for (const list of [this.ruler, this.bars]) {
-      [...list.children].forEach((item, i) => item.classList.toggle("here", i === step));
-    }
+    [...this.axis.ruler.children].forEach((item, step) => item.classList.toggle("selected", inside(step)));
   }
 
   mostMovedRow() {
@@ -250,7 +189,7 @@ class Explorer {
     this.grid.leave();
     this.read = 0;
     const turn = () => {
-      [...this.ruler.children].forEach((item, step) => item.classList.toggle("unread", this.order(step) >= this.read));
+      [...this.axis.ruler.children].forEach((item, step) => item.classList.toggle("unread", this.order(step) >= this.read));
       this.grid.draw();
       if (this.read++ >= this.columns) {
         clearInterval(this.clock);
@@ -272,38 +211,5 @@ class Explorer {
     };
     this.find(".previous").addEventListener("click", () => go(-1));
     this.find(".next").addEventListener("click", () => go(1));
-    this.listenToRuler();
-  }
-
-  /** With a mouse: drag. On touch: the first and the last step. */
-  listenToRuler() {
-    let dragging = false;
-    const step = (event) => {
-      const box = this.ruler.getBoundingClientRect();
-      const at = Math.floor(((event.clientX - box.left) / box.width) * this.columns);
-      return Math.min(this.columns - 1, Math.max(0, at));
-    };
-    this.ruler.addEventListener("pointerdown", (event) => {
-      if (event.pointerType === "touch") return; // it may become a scroll
-      event.preventDefault();
-      dragging = true;
-      if (!event.shiftKey) this.anchor = undefined;
-      this.ruler.setPointerCapture(event.pointerId);
-      this.extend(step(event), step(event));
-    });
-    this.ruler.addEventListener("pointermove", (event) => {
-      this.mark(step(event));
-      if (dragging) this.extend(step(event), step(event));
-    });
-    this.ruler.addEventListener("pointerleave", () => this.mark(-1));
-    this.ruler.addEventListener("pointerup", (event) => {
-      dragging = false;
-      if (event.pointerType !== "touch") return;
-      const isSecond = this.anchor !== undefined && this.span?.sample === this.sample && this.awaiting;
-      if (!isSecond) this.anchor = undefined;
-      this.extend(step(event), step(event));
-      this.awaiting = !isSecond;
-    });
-    this.ruler.addEventListener("pointercancel", () => (dragging = false));
   }
 }
