@@ -1,65 +1,74 @@
-"""Traces made by hand, of the form that conveyor.trace gives."""
+"""Layers of traces made by hand: a plain loop over the steps, in float64."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import xarray as xr
 
-STATES = (
-    "cell_states",
-    "hidden_states",
-    "input_gates",
-    "forget_gates",
-    "candidates",
-    "output_gates",
-)
+STEPS = ("sample", "time", "unit")
 
 
-def lstm_states(samples, steps, units, seed=0):
-    """(samples, steps, units) each: what an LSTM with random weights does with random inputs."""
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-z))
+
+
+def make_layer(
+    samples: int = 2,
+    steps: int = 6,
+    units: int = 3,
+    *,
+    seed: int = 0,
+    mask: Any = None,
+    direction: str = "forward",
+    tokens: list[str] | None = None,
+    **gates: Any,
+) -> xr.Dataset:
+    """One layer of a trace, with random gates; any of the four can be given."""
     rng = np.random.default_rng(seed)
-    x = rng.normal(size=(samples, steps, 4)).astype("float32")
-    w = rng.normal(size=(4, 4 * units)).astype("float32")
-    r = rng.normal(size=(units, 4 * units)).astype("float32") / np.sqrt(units).astype("float32")
-    b = np.repeat(rng.normal(size=(4, 1)), units, axis=1).ravel() + np.repeat([0, 2, 0, 0], units)
-    states = {name: np.empty((samples, steps, units), "float32") for name in STATES}
-    h = c = np.zeros((samples, units), "float32")
-    for t in range(steps):
-        i, f, g, o = np.split(x[:, t] @ w + h @ r + b, 4, axis=1)
-        i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
-        g = np.tanh(g)
-        c = f * c + i * g
-        h = o * np.tanh(c)
-        for name, value in zip(STATES, (c, h, i, f, g, o), strict=True):
-            states[name][:, t] = value
-    return states
-
-
-def dataset(states, tokens=None, **attrs):
-    import xarray as xr
-
-    samples, steps, units = next(iter(states.values())).shape
-    coords = {"sample": range(samples), "time": range(steps), "unit": range(units)}
+    shape = (samples, steps, units)
+    gate = {
+        name: np.broadcast_to(gates.get(name, random(rng.normal(scale=2, size=shape))), shape)
+        for name, random in (
+            ("input_gates", sigmoid),
+            ("forget_gates", sigmoid),
+            ("candidates", np.tanh),
+            ("output_gates", sigmoid),
+        )
+    }
+    counts = np.ones((samples, steps), bool) if mask is None else np.asarray(mask, bool)
+    hidden, cell = rng.normal(size=(2, samples, units))
+    initial = {"initial_hidden_state": hidden, "initial_cell_state": cell}
+    states = {name: np.full(shape, np.nan) for name in ("hidden_states", "cell_states")}
+    for t in range(steps) if direction == "forward" else reversed(range(steps)):
+        i, f, g, o = (array[:, t] for array in gate.values())
+        here = counts[:, t, np.newaxis]
+        cell = np.where(here, f * cell + i * g, cell)
+        hidden = np.where(here, o * np.tanh(cell), hidden)
+        states["hidden_states"][:, t] = np.where(here, hidden, np.nan)
+        states["cell_states"][:, t] = np.where(here, cell, np.nan)
+    over_time = states | {n: np.where(counts[..., np.newaxis], a, np.nan) for n, a in gate.items()}
+    once = initial | {"hidden_state": hidden, "cell_state": cell}
+    coordinates: dict[str, Any] = {
+        "sample": np.arange(samples),
+        "time": np.arange(steps),
+        "unit": np.arange(units),
+    }
     if tokens is not None:
-        padded = [[*sample, *[""] * (steps - len(sample))] for sample in tokens]
-        coords["token"] = (("sample", "time"), np.array(padded, dtype=object))
-    facts = {"layer": "conveyor.LSTM", "direction": "forward", "units": units}
-    data = {name: (("sample", "time", "unit"), array) for name, array in states.items()}
-    return xr.Dataset(data, coords, facts | attrs)
+        coordinates["token"] = (
+            ("sample", "time"),
+            np.array([list(text) + [""] * (steps - len(text)) for text in tokens]),
+        )
+    return xr.Dataset(
+        {name: (STEPS, array) for name, array in over_time.items()}
+        | {name: (("sample", "unit"), array) for name, array in once.items()},
+        coordinates,
+        {"layer": "conveyor.LSTM", "direction": direction, "units": units},
+    )
 
 
-def tree(**datasets):
-    """One node a layer; `__` in a name stands for the slash of a path."""
-    import xarray as xr
-
-    named = {path.replace("__", "/"): data for path, data in datasets.items()}
-    return xr.DataTree.from_dict(named, name="trace")
-
-
-def text_tree(texts, units=16, seed=0, name="encoder"):
-    """A trace over texts of characters, masked past the end of each."""
-    steps = max(map(len, texts))
-    states = lstm_states(len(texts), steps, units, seed)
-    for state in states.values():
-        for sample, text in enumerate(texts):
-            state[sample, len(text) :] = np.nan
-    return tree(**{name: dataset(states, [list(text) for text in texts])})
+def make_trace(**layers: xr.Dataset) -> xr.DataTree:
+    return xr.DataTree.from_dict(
+        {"/": xr.Dataset(attrs={"model": "reader", "conveyor": "0.1.0"}), **layers}
+    )

@@ -16,10 +16,15 @@ except ModuleNotFoundError as error:
     raise without_backend(error) from None
 
 # seq2seq too: keras.saving.load_model must know its classes after `import conveyor`.
+from . import callbacks as callbacks
 from . import ops as ops
 from . import seq2seq as seq2seq
 from ._engines import engines as engines
 from .inspection import explain as explain
+from .inspection import find_nonfinite as find_nonfinite
+from .inspection import gradient_flow as gradient_flow
+from .inspection import health as health
+from .inspection import memory as memory
 from .inspection import trace as trace
 from .layers import LSTM as LSTM
 from .layers import LSTMCell as LSTMCell
@@ -29,8 +34,13 @@ __all__ = [
     "ConveyorError",
     "Input",
     "LSTMCell",
+    "callbacks",
     "engines",
     "explain",
+    "find_nonfinite",
+    "gradient_flow",
+    "health",
+    "memory",
     "ops",
     "seq2seq",
     "trace",

@@ -17,7 +17,7 @@ from conveyor import ConveyorError
 from conveyor.inspection import ReportExample, describe, report, write_report
 from conveyor.inspection._packing import Packed, unpack
 from conveyor.inspection._report_attention import Attention
-from traces import STATES, dataset, lstm_states, text_tree, tree
+from report_traces import STATES, dataset, lstm_states, text_tree, tree
 
 TEXTS = ["le 4 mai", "4 mai 2025", "am 4."]
 
@@ -283,15 +283,9 @@ def test_gradients_are_drawn_where_they_are_known(tmp_path):
 
 
 def test_health_of_a_layer_without_advice_is_said_too(tmp_path):
-    class Health(SimpleNamespace):
-        def __str__(self):
-            return "a table & more"
-
-    advice = {"encoder": SimpleNamespace(advice=()), "decoder": SimpleNamespace(advice=("x!",))}
-    page = write(tmp_path, health=Health(layers=advice))
+    page = write(tmp_path, health={"encoder": (), "decoder": "x!\ny < 1"})
     assert "<h3>encoder</h3><p>Nothing wrong was found.</p>" in page
-    assert "<li>x!</li>" in page
-    assert "<pre>a table &amp; more</pre>" in page
+    assert "<li>x!</li><li>y &lt; 1</li>" in page
 
 
 @pytest.mark.parametrize(
@@ -348,6 +342,23 @@ def test_report_shows_every_layer_of_a_model(tmp_path, kind):
     for layer in data["layers"]:
         expected = traced[layer["path"]]["hidden_states"].values[..., layer["rows"]]
         np.testing.assert_allclose(numbers(page, layer, "hidden_states"), expected, atol=1e-4)
+
+
+def test_report_tells_health_and_with_y_how_far_gradients_reach(tmp_path):
+    model = model_of("lstm")
+    y = np.zeros((3, 4, 1), "float32")
+    plain = report(model, X, tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "How far gradients reach" not in plain
+    page = report(model, X, tmp_path / "r.html", y=y, loss="mse").read_text(encoding="utf-8")
+    flow = conveyor.gradient_flow(model, X, y, loss="mse").layers["lstm"]
+    reach = f"Memory of {flow.memory_length:.3g} steps."
+    if np.isinf(flow.memory_length):
+        reach = "The memory reaches back beyond the first step."
+    assert f"{reach} {flow.verdict.capitalize()}" in page
+    assert page.count("<polyline") == 3
+    checked = conveyor.health(conveyor.trace(model, X)).layers["lstm"]
+    row = re.search(r"forget gates</th><td[^>]*>([^<]*)<", page)
+    assert row[1] == f"{checked.left_saturated['forget_gates'].mean():.1%}"
 
 
 def test_report_takes_timestamps(tmp_path):

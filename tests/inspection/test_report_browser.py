@@ -12,7 +12,7 @@ import pytest
 from conveyor.inspection import ReportExample, write_report
 from conveyor.inspection._packing import pack, unpack
 from conveyor.inspection._report_attention import Attention
-from traces import dataset, lstm_states, text_tree, tree
+from report_traces import dataset, lstm_states, text_tree, tree
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="the browser tests need: pip install playwright"

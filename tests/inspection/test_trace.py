@@ -17,7 +17,7 @@ from cases import CASES, Case
 from conveyor import ConveyorError, trace
 from conveyor._vocabulary import STATE_NAMES, has_time_axis
 from conveyor.layers import running_here
-from frameworks import TOLERANCE, only_on, to_numpy
+from frameworks import BACKEND, TOLERANCE, compiled, only_on, to_numpy
 from oracles import block_lstm_v2, reference_forward
 
 RNG = np.random.default_rng(0)
@@ -334,6 +334,21 @@ def built(layer):
 def test_mistakes(model, options, message) -> None:
     with pytest.raises(ConveyorError, match=message):
         trace(model(), **{"x": X, **options})
+
+
+@pytest.mark.skipif(BACKEND not in ("jax", "tensorflow"), reason="compiles nothing")
+def test_a_model_that_compiles_its_layers() -> None:
+    class Compiled(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.lstm = built(layers.LSTM(3))
+            self.built = True
+
+        def call(self, x):
+            return compiled(self.lstm)(x)
+
+    with pytest.raises(ConveyorError, match="inside of a compiled function"):
+        trace(Compiled(), X)
 
 
 def test_units_may_be_a_slice() -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from .. import __version__
 from .._errors import ConveyorError
-from . import _bench
+from . import _bench, _look
 
 app = typer.Typer(
     name="conveyor",
@@ -71,7 +71,8 @@ def info() -> None:
     show(Console())
 
 
-app.command()(_bench.bench)
+for _command in (_look.explain, _look.trace, _look.report, _bench.bench):
+    app.command()(_command)
 
 
 def main() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 from .._errors import ConveyorError, lesson
 from ._describe import describe
 from ._find import Layer
+from ._gradient_flow import gradient_flow
+from ._health import health
 from ._report_attention import Attention, Hypothesis
 from ._report_example import ReportExample
 from ._report_page import write_report
@@ -22,12 +24,12 @@ def report(
     path: str | os.PathLike[str] = "report.html",
     text: Sequence[Sequence[str]] | Mapping[str, Sequence[Sequence[str]]] | None = None,
     *,
+    y: Any = None,
+    loss: Any = None,
     time: Sequence[Any] | None = None,
     title: str | None = None,
     examples: Sequence[ReportExample] = (),
     summary: Mapping[str, str] | None = None,
-    gradients: Any = None,
-    health: Any = None,
     attention: Attention | None = None,
     beams: Sequence[Sequence[Hypothesis]] | None = None,
     max_bytes: int = 5_000_000,
@@ -36,7 +38,8 @@ def report(
 
     The page opens offline on a phone or a laptop. It shows every state of every layer and sample
     with its values, each unit over all samples and the passages that drive it most, and finds
-    the passages in which the same units are on as in one that you select.
+    the passages in which the same units are on as in one that you select; then the health of the
+    gates, and with `y` how far gradients reach.
 
     Args:
         model: a model or layer, with its weights, that holds LSTMs of conveyor or of Keras.
@@ -45,12 +48,12 @@ def report(
         text: what stands at each step: for each sample a list of strings, or a string for its
             characters, one for each step or for each step that counts. For layers with time axes
             of their own a dict, path of the layer to such a list.
+        y: what the model should have made of `x`, for `gradient_flow`; none is drawn without.
+        loss: as in `gradient_flow`, where the model was not compiled with one.
         time: (T,) timestamps or other values for the steps, instead of 1, 2, 3, ...
         title: the heading of the page; the name of the model by default.
         examples: more to say of each sample than its text: what the model wrote, what it should.
         summary: facts for the head of the page, label to text, `{"accuracy": "93.8 %"}`.
-        gradients: what `gradient_flow(model, x, y)` gives: how far gradients reach.
-        health: what `health(trace)` gives, or lines of advice by the path of a layer.
         attention: for a sequence-to-sequence model, what it looked at while it wrote.
         beams: for each sample the hypotheses (text, score) that were considered.
         max_bytes: how large the file may become. Numbers become less exact first, then gates
@@ -62,7 +65,7 @@ def report(
 
     Raises:
         ConveyorError: a model without weights or without LSTM; a text that does not fit the
-            steps; examples, attention or beams that do not fit the samples.
+            steps; y without a loss; examples, attention or beams that do not fit the samples.
         OSError: the file cannot be written.
 
     >>> import keras, numpy as np, tempfile
@@ -93,8 +96,8 @@ def report(
         examples=examples,
         flows=describe(model),
         summary=summary,
-        gradients=gradients,
-        health=health,
+        gradients=None if y is None else gradient_flow(model, x, y, loss=loss),
+        health=health(tree),
         attention=attention,
         beams=beams,
         max_bytes=max_bytes,

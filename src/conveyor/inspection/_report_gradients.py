@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .._errors import lesson
+from ._health import Health
+from ._health_text import as_html
 from ._svg import BELT, GATE, svg, text
 
 _WIDTH, _HEIGHT = 780, 250
@@ -67,12 +69,20 @@ def _chart(path: str, layer: LayerGradients) -> str:
     ]
     length = float(layer.memory_length)
     facts = [f"Memory of {length:.3g} steps."] if np.isfinite(length) else []
+    if np.isposinf(length):
+        facts = ["The memory reaches back beyond the first step."]
+    said = " ".join([*facts, _sentence(layer.verdict), getattr(layer, "advice", "")]).strip()
     return (
         f'<article class="card"><h3>{escape(path)}</h3>'
-        f"<p>{escape(' '.join([*facts, str(layer.verdict)]))}</p>"
+        f"<p>{escape(said)}</p>"
         f'<div class="drawing">{_drawing(path, curves)}</div><p class="keys">{_keys(curves)}</p>'
         "</article>"
     )
+
+
+def _sentence(text: str) -> str:
+    """With a capital at its beginning and a full stop at its end."""
+    return text[:1].upper() + text[1:] + "." * (not text.endswith((".", "!", "?")))
 
 
 def _keys(curves: Sequence[tuple[npt.NDArray[Any], str, str, str]]) -> str:
@@ -148,32 +158,28 @@ def health_section(health: Any) -> str:
     """
     if health is None:
         return ""
-    layers = getattr(health, "layers", health)
-    if not isinstance(layers, Mapping):
+    if isinstance(health, Health):
+        parts = f'<div class="card">{as_html(health.layers)}</div>'
+    elif isinstance(health, Mapping):
+        parts = "".join(
+            f'<article class="card"><h3>{escape(str(path))}</h3>{_advice(said)}</article>'
+            for path, said in health.items()
+        )
+    else:
         raise lesson(
             "report",
             "what health(trace) gives, or a dict from a layer's path to lines of advice",
             type(health).__name__,
             'Write health=conveyor.health(tree), or health={"encoder": ["..."]}.',
         )
-    parts = "".join(
-        f'<article class="card"><h3>{escape(str(path))}</h3>{_advice(layer)}</article>'
-        for path, layer in layers.items()
-    )
-    numbers = (
-        ""
-        if layers is health
-        else f"<details><summary>All numbers</summary><pre>{escape(str(health))}</pre></details>"
-    )
     return (
         '<section class="health" aria-labelledby="health"><h2 id="health">Health</h2>'
         '<p class="lead">Gates that never move, units that never speak, memory that does not '
-        f"last.</p>{parts}{numbers}</section>"
+        f"last.</p>{parts}</section>"
     )
 
 
-def _advice(layer: Any) -> str:
-    said = getattr(layer, "advice", layer)
+def _advice(said: str | Sequence[str]) -> str:
     lines = said.splitlines() if isinstance(said, str) else [str(line) for line in said]
     if not lines:
         return "<p>Nothing wrong was found.</p>"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import RLock
@@ -12,7 +12,7 @@ import keras
 
 from .._engines import glue
 from .._errors import lesson
-from ..layers import LSTM, Record, recording, running_here
+from ..layers import LSTM, Record, Records, recording, running_here
 from ._find import FoundLSTM, Layer, find_lstms
 
 
@@ -66,33 +66,54 @@ def lstms_of(model: Layer, where: str) -> tuple[FoundLSTM, ...]:
     return found
 
 
-@contextmanager
-def watching(
-    model: Layer, where: str
-) -> Iterator[tuple[tuple[FoundLSTM, ...], Callable[[], list[Call]]]]:
-    """Watch the LSTMs of a model: which they are, and a function that gives the calls so far.
+@dataclass(frozen=True)
+class Watched:
+    """A model that is being watched.
 
-    The function forgets what it gave. Stateful layers have the states afterwards that they had
-    before.
+    Attributes:
+        found: its LSTMs.
+        records: of their calls so far.
+    """
+
+    found: tuple[FoundLSTM, ...]
+    records: Records
+
+    @property
+    def paths(self) -> dict[int, str]:
+        """Of the layers, by their id."""
+        return {id(item.layer): item.path for item in self.found}
+
+    def calls(self) -> list[Call]:
+        """The calls so far, which are forgotten."""
+        paths = named(self.records, self.paths)
+        calls = [Call(path, record) for path, record in zip(paths, self.records, strict=True)]
+        self.records.clear()
+        return calls
+
+
+def named(records: Iterable[Record], paths: Mapping[int, str]) -> list[str]:
+    """The path of each call: `lstm`, and `lstm (call 2)` where the layer runs again."""
+    counts: dict[str, int] = {}
+    names = []
+    for record in records:
+        path = paths.get(id(record.layer)) or str(record.layer.name)
+        count = counts[path] = counts.get(path, 0) + 1
+        names.append(path if count == 1 else f"{path} (call {count})")
+    return names
+
+
+@contextmanager
+def watching(model: Layer, where: str) -> Iterator[Watched]:
+    """Watch the LSTMs of a model.
+
+    Stateful layers have the states afterwards that they had before.
     """
     found = lstms_of(model, where)
     layers = [item.layer for item in found]
-    paths = {id(item.layer): item.path for item in found}
     with _lock, running_here(layers), recording() as records:
         remembered = [(layer, _remembered(layer)) for layer in layers if layer.stateful]
-
-        def calls() -> list[Call]:
-            counts: dict[str, int] = {}
-            named = []
-            for record in records:
-                path = paths.get(id(record.layer)) or record.layer.name
-                count = counts[path] = counts.get(path, 0) + 1
-                named.append(Call(path if count == 1 else f"{path} (call {count})", record))
-            records.clear()
-            return named
-
         try:
-            yield found, calls
+            yield Watched(found, records)
         finally:
             for layer, states in remembered:
                 _remember(layer, states)

@@ -88,14 +88,14 @@ def trace(
     x, samples = as_samples(x, "trace")
     _check_batch_size(batch_size)
     store: Store = InMemory(samples) if to is None else OnDisk(Path(to))
-    with watching(model, "trace") as (found, calls):
-        selection = check_selection(select, preactivations, found)
-        axis = check_time_axis(tokens, time, samples, [item.path for item in found])
+    with watching(model, "trace") as watched:
+        selection = check_selection(select, preactivations, watched.found)
+        axis = check_time_axis(tokens, time, samples, [item.path for item in watched.found])
         steps: set[int] = set()
         with _bar(to is not None if progress is None else progress, samples) as advance:
             for part in batches(samples, batch_size):
                 run(model, take(x, part))
-                for call in calls():
+                for call in watched.calls():
                     steps.add(int(call.record.inputs.shape[1]))
                     if selection.has(call.path):
                         store.put(call.path, _part(call, part, selection, axis))

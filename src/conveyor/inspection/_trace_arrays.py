@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from .._engines import glue
+from .._errors import lesson
 from .._vocabulary import STATE_NAMES, has_time_axis
 from ..layers import LSTMCell, Record
 
@@ -47,7 +49,7 @@ def arrays_of(record: Record, names: Collection[str]) -> dict[str, Array]:
         zip(INITIAL, (record.hidden_state, record.cell_state), strict=True), **record.states
     )
     if any(name in names for name in PREACTIVATIONS):
-        made.update(_preactivations(record))
+        made.update(preactivations(record))
     backwards = record.layer.go_backwards
     arrays = {}
     for name in names:
@@ -57,12 +59,20 @@ def arrays_of(record: Record, names: Collection[str]) -> dict[str, Array]:
 
 
 def _to_numpy(value: Any) -> Array:
-    if keras.backend.standardize_dtype(value.dtype) in ("bfloat16", "float16"):
+    if glue.dtype_name(value) in ("bfloat16", "float16"):
         value = ops.cast(value, "float32")
-    return np.asarray(ops.convert_to_numpy(value))
+    array: Array | None = glue.active().concrete(value)
+    if array is None:
+        raise lesson(
+            "trace",
+            "a model whose layers run one by one, where their states can be read",
+            "one that runs them inside of a compiled function",
+            "Pass the model without jax.jit or tf.function inside of its call.",
+        )
+    return array
 
 
-def _preactivations(record: Record) -> dict[str, Any]:
+def preactivations(record: Record) -> dict[str, Any]:
     """z = x W + h' R + b, from the hidden states that are there: one product, no loop."""
     weights = LSTMCell.weights_for_ops(record.layer.cell)
     x, hidden_states = record.inputs, record.states["hidden_states"]

@@ -71,7 +71,8 @@ def _loop(
     states = dict(zip(STATE_NAMES, values, strict=True))
     watching = records()
     if watching is not None:
-        watching.append(Record(layer, sequences, mask, hidden_state, cell_state, states, decision))
+        record = Record(layer, sequences, mask, hidden_state, cell_state, states, decision)
+        states = watching.add(record)
     outputs, last = states["hidden_states"], states["hidden_state"]
     if layer.zero_output_for_mask and mask is not None:
         counts = keras.ops.flip(mask, axis=1) if layer.go_backwards else mask

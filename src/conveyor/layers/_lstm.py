@@ -293,11 +293,10 @@ class LSTM(StatesBetweenCalls, keras.layers.LSTM):
         if self._memory is not None:
             self._memory.write([states[name] for name in self.remembered_names])
         if watching is not None:
-            watching.append(
-                _recording.Record(
-                    self, sequences, mask, hidden_state, cell_state, states, self._decision
-                )
+            record = _recording.Record(
+                self, sequences, mask, hidden_state, cell_state, states, self._decision
             )
+            states = watching.add(record)
         returned = [states[name] for name in names]
         if self.zero_output_for_mask and mask is not None:
             returned = self._zero_where_masked(names, returned, mask)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -25,16 +25,31 @@ class Record:
     decision: Decision  # which engine ran
 
 
-_records: ContextVar[list[Record] | None] = ContextVar("conveyor_records", default=None)
+# What the layer is to return in place of its states: the same, or with something added.
+Change = Callable[[Record], dict[StateName, Array]]
+
+
+class Records(list[Record]):
+    """The calls so far, in order."""
+
+    change: Change | None = None
+
+    def add(self, record: Record) -> dict[StateName, Array]:
+        """Keep a record; the states to go on with."""
+        self.append(record)
+        return record.states if self.change is None else self.change(record)
+
+
+_records: ContextVar[Records | None] = ContextVar("conveyor_records", default=None)
 
 
 @contextmanager
-def recording() -> Iterator[list[Record]]:
+def recording() -> Iterator[Records]:
     """Collect the eight states of every `conveyor.LSTM` that runs inside.
 
     Nothing is computed twice: the forward pass that gives the output hands them out. Keras's
-    own layers take part where `running_here` holds them.
-    Call the model itself, not `predict`: compiled code keeps no record of its insides.
+    own layers take part where `running_here` holds them. Call the model itself, not `predict`:
+    compiled code keeps no record of its insides.
 
     >>> import numpy as np
     >>> from conveyor import LSTM
@@ -44,7 +59,7 @@ def recording() -> Iterator[list[Record]]:
     >>> tuple(records[0].states["cell_states"].shape)
     (2, 3, 4)
     """
-    records: list[Record] = []
+    records = Records()
     token = _records.set(records)
     try:
         yield records
@@ -52,6 +67,6 @@ def recording() -> Iterator[list[Record]]:
         _records.reset(token)
 
 
-def records() -> list[Record] | None:
+def records() -> Records | None:
     """Where to put a record now; None if nobody is watching."""
     return _records.get()

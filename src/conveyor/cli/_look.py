@@ -1,0 +1,146 @@
+"""`conveyor explain`, `conveyor trace` and `conveyor report`: look into a saved model."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import keras
+import numpy as np
+import typer
+from rich.console import Console
+
+from .. import inspection
+from .._errors import lesson
+
+Model = Annotated[Path, typer.Argument(help="A model of Keras, as model.save wrote it.")]
+Data = Annotated[
+    Path,
+    typer.Argument(
+        help="A file of np.savez: the array x, or one for each input of the model by its name; "
+        "and y, where there is one."
+    ),
+]
+Text = Annotated[
+    Path | None,
+    typer.Option(help="A text file with a line for each sample: tokens, with blanks between."),
+]
+Characters = Annotated[
+    bool, typer.Option("--characters", help="Every character of --text is a token.")
+]
+
+
+def explain(
+    model: Model,
+    save: Annotated[
+        Path | None, typer.Option(help="Write a drawing: flow.svg, flow.html or flow.png.")
+    ] = None,
+) -> None:
+    """Walk one sample through the LSTMs of a model, with its own numbers."""
+    explanation = inspection.explain(_load(model))
+    Console().print(explanation)
+    if save is not None:
+        explanation.save(save)
+        typer.echo(f"Drawn: {save}")
+
+
+def trace(
+    model: Model,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The Zarr store to write.")] = Path("trace.zarr"),
+    text: Text = None,
+    characters: Characters = False,
+    layer: Annotated[
+        list[str] | None, typer.Option(help="Only this layer, by its path; may be repeated.")
+    ] = None,
+    state: Annotated[
+        list[str] | None, typer.Option(help="Only this state; may be repeated.")
+    ] = None,
+    preactivations: Annotated[
+        bool, typer.Option("--preactivations", help="Keep z of each gate as well.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+) -> None:
+    """Write every state of every LSTM at every time step to a Zarr store, for xarray."""
+    x, _ = _read(data)
+    select = {"layers": layer or None, "states": state or None}
+    tree = inspection.trace(
+        _load(model),
+        x,
+        tokens=_tokens(text, characters),
+        select=select,
+        preactivations=preactivations,
+        to=out,
+        batch_size=batch_size,
+    )
+    for node in tree.subtree:
+        if node.data_vars:
+            sizes = ", ".join(f"{axis} {size}" for axis, size in node.sizes.items())
+            typer.echo(f"{node.path.strip('/')}: {sizes}; {', '.join(node.data_vars)}")
+    typer.echo(f'Written: {out}    xarray.open_datatree("{out}", engine="zarr") reads it')
+
+
+def report(
+    model: Model,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    text: Text = None,
+    characters: Characters = False,
+) -> None:
+    """Write one HTML page on which to explore what the LSTMs of a model remember."""
+    x, y = _read(data)
+    inspection.report(_load(model), x, out, text=_tokens(text, characters), y=y)
+    typer.echo(f"Written: {out}    open it in a browser")
+
+
+def _load(path: Path) -> Any:
+    _check_is_file(path, "a model", "model.save")
+    try:
+        return keras.saving.load_model(path)
+    except (ValueError, TypeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise lesson(
+            str(path),
+            "a model that Keras can load",
+            f"one that it cannot: {reason}",
+            'Write model.save("model.keras"); layers of your own need '
+            "@keras.saving.register_keras_serializable() and are loaded in Python: "
+            "conveyor.explain(model).",
+        ) from error
+
+
+def _read(path: Path) -> tuple[Any, Any]:
+    """The inputs, one array or a dict of them, and the targets."""
+    _check_is_file(path, "arrays", "np.savez")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {"x": file} if isinstance(file, np.ndarray) else dict(file)
+    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise lesson(
+            str(path),
+            "numbers in a file of np.savez",
+            str(error).partition("\n")[0],
+            'Write np.savez("data.npz", x=x, y=y).',
+        ) from error
+    y = arrays.pop("y", None)
+    if not arrays:
+        raise lesson(
+            str(path),
+            "an array x",
+            f"{'y alone' if y is not None else 'no array'}",
+            'Write np.savez("data.npz", x=x, y=y).',
+        )
+    return (arrays["x"] if list(arrays) == ["x"] else arrays), y
+
+
+def _tokens(path: Path | None, characters: bool) -> list[list[str]] | None:
+    if path is None:
+        return None
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [list(line) if characters else line.split() for line in lines]
+
+
+def _check_is_file(path: Path, what: str, how: str) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}. It is to hold {what}, written by {how}.")
