@@ -14,9 +14,8 @@ from keras import layers
 
 import conveyor
 from conveyor import ConveyorError
-from conveyor.inspection import ReportExample, describe, report, write_report
+from conveyor.inspection import Attention, ReportExample, describe, report, write_report
 from conveyor.inspection._packing import Packed, unpack
-from conveyor.inspection._report_attention import Attention
 from report_traces import STATES, dataset, lstm_states, text_tree, tree
 
 TEXTS = ["le 4 mai", "4 mai 2025", "am 4."]
@@ -342,6 +341,14 @@ def test_report_shows_every_layer_of_a_model(tmp_path, kind):
     for layer in data["layers"]:
         expected = traced[layer["path"]]["hidden_states"].values[..., layer["rows"]]
         np.testing.assert_allclose(numbers(page, layer, "hidden_states"), expected, atol=1e-4)
+
+
+def test_layers_come_in_the_order_of_the_model(tmp_path):
+    both = layers.Bidirectional(layers.LSTM(2, return_sequences=True, name="lstm"), name="both")
+    model = keras.Sequential([keras.Input((4, 2)), both, conveyor.LSTM(3, name="reader")])
+    page = report(model, X, tmp_path / "r.html").read_text(encoding="utf-8")
+    paths = [layer["path"] for layer in embedded(page)["layers"]]
+    assert paths == ["both/forward_lstm", "both/backward_lstm", "reader"]
 
 
 def test_report_tells_health_and_with_y_how_far_gradients_reach(tmp_path):

@@ -9,9 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from conveyor.inspection import ReportExample, write_report
+from conveyor.inspection import Attention, ReportExample, write_report
 from conveyor.inspection._packing import pack, unpack
-from conveyor.inspection._report_attention import Attention
 from report_traces import dataset, lstm_states, text_tree, tree
 
 sync_api = pytest.importorskip(

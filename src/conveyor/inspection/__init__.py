@@ -9,7 +9,8 @@ memory          what each step still holds in the cell state: its exact split
 find_nonfinite  where NaN or infinity begins, in values and gradients
 to_lstmvis      a trace as the files that LSTMVis reads
 record_states   the eight states of every conveyor.LSTM in one run of a model
-write_report    one HTML page with both, and the heat maps of what was remembered
+report          one HTML page to explore what the LSTMs of a model remembered
+write_report    the same page for a trace that is there
 draw_cell, draw_time_steps   the drawings alone, as SVG text
 """
 
@@ -30,12 +31,14 @@ from ._nonfinite import NonFinite as NonFinite
 from ._nonfinite import find_nonfinite as find_nonfinite
 from ._record import record_states as record_states
 from ._report import report as report
+from ._report_attention import Attention as Attention
 from ._report_example import ReportExample as ReportExample
 from ._report_page import write_report as write_report
 from ._time_drawing import draw_time_steps as draw_time_steps
 from ._trace import trace as trace
 
 __all__ = [
+    "Attention",
     "Explanation",
     "GradientFlow",
     "Health",

@@ -92,7 +92,7 @@ def write_report(
     >>> write_report(f"{folder}/report.html", title="Dates").name
     'report.html'
     """
-    layers = () if tree is None else traced_layers(tree)
+    layers = () if tree is None else _in_order(traced_layers(tree), flows)
     if not layers and (examples or attention or beams):
         raise lesson(
             "report",
@@ -138,6 +138,14 @@ def write_report(
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(_that_fits(page, layers, max_bytes))
     return target
+
+
+def _in_order(layers: Sequence[TracedLayer], flows: Sequence[LayerFlow]) -> tuple[TracedLayer, ...]:
+    """As the model has them: a tree has the shorter paths first."""
+    places = {flow.name: place for place, flow in enumerate(flows)}
+    return tuple(
+        sorted(layers, key=lambda each: places.get(each.path.partition(" (call ")[0], len(places)))
+    )
 
 
 def _that_fits(page: Any, layers: Sequence[TracedLayer], max_bytes: int) -> bytes:
