@@ -374,6 +374,33 @@ def test_what_was_left_out_cannot_be_chosen_and_is_explained(browser, tmp_path):
     page.close()
 
 
+def test_the_smallest_and_the_emptiest_do_no_harm(browser, tmp_path):
+    smallest = dataset({"hidden_states": np.ones((1, 1, 1))})
+    states = lstm_states(3, 5, 4)
+    for state in states.values():
+        state[1], state[2, :2], state[0, 3, 1] = np.nan, np.nan, np.inf
+    emptiest = dataset(states, [list("abcde"), [], ["", "", "c", "d", "e"]])
+    path = write_report(
+        tmp_path / "r.html", title="t", tree=tree(smallest=smallest, emptiest=emptiest)
+    )
+    page = browser.new_page()
+    reader = Reader(page, path)
+    for layer, sample, tip in [(0, 0, "+1.000"), (1, 0, "not finite"), (1, 1, "masked")]:
+        reader.choose("layer", layer)
+        reader.choose("sample", sample)
+        reader.drag(0, 0)
+        rows = int(reader.text(".units").split()[0])
+        steps = page.locator(".explorer .ruler li").count()
+        seen = set()
+        for row in range(rows):
+            page.mouse.click(*reader.cell(row, max(0, steps - 2), rows=rows))
+            reader.wait()
+            seen.add(reader.text(".explorer .tip").splitlines()[0])
+        assert tip in seen
+    assert reader.troubles == []
+    page.close()
+
+
 def test_without_javascript_there_is_a_still_picture(browser, report):
     page = browser.new_context(java_script_enabled=False).new_page()
     page.goto(report.as_uri())

@@ -15,6 +15,7 @@ class Explorer {
       this.find(part).hidden = false;
     }
     this.find(".layers").hidden = this.layers.length === 1;
+    this.find(".steps-through").hidden = page.samples.length === 1;
     this.grid = new Grid(this.find(".map"), this);
     this.axis = new TimeAxis(this);
     this.listen();
