@@ -11,13 +11,19 @@ import pytest
 
 from conveyor.inspection import Attention, ReportExample, write_report
 from conveyor.inspection._packing import pack, unpack
+from frameworks import BACKEND
 from report_traces import dataset, lstm_states, text_tree, tree
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="the browser tests need: pip install playwright"
 )
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here to open the page in")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium here to open the page in"),
+    pytest.mark.skipif(
+        BACKEND != "jax", reason="a page is a page; it is opened in the tests on jax"
+    ),
+]
 
 TEXTS = ["le 4 mai 2025", "mardi 4 mars", "4 de maio", "am 4. Mai 2025"]
 UNITS = 24
