@@ -30,6 +30,7 @@ from .inspection import plot_gradient_flow as plot_gradient_flow
 from .inspection import plot_memory as plot_memory
 from .inspection import plot_saturation as plot_saturation
 from .inspection import plot_states as plot_states
+from .inspection import report as report
 from .inspection import trace as trace
 from .inspection import worked_example as worked_example
 from .layers import LSTM as LSTM
@@ -53,6 +54,7 @@ __all__ = [
     "plot_memory",
     "plot_saturation",
     "plot_states",
+    "report",
     "seq2seq",
     "trace",
     "worked_example",

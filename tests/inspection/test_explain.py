@@ -10,7 +10,8 @@ import pytest
 from keras import layers
 
 import conveyor
-from conveyor.inspection import explain, record_states
+from conveyor.inspection import explain
+from conveyor.layers import recording
 
 
 def words(*args):
@@ -93,7 +94,9 @@ def test_further_layers_take_one_line():
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_the_memory_is_that_of_the_arrays(dtype):
     layer = conveyor.LSTM(3, name="lstm", dtype=dtype, recurrent_initializer="glorot_uniform")
-    states = record_states(layer, np.ones((32, 7, 2), dtype))["lstm"]
+    with recording() as records:
+        layer(np.ones((32, 7, 2), dtype))
+    states = {n: keras.ops.convert_to_numpy(s) for n, s in records[0].states.items()}
     two = states["hidden_states"].nbytes + states["cell_states"].nbytes
     eight = sum(state.nbytes for state in states.values())
     size = states["cell_states"].itemsize

@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import inspection
-from .._vocabulary import STATE_NAMES, has_time_axis
-from ..seq2seq import Config, Pair, Score, Training, Translator, dates, score, train
+from ..seq2seq import Config, Pair, Score, Training, Translator, dates, fold, score, train
+from ..seq2seq._batches import pad
+from ..seq2seq._characters import BEGIN
 
-# For the report: one of each, where the held-out dates have it.
+# First in the report, where the held-out dates have them.
 _SHOWN = ("French", "Portuguese", "Arabic", "Japanese", "Russian")
 
 
@@ -97,40 +98,53 @@ def _print_examples(
 
 
 def _to_look_at(held_out: list[Pair]) -> list[Pair]:
-    """Five long dates, each of another script where it can be."""
-    chosen = []
-    for language in _SHOWN:
-        long = (p for p in held_out if p.tags[0] == language and p.tags[1] in ("full", "long"))
-        chosen += [pair for pair in [next(long, None)] if pair is not None]
-    return chosen
+    """A date of each language, a long one where it can be; first those of `_SHOWN`."""
+    chosen: dict[str, Pair] = {}
+    for pair in sorted(held_out, key=lambda pair: pair.tags[1] not in ("full", "long")):
+        chosen.setdefault(pair.tags[0], pair)
+    first = [language for language in _SHOWN if language in chosen]
+    return [chosen[language] for language in dict.fromkeys([*first, *sorted(chosen)])]
 
 
 def _write_report(
     path: Path, translator: Translator, pairs: list[Pair], summary: dict[str, str]
 ) -> None:
-    examples = []
-    for pair in pairs:
-        tokens = translator.source.encode(pair.source)
-        (states,) = inspection.record_states(
-            translator.encoder, keras.ops.convert_to_tensor([tokens], dtype="int32")
-        ).values()
-        examples.append(
-            inspection.ReportExample(
-                title=f"A date in {pair.tags[0]}",
-                source=list(pair.source),
-                output=translator.translate([pair.source])[0],
-                expected=pair.target,
-                language=pair.tags[0],
-                states={n: states[n][0] for n in STATE_NAMES if has_time_axis(n)},
-            )
-        )
+    written = translator.translate([pair.source for pair in pairs])
+    sources = [translator.source.encode(pair.source) for pair in pairs]
+    # What it has written, it reads again: the decoder goes through the states of the search.
+    targets = [[BEGIN, *translator.target.encode(text)] for text in written]
+    longest = max(map(len, targets))
+    tree = inspection.trace(
+        translator,
+        {"source": pad(sources), "target": pad(targets)},
+        tokens={
+            "encoder/lstm": [list(_as_read(translator, pair.source)) for pair in pairs],
+            "decoder/lstm": [
+                ["<begin>", *text, *[""] * (longest - 1 - len(text))] for text in written
+            ],
+        },
+    )
     inspection.write_report(
         path,
         title="Reading dates in 40 languages",
+        tree=tree,
         flows=inspection.describe(translator),
         handed_on={
             "encoder/lstm": "hidden_state and cell_state go to decoder/lstm as its initial_state"
         },
-        examples=examples,
+        examples=[
+            inspection.ReportExample(
+                title=f"A date in {pair.tags[0]}",
+                source=pair.source,
+                output=text,
+                expected=pair.target,
+                language=pair.tags[0],
+            )
+            for pair, text in zip(pairs, written, strict=True)
+        ],
         summary=summary,
     )
+
+
+def _as_read(translator: Translator, text: str) -> str:
+    return fold(text) if translator.source.folded else text

@@ -13,8 +13,8 @@ plot_states, plot_gates, plot_memory, plot_saturation, plot_gradient_flow   the 
                 pictures, on axes of matplotlib
 find_nonfinite  where NaN or infinity begins, in values and gradients
 to_lstmvis      a trace as the files that LSTMVis reads
-record_states   the eight states of every conveyor.LSTM in one run of a model
-write_report    one HTML page with both, and the heat maps of what was remembered
+report          one HTML page to explore what the LSTMs of a model remembered
+write_report    the same page for a trace that is there
 draw_cell, draw_time_steps   the drawings alone, as SVG text
 """
 
@@ -36,20 +36,22 @@ from ._lstmvis import to_lstmvis as to_lstmvis
 from ._memory import memory as memory
 from ._nonfinite import NonFinite as NonFinite
 from ._nonfinite import find_nonfinite as find_nonfinite
-from ._picture import ReportExample as ReportExample
 from ._plots import plot_gates as plot_gates
 from ._plots import plot_gradient_flow as plot_gradient_flow
 from ._plots import plot_memory as plot_memory
 from ._plots import plot_saturation as plot_saturation
 from ._plots import plot_states as plot_states
-from ._record import record_states as record_states
-from ._report import write_report as write_report
+from ._report import report as report
+from ._report_attention import Attention as Attention
+from ._report_example import ReportExample as ReportExample
+from ._report_page import write_report as write_report
 from ._time_drawing import draw_time_steps as draw_time_steps
 from ._trace import trace as trace
 from ._worked_example import WorkedExample as WorkedExample
 from ._worked_example import worked_example as worked_example
 
 __all__ = [
+    "Attention",
     "Explanation",
     "GradientFlow",
     "Health",
@@ -74,7 +76,6 @@ __all__ = [
     "plot_memory",
     "plot_saturation",
     "plot_states",
-    "record_states",
     "set_gate_weights",
     "to_lstmvis",
     "trace",

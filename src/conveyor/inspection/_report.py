@@ -1,101 +1,104 @@
-"""Writes the report: one HTML file that needs nothing but a browser."""
+"""`report(model, x)`: from a model to one HTML page."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
+from typing import Any
 
-from ._flow import LayerFlow
-from ._palette import PALETTES
-from ._picture import ReportExample, picture
-from ._report_example import example_section
-from ._report_flow import flow_section
-from ._templates import fill, load
+from .._errors import ConveyorError, lesson
+from ._describe import describe
+from ._find import Layer
+from ._gradient_flow import gradient_flow
+from ._health import health
+from ._report_attention import Attention, Hypothesis
+from ._report_example import ReportExample
+from ._report_page import write_report
+from ._trace import trace
 
 
-def write_report(
-    path: str | os.PathLike[str],
+def report(
+    model: Layer,
+    x: Any,
+    path: str | os.PathLike[str] = "report.html",
+    text: Sequence[Sequence[str]] | Mapping[str, Sequence[Sequence[str]]] | None = None,
     *,
-    title: str,
-    flows: Sequence[LayerFlow] = (),
-    handed_on: Mapping[str, str] | None = None,
+    y: Any = None,
+    loss: Any = None,
+    time: Sequence[Any] | None = None,
+    title: str | None = None,
     examples: Sequence[ReportExample] = (),
     summary: Mapping[str, str] | None = None,
+    attention: Attention | None = None,
+    beams: Sequence[Sequence[Hypothesis]] | None = None,
+    max_bytes: int = 5_000_000,
 ) -> Path:
-    """Write one self-contained HTML page about a model and what it remembered.
+    """Run a model and write one HTML page to explore what its LSTMs remembered.
 
-    The page loads nothing, follows the reader's light or dark theme, and shows a still picture
-    where JavaScript is off. All texts given here are escaped.
+    The page opens offline on a phone or a laptop. It shows every state of every layer and sample
+    with its values, each unit over all samples and the passages that drive it most, and finds
+    the passages in which the same units are on as in one that you select; then the health of the
+    gates, and with `y` how far gradients reach.
 
     Args:
-        path: the file to write, `report.html`; an older one is replaced. Folders above it are
-            made where they are missing.
-        title: the heading of the page.
-        flows: what `describe(model)` gives: the diagram of the model and of its cells.
-        handed_on: what goes from one LSTM to another beside the data, by the name of the flow
-            that it leaves: `{"encoder/lstm": "its states begin decoder/lstm"}`.
-        examples: sequences with their states (T, U), a heat map each.
-        summary: facts for the head of the page, label to text, `{"exact match": "93.8 %"}`.
+        model: a model or layer, with its weights, that holds LSTMs of conveyor or of Keras.
+        x: what the model is called with: an array, or arrays in lists or dicts.
+        path: the file to write; an older one is replaced.
+        text: what stands at each step: for each sample a list of strings, or a string for its
+            characters, one for each step or for each step that counts. For layers with time axes
+            of their own a dict, path of the layer to such a list.
+        y: what the model should have made of `x`, for `gradient_flow`; none is drawn without.
+        loss: as in `gradient_flow`, where the model was not compiled with one.
+        time: (T,) timestamps or other values for the steps, instead of 1, 2, 3, ...
+        title: the heading of the page; the name of the model by default.
+        examples: more to say of each sample than its text: what the model wrote, what it should.
+        summary: facts for the head of the page, label to text, `{"accuracy": "93.8 %"}`.
+        attention: for a sequence-to-sequence model, what it looked at while it wrote.
+        beams: for each sample the hypotheses (text, score) that were considered.
+        max_bytes: how large the file may become. Numbers become less exact first, then gates
+            are kept for fewer samples, then the units that vary least are left out; the page
+            says which.
 
     Returns:
         The path of the file.
 
     Raises:
-        ConveyorError: the states of an example are missing, or not a row per token of its source.
+        ConveyorError: a model without weights or without LSTM; a text that does not fit the
+            steps; y without a loss; examples, attention or beams that do not fit the samples.
         OSError: the file cannot be written.
 
-    >>> import tempfile
-    >>> folder = tempfile.mkdtemp()
-    >>> write_report(f"{folder}/report.html", title="Dates").name
-    'report.html'
+    >>> import keras, numpy as np, tempfile
+    >>> model = keras.Sequential([keras.Input((5, 3)), keras.layers.LSTM(4, name="reader")])
+    >>> x = np.ones((2, 5, 3), "float32")
+    >>> path = report(model, x, tempfile.mkdtemp() + "/report.html", text=["hello", "world"])
+    >>> "reader" in path.read_text(encoding="utf-8")
+    True
     """
-    pictures = [picture(example) for example in examples]
-    page = fill(
-        "report.html",
-        title=escape(title),
-        style=load("report.css"),
-        summary=_summary(summary or {}),
-        flow=flow_section(tuple(flows), handed_on or {}),
-        examples=_examples(
-            [
-                example_section(example, data, number)
-                for number, (example, data) in enumerate(zip(examples, pictures, strict=True))
-            ]
-        ),
-        data=script_json({"palettes": PALETTES, "examples": pictures}),
-        script=load("report.js"),
-    )
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")  # half an emoji
-    return target
-
-
-def script_json(value: object) -> str:
-    """JSON that no text inside it can end: a `<script>` ends at `</script` even in a string."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
-
-
-def _summary(summary: Mapping[str, str]) -> str:
-    facts = "".join(
-        f"<div><dt>{escape(label)}</dt><dd dir=auto>{escape(text)}</dd></div>"
-        for label, text in summary.items()
-    )
-    return f'<dl class="facts">{facts}</dl>' if facts else ""
-
-
-def _examples(sections: list[str]) -> str:
-    if not sections:
-        return ""
-    return (
-        '<section aria-labelledby="examples"><h2 id="examples">What it remembered</h2>'
-        '<p class="lead">One column per character read, one row per unit. '
-        "Move over a picture, tap it, or walk it with the arrow keys.</p>"
-        f"{''.join(sections)}</section>"
+    if isinstance(text, str):
+        raise lesson(
+            "report",
+            "text with a list of tokens for each sample",
+            f"one text, {text!r}",
+            f"Write text=[{text!r}]: a text stands for its characters. For words: text=[{text!r}"
+            ".split()].",
+        )
+    try:
+        tree = trace(model, x, tokens=text, time=time)
+    except ConveyorError as error:
+        if text is not None:
+            error.add_note("What trace calls tokens= is text= in report.")
+        raise
+    return write_report(
+        path,
+        title=str(model.name) if title is None else title,
+        tree=tree,
+        examples=examples,
+        flows=describe(model),
+        summary=summary,
+        gradients=None if y is None else gradient_flow(model, x, y, loss=loss),
+        health=health(tree),
+        attention=attention,
+        beams=beams,
+        max_bytes=max_bytes,
     )

@@ -1,135 +1,101 @@
-"""The part of the report about one sequence: the text, the heat map, where memory is written."""
+"""The samples of the report: what each one is, and the list to choose from."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from .._vocabulary import StateName
-from ._palette import PALETTES, Theme, colour, png_data_url
-from ._picture import Picture, PictureState, ReportExample
-from ._seriation import change_per_step
-from ._templates import fill
-
-_MAP_HEIGHT = 420  # px, about: rows are a whole number of pixels, so that none is blurred
-_LEAST_HEIGHT = 96  # px: room for the note beside the pointer
+from .._errors import lesson
+from ._report_layers import TracedLayer
 
 
-def example_section(example: ReportExample, data: Picture, number: int) -> str:
-    """The section as HTML; `number` is the place of `data` in the page's list of pictures."""
-    name = next(iter(data["states"]))
-    state, units = data["states"][name], len(data["order"])
-    change = change_per_step(example.states[name])
-    return fill(
-        "example.html",
-        number=str(number),
-        title=escape(example.title),
-        language=_language(example.language),
-        lang=_lang_attribute(example.language),
-        source=escape("".join(example.source)),
-        output=escape(example.output),
-        verdict=_verdict(example),
-        switches="".join(_switch(each, number, chosen=each == name) for each in data["states"]),
-        about=escape(state["about"]),
-        legend=_legend(state),
-        steps=str(len(change)),
-        units=f"{units} unit{'s' * (units != 1)}",
-        height=str(_height(units)),
-        map_label=f"{name}: {units} units over {len(change)} time steps",
-        light_png=_still(example, data, name, "light"),
-        dark_png=_still(example, data, name, "dark"),
-        characters="".join(f"<li>{_under_column(label)}</li>" for label in data["labels"]),
-        most=f"{change.max():.2g}",
-        bars=_bars(change, data["labels"]),
-        changing=name,
-        busiest=_busiest(change, data["labels"]),
-        first=name,
+@dataclass(frozen=True)
+class ReportExample:
+    """What there is to say of one sample beside its numbers.
+
+    Attributes:
+        title: its heading, `A date in French`.
+        source: the text that was read.
+        output: the text that the model wrote; empty where it writes none.
+        expected: the text it should have written; empty where nobody knows.
+        language: a name or a code of the source's language, `fr`.
+    """
+
+    title: str
+    source: str = ""
+    output: str = ""
+    expected: str = ""
+    language: str = ""
+
+
+def examples_of(
+    given: Sequence[ReportExample], layers: Sequence[TracedLayer]
+) -> tuple[ReportExample, ...]:
+    """One example for each sample; those that were not given are made of the tokens."""
+    samples = max(layer.shape[0] for layer in layers)
+    if given and len(given) != samples:
+        raise lesson(
+            "report",
+            f"an example for each of the {samples} samples of the trace",
+            f"{len(given)}",
+            "Write examples=[ReportExample(title=...) for each sample of x].",
+        )
+    if given:
+        return tuple(given)
+    return tuple(
+        ReportExample(f"Sample {sample}", _text(layers, sample)) for sample in range(samples)
     )
 
 
-def _height(units: int) -> int:
-    row = max(1, min(16, round(_MAP_HEIGHT / units)))
-    return max(_LEAST_HEIGHT, units * row)
+def _text(layers: Sequence[TracedLayer], sample: int) -> str:
+    for layer in layers:
+        if layer.tokens is not None and sample < len(layer.tokens):
+            tokens = layer.tokens[sample][: layer.lengths[sample]]
+            letters = all(len(token) <= 1 for token in tokens)
+            return ("" if letters else " ").join(tokens)
+    return ""
 
 
-def _language(language: str) -> str:
-    return f'<span class="language">{escape(language)}</span>' if language else ""
+def example_list(examples: Sequence[ReportExample]) -> str:
+    """The samples as a list of radio buttons, the first one chosen."""
+    return "".join(
+        f'<li><label class="sample"><input type="radio" name="sample" value="{number}"'
+        f'{" checked" if number == 0 else ""}><span class="sample-row">'
+        f'<span class="sample-title" dir="auto">{escape(example.title)}</span>'
+        f"{_language(example)}{_said(example)}</span></label></li>"
+        for number, example in enumerate(examples)
+    )
+
+
+def _language(example: ReportExample) -> str:
+    # "A date in French" has said it.
+    if not example.language or example.language in example.title:
+        return ""
+    return f'<span class="language">{escape(example.language)}</span>'
+
+
+def _said(example: ReportExample) -> str:
+    said = ""
+    if example.source:
+        lang = _lang_attribute(example.language)
+        said += f'<bdi class="source"{lang}>{escape(example.source)}</bdi>'
+    if example.output:
+        said += '<span class="becomes" aria-hidden="true">→</span>'
+        said += f'<bdi class="output">{escape(example.output)}</bdi>'
+    if example.expected:
+        said += _verdict(example)
+    return said
+
+
+def _verdict(example: ReportExample) -> str:
+    if example.output == example.expected:
+        return '<span class="verdict right">as expected</span>'
+    return f'<span class="verdict wrong">expected <bdi>{escape(example.expected)}</bdi></span>'
 
 
 def _lang_attribute(language: str) -> str:
     """`lang` picks the right glyphs and voice, but only for a code: `fr`, not `French`."""
     is_code = re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", language)
     return f' lang="{language}"' if is_code else ""
-
-
-def _isolated(label: str) -> str:
-    """Text of any direction that does not turn its neighbours."""
-    return f"<bdi>{escape(label)}</bdi>"
-
-
-def _under_column(label: str) -> str:
-    """A label in the width of a column: what is longer than two characters stands upright."""
-    return f"<bdi{' class=upright' if len(label) > 2 else ''}>{escape(label)}</bdi>"
-
-
-def _verdict(example: ReportExample) -> str:
-    if not example.expected:
-        return ""
-    if example.output == example.expected:
-        return '<p class="verdict right">as expected</p>'
-    return f'<p class="verdict wrong">expected {_isolated(example.expected)}</p>'
-
-
-def _switch(name: StateName, number: int, *, chosen: bool) -> str:
-    checked = " checked" if chosen else ""
-    return (
-        f'<label><input type="radio" name="state-{number}" value="{name}"{checked}>'
-        f"<span>{name}</span></label>"
-    )
-
-
-def _legend(state: PictureState) -> str:
-    """The colours and their numbers, as `show` in report.js sets them for the other states."""
-    less, more = ("≤ ", "≥ ") if state["clipped"] else ("", "")
-    light, dark = (PALETTES[theme][state["palette"]] for theme in ("light", "dark"))
-    stops = ", ".join(f"light-dark({day}, {night})" for day, night in zip(light, dark, strict=True))
-    low = f"{state['low']:g}".replace("-", "−")
-    return (
-        f'<div class="legend {state["palette"]}"><span class="low">{less}{low}</span>'
-        f'<i style="background:linear-gradient(90deg, {stops})"></i>'
-        f'<span class="high">{more}{state["high"]:g}</span></div>'
-    )
-
-
-def _still(example: ReportExample, data: Picture, name: StateName, theme: Theme) -> str:
-    """The heat map as a picture, one pixel per value, for readers without JavaScript."""
-    state = data["states"][name]
-    rows = np.asarray(example.states[name], dtype=np.float64).T[data["order"]]
-    stops = PALETTES[theme][state["palette"]]
-    return png_data_url(colour(rows, state["low"], state["high"], stops))
-
-
-def _bars(change: npt.NDArray[np.float64], labels: list[str]) -> str:
-    most = float(change.max()) or 1.0
-    busiest = set(_steps_by_change(change)[:3])
-    return "".join(
-        f'<li{" class=busiest" if step in busiest else ""} style="--part:{amount / most:.3f}" '
-        f'title="step {step + 1}: {amount:.3g}"><i></i>{_under_column(label)}</li>'
-        for step, (amount, label) in enumerate(zip(change, labels, strict=True))
-    )
-
-
-def _busiest(change: npt.NDArray[np.float64], labels: list[str]) -> str:
-    *most, last = (
-        f"<b>{_isolated(labels[step])}</b> (step {step + 1})"
-        for step in _steps_by_change(change)[:3]
-    )
-    return f"The memory changes most at {', '.join(most)}{' and ' * bool(most)}{last}."
-
-
-def _steps_by_change(change: npt.NDArray[Any]) -> list[int]:
-    return [int(step) for step in np.argsort(-change, kind="stable")]

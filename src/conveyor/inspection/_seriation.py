@@ -1,4 +1,4 @@
-"""The order of the rows in a heat map, and how much is written at each step."""
+"""The order of the rows in a heat map."""
 
 from __future__ import annotations
 
@@ -36,18 +36,6 @@ def order_of_units(states: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     # Rounded, so that the noise of the last digit does not decide between equal units.
     angle = np.round(np.arctan2(second, scores[:, 0]), 6)
     return np.argsort(np.mod(angle + np.pi / 2, 2 * np.pi), kind="stable")
-
-
-def change_per_step(states: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """(T, U) states to (T,): by how much a unit changes at each step, on average.
-
-    The first step changes from zero, the state before anything was read.
-    """
-    values = _finite(states)
-    before = np.zeros((1, values.shape[1]))
-    change = np.abs(np.diff(values, axis=0, prepend=before))
-    mean: npt.NDArray[np.float64] = np.mean(change, axis=1)
-    return mean
 
 
 def _finite(states: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
