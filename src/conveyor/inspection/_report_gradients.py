@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .._errors import lesson
 from ._health import Health
 from ._health_text import as_html
-from ._svg import BELT, GATE, svg, text
+from ._svg import BELT, GATE, Drawing, text
 
 _WIDTH, _HEIGHT = 780, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 16, 44
@@ -97,7 +97,8 @@ def _drawing(path: str, curves: Sequence[tuple[npt.NDArray[Any], str, str, str]]
     steps = max((len(values) for values, *_ in curves), default=1)
     largest = max((float(np.nanmax(values, initial=0)) for values, *_ in curves), default=0.0)
     if not np.isfinite(largest):
-        return svg(_WIDTH, 60, f"gradients of {path}", text(20, 34, "not finite", anchor="start"))
+        words = text(20, 34, "not finite", anchor="start")
+        return Drawing(_WIDTH, 60, f"gradients of {path}", words).inline()
     top = int(np.ceil(np.log10(largest))) if largest > 0 else 0
     smallest = [np.min(values[values > 0], initial=largest) for values, *_ in curves]
     least = int(np.floor(np.log10(min(smallest)))) if largest > 0 else -1
@@ -126,9 +127,8 @@ def _drawing(path: str, curves: Sequence[tuple[npt.NDArray[Any], str, str, str]]
         for values, _, color, dashes in curves
     )
     caption = text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 5, "time step", size=12, opacity=0.75)
-    return svg(
-        _WIDTH, _HEIGHT, f"gradients of {path} over {steps} steps", lines, ticks, caption, drawn
-    )
+    title = f"gradients of {path} over {steps} steps"
+    return Drawing(_WIDTH, _HEIGHT, title, lines + ticks + caption + drawn).inline()
 
 
 def _power(y: float, power: int) -> str:
