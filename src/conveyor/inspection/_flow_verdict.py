@@ -70,8 +70,10 @@ def judge(norms: Array, decay: Array, counts: Array) -> Verdict:
             "memories of T steps (Tallec & Ollivier 2018); shorter sequences; attention over all "
             "hidden states instead of the last one.",
         )
-    left = float(course[-1])
-    return Verdict(length, f"healthy: {left:.2g} of it is left after {len(course) - 1} steps", "")
+    left, steps = float(course[-1]), len(course) - 1
+    if left > 1:
+        return Verdict(length, f"healthy: {left:.2g} times as large {steps} steps back", "")
+    return Verdict(length, f"healthy: {100 * left:.2g} % of it is left after {steps} steps", "")
 
 
 def reaches(course: Array, level: float) -> float:
