@@ -46,7 +46,7 @@ def test_trace(folder) -> None:
         "trace", "model.keras", "data.npz", *words, "--preactivations"
     )
     written = xarray.open_datatree("trace.zarr", engine="zarr")["reader"]
-    model = keras.saving.load_model("model.keras")
+    model = keras.saving.load_model("model.keras", compile=False)
     expected = trace(model, np.load("data.npz")["x"])["reader"]["cell_states"]
     np.testing.assert_allclose(written["cell_states"], expected, rtol=1e-6)
     assert list(written["token"].values[1]) == ["so", "good", ""]
