@@ -170,10 +170,12 @@ void interrupt_a_step_of_many_rows() {
       const auto start = Clock::now();
       const int status = request.forward(keep_reserve);
       const auto end = Clock::now();
-      if (end - start < std::chrono::milliseconds(150)) continue;
-      CHECK_EQUAL(status, CONVEYOR_INTERRUPTED);
-      CHECK(std::isnan(request.states[CONVEYOR_HIDDEN_STATES].get(batch * options.units - 1)));
-      break;
+      const Array& states = request.states[CONVEYOR_HIDDEN_STATES];
+      if (std::isnan(states.get(states.count() - 1))) {  // the end of the step was skipped
+        CHECK_EQUAL(status, CONVEYOR_INTERRUPTED);
+        break;
+      }
+      CHECK(end - start < std::chrono::seconds(1));
     }
   }
 }
