@@ -61,7 +61,10 @@ def trace(
     preactivations: Annotated[
         bool, typer.Option("--preactivations", help="Keep z of each gate as well.")
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Samples at a time; by default as many as fit 128 MiB.", min=1),
+    ] = None,
 ) -> None:
     """Write every state of every LSTM at every time step to a Zarr store, for xarray."""
     x, _ = _read(data)

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from rich.progress import Progress
 
 from .._errors import lesson
 from .._version import __version__
 from ._describe import class_name, function_name
-from ._find import Layer
+from ._find import FoundLSTM, Layer
 from ._run import Call, run, watching
 from ._samples import as_samples, batches, take
 from ._selection import Select, Selection, check_selection
@@ -32,7 +33,7 @@ def trace(
     select: Select | None = None,
     preactivations: bool = False,
     to: str | os.PathLike[str] | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     progress: bool | None = None,
 ) -> Any:
     """Run a model and keep every state of every LSTM in it, at every time step.
@@ -55,7 +56,8 @@ def trace(
             `input_preactivations`, `forget_preactivations`, `candidate_preactivations`,
             `output_preactivations`.
         to: a path, `"trace.zarr"`: write there batch after batch, for traces larger than memory.
-        batch_size: the number of samples to run at a time.
+        batch_size: the number of samples to run at a time; by default as many as have states of
+            128 MiB, and all where a layer is stateful.
         progress: show a bar; by default where `to` is given.
 
     Returns:
@@ -86,9 +88,11 @@ def trace(
     'w'
     """
     x, samples = as_samples(x, "trace")
-    _check_batch_size(batch_size)
+    if batch_size is not None:
+        _check_batch_size(batch_size)
     store: Store = InMemory(samples) if to is None else OnDisk(Path(to))
     with watching(model, "trace") as watched:
+        batch_size = batch_size or _batch_size(x, samples, watched.found)
         selection = check_selection(select, preactivations, watched.found)
         axis = check_time_axis(tokens, time, samples, [item.path for item in watched.found])
         steps: set[int] = set()
@@ -129,6 +133,15 @@ def _part(call: Call, samples: slice, selection: Selection, axis: TimeAxis) -> P
             "engine": record.decision.engine,
         },
     )
+
+
+def _batch_size(x: Any, samples: int, found: tuple[FoundLSTM, ...]) -> int:
+    """Large enough to be fast, small enough for the memory."""
+    if any(item.layer.stateful for item in found):
+        return samples
+    steps = max(leaf.shape[1] if len(leaf.shape) > 1 else 1 for leaf in keras.tree.flatten(x))
+    numbers = 8 * int(steps) * sum(int(item.layer.cell.units) for item in found)
+    return max(1, (1 << 25) // max(1, numbers))  # float32
 
 
 def _check_batch_size(batch_size: int) -> None:
