@@ -72,3 +72,10 @@ def test_it_looks_as_often_as_its_share_of_the_time_allows(monkeypatch) -> None:
 def test_a_share_that_is_none(share) -> None:
     with pytest.raises(ConveyorError, match="share of the time"):
         callbacks.GateHealth(X, share=share)
+
+
+def test_samples_and_targets_that_do_not_fit() -> None:
+    with pytest.raises(ConveyorError, match="samples to be a whole number"):
+        callbacks.GateHealth(X, samples=0)
+    with pytest.raises(ConveyorError, match="y for each of the 40 samples"):
+        callbacks.GradientFlow(X, Y[:2])

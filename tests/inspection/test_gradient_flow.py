@@ -212,6 +212,7 @@ def test_nothing_arrives() -> None:
     ("options", "message"),
     [
         ({}, 'loss="mse"'),
+        ({"loss": "mse", "batch_size": 0}, "batch_size to be a whole number"),
         ({"loss": "mse", "y": np.ones((3, 1))}, "y for each of the 2 samples; got 3"),
     ],
 )

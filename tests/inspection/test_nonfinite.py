@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 
 import conveyor
+from conveyor import ConveyorError
 from conveyor.inspection import find_nonfinite
 from frameworks import BACKEND, to_numpy
 
@@ -103,3 +104,15 @@ def test_what_is_masked_is_not_looked_at() -> None:
     x[:, 4:] = 0
     assert find_nonfinite(model, x) is None
     assert np.isfinite(to_numpy(model(x))).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": -1}, "batch_size to be a whole number"),
+        ({"y": Y[:2], "loss": "mse"}, "y for each of the 5 samples; got 2"),
+    ],
+)
+def test_mistakes_are_not_good_news(options, message) -> None:
+    with pytest.raises(ConveyorError, match=message):
+        find_nonfinite(stack(), X, **options)

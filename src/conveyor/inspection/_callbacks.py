@@ -13,7 +13,7 @@ from ._gradient_flow import GradientFlow as Flow
 from ._gradient_flow import gradient_flow
 from ._health import Health, health
 from ._health_numbers import GATES
-from ._samples import as_samples, take
+from ._samples import as_samples, as_targets, check_count, take
 from ._trace import trace
 
 
@@ -26,9 +26,11 @@ class _AfterEpochs(keras.callbacks.Callback):
         if not 0 < share <= 1:
             raise lesson(where, "share of the time, above 0 and up to 1", repr(share), "share=0.05")
         x, count = as_samples(x, where)
+        check_count(samples, "samples", where)
         few = slice(0, min(samples, count))
         self.x = take(x, few)
-        self.y = None if y is None else take(as_samples(y, where)[0], few)
+        y = as_targets(y, count, where)
+        self.y = None if y is None else take(y, few)
         self.share = share
         self.history: dict[int, Any] = {}
         self._trained = self._looked = self._last = 0.0

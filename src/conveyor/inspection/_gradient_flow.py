@@ -11,14 +11,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .._errors import lesson
 from ._arriving import arriving, loss_of
 from ._backward import StateGradients, backward
 from ._find import Layer
 from ._flow_verdict import Verdict, judge
 from ._printed import Printed
 from ._run import named, watching
-from ._samples import as_samples, batches, take
+from ._samples import as_samples, as_targets, batches, check_count, take
 
 Array = npt.NDArray[Any]
 
@@ -110,15 +109,8 @@ def gradient_flow(
     """
     where = "gradient_flow"
     x, samples = as_samples(x, where)
-    if y is not None:
-        y, targets = as_samples(y, where)
-        if targets != samples:
-            raise lesson(
-                where,
-                f"y for each of the {samples} samples",
-                f"{targets} of them",
-                f"Write {where}(model, x[:100], y[:100]).",
-            )
+    y = as_targets(y, samples, where)
+    check_count(batch_size, "batch_size", where)
     wanted = loss_of(model, loss, where)
     found: dict[str, list[StateGradients]] = {}
     backwards: dict[str, bool] = {}

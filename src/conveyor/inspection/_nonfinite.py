@@ -18,7 +18,7 @@ from ._backward import backward
 from ._find import Layer
 from ._printed import Printed
 from ._run import Call, Watched, named, run, watching
-from ._samples import as_samples, batches, take
+from ._samples import as_samples, as_targets, batches, check_count, take
 from ._trace_arrays import PREACTIVATIONS, arrays_of, counted
 
 Array = npt.NDArray[Any]
@@ -115,7 +115,8 @@ def find_nonfinite(
     where = "find_nonfinite"
     x, samples = as_samples(x, where)
     wanted = None if y is None else loss_of(model, loss, where)
-    y = None if y is None else as_samples(y, where)[0]
+    y = as_targets(y, samples, where)
+    check_count(batch_size, "batch_size", where)
     with watching(model, where) as watched:
         found = next(_in_weights(watched), None)
         for part in batches(samples, batch_size):

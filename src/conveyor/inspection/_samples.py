@@ -38,6 +38,33 @@ def as_samples(x: Any, where: str) -> tuple[Any, int]:
     return x, int(count)
 
 
+def as_targets(y: Any, samples: int, where: str) -> Any:
+    """`y` with an array at each leaf; None stays None.
+
+    Raises:
+        ConveyorError: other than a target for each sample.
+    """
+    if y is None:
+        return None
+    y, targets = as_samples(y, where)
+    if targets != samples:
+        raise lesson(
+            where,
+            f"y for each of the {samples} samples",
+            f"{targets} of them",
+            f"Write {where}(model, x[:100], y[:100]).",
+        )
+    return y
+
+
+def check_count(number: Any, name: str, where: str) -> None:
+    """Raise where a number of samples is none."""
+    if not isinstance(number, int) or number < 1:
+        raise lesson(
+            where, f"{name} to be a whole number from 1 on", repr(number), f"Write {name}=32."
+        )
+
+
 def _is_array(leaf: Any) -> bool:
     return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
 

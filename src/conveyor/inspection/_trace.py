@@ -12,12 +12,11 @@ import keras
 import numpy as np
 from rich.progress import Progress
 
-from .._errors import lesson
 from .._version import __version__
 from ._describe import class_name, function_name
 from ._find import FoundLSTM, Layer
 from ._run import Call, run, watching
-from ._samples import as_samples, batches, take
+from ._samples import as_samples, batches, check_count, take
 from ._selection import Select, Selection, check_selection
 from ._time_axis import TimeAxis, check_time_axis, check_time_was_used
 from ._trace_arrays import arrays_of, counted
@@ -89,7 +88,7 @@ def trace(
     """
     x, samples = as_samples(x, "trace")
     if batch_size is not None:
-        _check_batch_size(batch_size)
+        check_count(batch_size, "batch_size", "trace")
     store: Store = InMemory(samples) if to is None else OnDisk(Path(to))
     with watching(model, "trace") as watched:
         batch_size = batch_size or _batch_size(x, samples, watched.found)
@@ -142,16 +141,6 @@ def _batch_size(x: Any, samples: int, found: tuple[FoundLSTM, ...]) -> int:
     steps = max(leaf.shape[1] if len(leaf.shape) > 1 else 1 for leaf in keras.tree.flatten(x))
     numbers = 8 * int(steps) * sum(int(item.layer.cell.units) for item in found)
     return max(1, (1 << 25) // max(1, numbers))  # float32
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise lesson(
-            "trace",
-            "batch_size to be a whole number from 1 on",
-            repr(batch_size),
-            "Write batch_size=32.",
-        )
 
 
 @contextmanager
