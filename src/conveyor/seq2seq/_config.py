@@ -2,120 +2,235 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Final
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 from .._errors import lesson
+from ._extras import yaml
+from ._settings import Section, from_dict, from_zero, parse, share
+
+__all__ = [
+    "Config",
+    "DataConfig",
+    "ModelConfig",
+    "SearchConfig",
+    "TextConfig",
+    "TrainingConfig",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Section):
+    """The network: encoder, bridge, attention, decoder."""
+
+    embedding_size: int = 256  # of a source and of a target token
+    units: int = 512  # of each decoder layer, and of each encoder layer: both directions together
+    encoder_layers: int = 1
+    decoder_layers: int = 1
+    bidirectional: bool = True  # the encoder; each direction then has half of the units
+    residual: bool = True  # from layer to layer, where there are several
+    # What the decoder begins with: the encoder's last states as they are, through a layer of
+    # its own, or zeros.
+    bridge: Literal["last", "projected", "zero"] = "projected"
+    # Luong et al. 2015: dot, general, concat; Bahdanau et al. 2015: additive.
+    attention: Literal["none", "dot", "general", "concat", "additive"] = "general"
+    attention_size: int = 512  # of additive and concat attention
+    coverage: bool = False  # attention knows where it has been (Tu et al. 2016)
+    input_feeding: bool = False  # the step before, attention included, is input to the next
+    output_size: int = 256  # of the vector that logits are made from
+    tied_embeddings: Literal["none", "target", "all"] = "all"  # logits from the embedding itself
+    dropout: float = share(0.2)  # of all that is not recurrent
+    recurrent_dropout: float = share(0.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bidirectional and self.units % 2:
+            raise lesson(
+                "Config",
+                "an even number of units, as each direction of the encoder has half of them",
+                f"model.units={self.units}",
+                f"Write ModelConfig(units={self.units + 1}), or bidirectional=False.",
+            )
+        if self.coverage and self.attention == "none":
+            raise lesson(
+                "Config",
+                "an attention for coverage to steer",
+                'attention="none", coverage=True',
+                'Write ModelConfig(attention="additive", coverage=True).',
+            )
+        if self.tied_embeddings != "none" and self.output_size != self.embedding_size:
+            raise lesson(
+                "Config",
+                "output_size equal to embedding_size where the embedding makes the logits",
+                f"model.output_size={self.output_size}, "
+                f"model.embedding_size={self.embedding_size}",
+                f"Write ModelConfig(output_size={self.embedding_size}), or "
+                'tied_embeddings="none".',
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig(Section):
+    """How texts become tokens."""
+
+    tokens: Literal["subwords", "characters", "words"] = "subwords"
+    algorithm: Literal["bpe", "unigram"] = "bpe"  # of subwords
+    vocabulary_size: int = 8_000  # at most; of words and subwords
+    shared: bool = True  # one vocabulary for both sides
+    fold_source: bool = False  # read without case, width and kind of space
+    byte_fallback: bool = True  # characters that no subword covers are written as bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(Section):
+    """Which pairs are learned from, and in which batches."""
+
+    bad_lines: Literal["skip", "refuse"] = "skip"  # either way they are counted and shown
+    max_source_tokens: int = 100  # longer pairs are left out of the training
+    max_target_tokens: int = 100
+    batch_tokens: int = 1_500  # target tokens, without padding
+    length_buckets: int = 6  # lengths that batches are padded to where the backend compiles
+    history: int = from_zero(2)  # turns before the prompt, in a dialogue
+    seed: int = from_zero(0)  # of the order of the pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(Section):
+    """The optimizer, its schedule, and when to look and to stop."""
+
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: float = 2e-3  # at its peak
+    warmup: float = share(0.03)  # share of the training
+    decay: Literal["cosine", "linear", "inverse_sqrt", "none"] = "cosine"  # after the warm-up
+    beta_1: float = share(0.9)
+    beta_2: float = share(0.99)
+    weight_decay: float = from_zero(0.0)  # of adamw
+    clip_norm: float = 1.0  # of the gradient of all weights together
+    accumulate: int = 1  # batches to one step of the optimizer
+    label_smoothing: float = share(0.1)
+    scheduled_sampling: float = from_zero(0.0)  # at the end; from 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    moving_average: float = share(0.0)  # momentum of averaged weights
+
+    # The end: whichever comes first; the learning rate reaches its last value there
+    epochs: float | None = 20.0
+    steps: int | None = None  # batches
+    max_minutes: float | None = None  # of training; evaluation does not count
+
+    evaluate_every: int | None = None  # batches; None: about twenty times in all
+    judge_by: Literal["bleu", "chrf", "perplexity", "exact_match"] = "bleu"  # on the dev pairs
+    patience: int | None = None  # evaluations without a better one, then stop; None: never
+    keep_best: int = 3  # models; these are averaged where average_best
+    average_best: bool = False
+    dev_sentences: int = 200  # to translate at an evaluation; perplexity is of all dev pairs
+    checkpoint_minutes: float = 1.0  # between two checkpoints
+    seed: int = from_zero(0)  # of weights and dropout
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.epochs is None and self.steps is None and self.max_minutes is None:
+            raise lesson(
+                "Config",
+                "an end of the training",
+                "epochs=None, steps=None and max_minutes=None",
+                "Write epochs=20, steps=2400, max_minutes=10, or several: "
+                "the first to come ends it.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig(Section):
+    """How a translation is found."""
+
+    beam: int = 5  # 1 is greedy
+    length_penalty: float = from_zero(1.0)  # alpha of Wu et al. 2016
+    no_repeat_ngram: int = from_zero(0)  # 0: may repeat
+    sample: bool = False  # draw tokens instead of taking the likeliest
+    temperature: float = 1.0  # of samples
+    top_p: float = 1.0  # samples come from the likeliest tokens of so much probability
+    max_length_ratio: float = 2.0  # target tokens to source tokens ...
+    max_length_extra: int = 20  # ... and so many more, at which a translation is cut off
+    batch_tokens: int = 4_000  # source tokens translated together, padding included
+    seed: int = from_zero(0)  # of samples
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Settings of a translator and of its training.
-
-    The defaults are those that read the dates of `conveyor.seq2seq.dates`: 99.85 % to 100 % of
-    4,000 held-out dates exactly (four seeds), in 80 to 110 seconds on two busy cores of a
-    server, compilation included (JAX, portable engine). Peak learning rates of 0.012 and 0.02
-    did as well.
+    """All settings of a translator, by topic.
 
     Raises:
-        ConveyorError: a number out of its range, no limit to the training.
+        ConveyorError: a setting that does not exist or has a value that cannot be meant.
 
-    >>> Config(units=256).to_dict()["units"]
+    >>> config = Config(model=ModelConfig(units=256))
+    >>> config.to_dict()["model"]["units"]
     256
+    >>> config.with_settings({"training.epochs": "10"}).training.epochs
+    10.0
     """
 
-    # The model
-    embedding_size: int = 32  # of a source and of a target character
-    units: int = 128  # of both LSTMs: the decoder begins with the states of the encoder
-    max_target_length: int = 32  # characters, at which decoding gives up waiting for the end
-    fold_source: bool = True  # ignore case, width and kind of space in sources
-
-    # The data
-    batch_size: int = 64  # pairs
-    length_groups: int = 3  # a batch is padded to one of so many lengths; each is one compile
-    seed: int = 0  # of the order of the pairs
-
-    # The optimizer: Adam, warmed up linearly, then let down to zero along a cosine
-    learning_rate: float = 0.016  # at its peak
-    warmup: float = 0.1  # share of the training
-    clip_norm: float = 1.0  # of the gradient of all weights together
-
-    # The end: whichever comes first; the learning rate reaches zero there
-    steps: int | None = 2_400  # batches
-    max_seconds: float | None = None  # of wall time, compilation and evaluation included
-
-    evaluate_every: int = 300  # batches
+    model: ModelConfig = field(default_factory=ModelConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            _check(field.name, str(field.type), getattr(self, field.name))
-        if self.warmup >= 1:
+        if self.model.tied_embeddings == "all" and not self.text.shared:
             raise lesson(
                 "Config",
-                "warmup to be a share of the training, from 0 to below 1",
-                f"warmup={self.warmup}",
-                "Write warmup=0.1 for the first tenth.",
-            )
-        if self.steps is None and self.max_seconds is None:
-            raise lesson(
-                "Config",
-                "a limit to the training",
-                "steps=None and max_seconds=None",
-                "Write steps=2400, max_seconds=120, or both: whichever comes first ends it.",
+                "one vocabulary for both sides where both sides share their embedding",
+                'model.tied_embeddings="all", text.shared=False',
+                'Write model.tied_embeddings="target", or text.shared=True.',
             )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
         """The settings given, and the defaults for the others.
 
-        Raises:
-            ConveyorError: a key that is no setting; the message names the nearest one.
-
-        >>> Config.from_dict({"unit": 256})
+        >>> Config.from_dict({"model": {"unit": 256}})
         Traceback (most recent call last):
-        conveyor._errors.ConveyorError: Config expects settings that it knows; got 'unit'.
-        Did you mean 'units'?
+        conveyor._errors.ConveyorError: Config expects settings that it knows; got 'model.unit'.
+        Did you mean 'model.units'?
         """
-        names = [field.name for field in fields(cls)]
-        for key in values:
-            if key not in names:
-                near = difflib.get_close_matches(key, names, n=1)
-                hint = f"Did you mean {near[0]!r}?" if near else f"Settings: {', '.join(names)}."
-                raise lesson("Config", "settings that it knows", repr(key), hint)
-        return cls(**values)
+        return from_dict(cls, values)
 
     def to_dict(self) -> dict[str, Any]:
-        """All settings by name."""
+        """All settings: topic, name, value."""
         return asdict(self)
 
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Config:
+        """Settings of a file; what it does not mention has its default.
 
-# What the annotations above stand for, in words and as types.
-_KINDS: Final[dict[str, tuple[str, tuple[type, ...]]]] = {
-    "bool": ("True or False", (bool,)),
-    "int": ("a whole number", (int,)),
-    "int | None": ("a whole number or None", (int, type(None))),
-    "float": ("a number", (int, float)),
-    "float | None": ("a number or None", (int, float, type(None))),
-}
-_MAY_BE_ZERO: Final = {"seed", "warmup"}
+        Raises:
+            ConveyorError: a file that is no YAML of settings.
+        """
+        try:
+            values = yaml().safe_load(Path(path).read_text(encoding="utf-8"))
+        except (yaml().YAMLError, UnicodeDecodeError) as error:
+            raise lesson(
+                "Config.from_yaml", "YAML", f"{path}: {error}", "Write training:\n  epochs: 10"
+            ) from None
+        return cls.from_dict({} if values is None else values)
 
+    def to_yaml(self, path: str | Path) -> None:
+        """Write every setting, defaults included; `from_yaml` reads it back."""
+        text = yaml().safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        Path(path).write_text(text, encoding="utf-8")
 
-def _check(name: str, annotation: str, value: Any) -> None:
-    kind, types = _KINDS[annotation]
-    # To Python True is a number.
-    fits = isinstance(value, types) and isinstance(value, bool) == (annotation == "bool")
-    least = "from 0" if name in _MAY_BE_ZERO else "above 0"
-    if fits and (annotation == "bool" or value is None or value > 0):
-        return
-    if fits and value == 0 and name in _MAY_BE_ZERO:
-        return
-    expected = kind if annotation == "bool" else f"{kind}, {least}"
-    default = Config.__dataclass_fields__[name].default
-    raise lesson(
-        "Config",
-        f"{name} to be {expected}",
-        f"{name}={value!r}",
-        f"Leave it out for the default: {name}={default!r}.",
-    )
+    def with_settings(self, settings: Mapping[str, Any]) -> Config:
+        """Some settings changed: `{"training.epochs": "10"}`, values as text or as they are.
+
+        >>> Config().with_settings({"model.attention": "dot"}).model.attention
+        'dot'
+        """
+        values = self.to_dict()
+        for path, value in settings.items():
+            topic, _, name = path.partition(".")
+            if name and isinstance(values.get(topic), dict):
+                values[topic][name] = parse(type(getattr(self, topic)), name, value)
+            else:
+                values[path] = value  # which from_dict refuses, with a hint
+        return self.from_dict(values)

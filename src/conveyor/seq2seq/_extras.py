@@ -1,0 +1,21 @@
+"""What the extra `seq2seq` installs, imported where it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+
+def yaml() -> ModuleType:
+    """PyYAML."""
+    return _module("yaml", "PyYAML", "Settings in YAML are read and written")
+
+
+def _module(name: str, package: str, purpose: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"{purpose} by the package {package}; it is not installed.\n"
+            'Write pip install "conveyor[seq2seq]".'
+        ) from error
