@@ -11,6 +11,11 @@ def yaml() -> ModuleType:
     return _module("yaml", "PyYAML", "Settings in YAML are read and written")
 
 
+def sentencepiece() -> ModuleType:
+    """sentencepiece."""
+    return _module("sentencepiece", "sentencepiece", "Texts are split into subwords")
+
+
 def _module(name: str, package: str, purpose: str) -> ModuleType:
     try:
         return import_module(name)
