@@ -20,7 +20,7 @@ SPACE_MARK: Final = "\N{LOWER ONE EIGHTH BLOCK}"  # sentencepiece's space that c
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 # Controls to the pictures that Unicode has of them: a line feed to ␊.
-_VISIBLE: Final = {
+_VISIBLE: Final[dict[int, int | str]] = {
     **{control: 0x2400 + control for control in range(0x20)},
     0x7F: 0x2421,
     ord(" "): SPACE_MARK,
