@@ -44,7 +44,7 @@ class Learner(keras.Model):
         """Losses summed, cross entropies summed, how many tokens: (3,)."""
         if self.sampling_share is not None and training:
             inputs = {**inputs, "target": self._with_own_tokens(inputs)}
-        vectors = self._vectors(inputs, training)
+        vectors = self.seq2seq.vectors(inputs, training=training)
         logits = self.seq2seq.logits(vectors)
         labels = inputs["labels"]
         counts = ops.cast(ops.not_equal(labels, PADDING), "float32")
@@ -60,12 +60,6 @@ class Learner(keras.Model):
             ]
         )
 
-    def _vectors(self, inputs: dict[str, Array], training: bool) -> Array:
-        """(N, output_size), of the steps that count."""
-        vectors = self.seq2seq.vectors(inputs, training=training)
-        flat = ops.reshape(vectors, (-1, vectors.shape[-1]))
-        return ops.take(flat, inputs["positions"], axis=0)
-
     def _with_own_tokens(self, inputs: dict[str, Array]) -> Array:
         """The target with some tokens replaced by those that the model would have written.
 
@@ -74,7 +68,7 @@ class Learner(keras.Model):
         here and there, and the second pass learns from that.
         """
         target = inputs["target"]
-        logits = self.seq2seq.logits(ops.stop_gradient(self._vectors(inputs, False)))
+        logits = self.seq2seq.logits(ops.stop_gradient(self.seq2seq.vectors(inputs)))
         written = ops.cast(ops.argmax(logits, axis=-1), "int32")
         counts = ops.not_equal(target, PADDING)
         place = ops.cumsum(ops.reshape(ops.cast(counts, "int32"), (-1,))) - 1
