@@ -17,9 +17,7 @@ _HELP = "/why shows what the last answer looked at, /new begins anew, /quit ends
 
 
 def chat(
-    model: Annotated[
-        Path, typer.Argument(help="A folder that conveyor train made of dialogues.")
-    ],
+    model: Annotated[Path, typer.Argument(help="A folder that conveyor train made of dialogues.")],
     sample: Annotated[
         bool, typer.Option("--sample", help="Draw each answer instead of taking the likeliest.")
     ] = False,

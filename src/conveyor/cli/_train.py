@@ -31,7 +31,9 @@ def train(
         list[Path] | None,
         typer.Option(help="Pairs to judge by; twice for two files. Default: some are held out."),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="Settings as YAML; see --show-config.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings as YAML; see --show-config.")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting: training.epochs=10. May be repeated."),

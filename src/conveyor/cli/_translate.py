@@ -26,9 +26,7 @@ Beam = Annotated[
 LengthPenalty = Annotated[
     float | None, typer.Option(help="Alpha of Wu et al. 2016: 0 prefers short ones.", min=0)
 ]
-BatchTokens = Annotated[
-    int | None, typer.Option(help="Source tokens translated together.", min=1)
-]
+BatchTokens = Annotated[int | None, typer.Option(help="Source tokens translated together.", min=1)]
 
 
 def translate(
@@ -74,7 +72,9 @@ def translate(
         sys.stdout.flush()
 
 
-def score(models: Models, pairs: Annotated[Path, typer.Option("--pairs", help="Pairs to score.")]) -> None:
+def score(
+    models: Models, pairs: Annotated[Path, typer.Option("--pairs", help="Pairs to score.")]
+) -> None:
     """Write the log probability of each target given its source, and that per token."""
     translator = Translator.load(*models)
     for found in translator.score(read_pairs(pairs, bad_lines="refuse")):
@@ -133,4 +133,3 @@ def _as_line(translation: Translation, number: int, *, numbered: bool, scores: b
         fields.append(f"{translation.score:.4f}")
     # One line a translation, whatever was learned from.
     return "\t".join([*fields, " ".join(translation.text.split("\n"))]) + "\n"
-

@@ -80,10 +80,8 @@ class ModelConfig(Section):
             raise lesson(
                 "Config",
                 "output_size equal to embedding_size where the embedding makes the logits",
-                f"model.output_size={self.output_size}, "
-                f"model.embedding_size={self.embedding_size}",
-                f"Write ModelConfig(output_size={self.embedding_size}), or "
-                'tied_embeddings="none".',
+                f"model.output_size={self.output_size}, model.embedding_size={self.embedding_size}",
+                f'Write ModelConfig(output_size={self.embedding_size}), or tied_embeddings="none".',
             )
 
 

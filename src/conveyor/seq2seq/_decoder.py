@@ -12,9 +12,9 @@ from ._arrays import Array, Memory, State
 from ._attention import Attention
 from ._bridge import States
 from ._config import ModelConfig
-from ._masks import WithOwnMasks
 from ._dropout import dropout
 from ._encoder import Encoded
+from ._masks import WithOwnMasks
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
