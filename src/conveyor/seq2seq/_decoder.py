@@ -162,7 +162,7 @@ class Decoder(WithOwnMasks):
     def _see(
         self, hidden_states: Array, memory: Memory, coverage: Array | None
     ) -> tuple[Array, Array]:
-        """Hidden states beside their contexts, and weights (B, L, T); these are 0 without attention."""
+        """Hidden states beside their contexts; and weights (B, L, T), 0 without attention."""
         if self.attention is None:
             mask = ops.cast(memory["mask"], "float32")
             none = ops.zeros_like(hidden_states[..., :1], "float32") * mask[:, None, :]

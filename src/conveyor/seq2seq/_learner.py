@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from ..ops import linear_cross_entropy
 from ._arrays import Array
 from ._characters import BEGIN, PADDING
 from ._config import TrainingConfig
@@ -45,20 +46,15 @@ class Learner(keras.Model):
         if self.sampling_share is not None and training:
             inputs = {**inputs, "target": self._with_own_tokens(inputs)}
         vectors = self.seq2seq.vectors(inputs, training=training)
-        logits = self.seq2seq.logits(vectors)
-        labels = inputs["labels"]
-        counts = ops.cast(ops.not_equal(labels, PADDING), "float32")
-        normalizer = ops.logsumexp(logits, axis=-1)
-        chosen = ops.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
-        eps = self._label_smoothing
-        smoothed = normalizer - (1 - eps) * chosen - eps * ops.mean(logits, axis=-1)
-        return ops.stack(
-            [
-                ops.sum(smoothed * counts),
-                ops.sum((normalizer - chosen) * counts),
-                ops.sum(counts),
-            ]
+        kernel, bias = self.seq2seq.output_weights()
+        loss, cross_entropies, count = linear_cross_entropy(
+            vectors,
+            ops.cast(kernel, vectors.dtype),
+            ops.cast(bias, "float32"),
+            inputs["labels"],
+            label_smoothing=self._label_smoothing,
         )
+        return ops.stack([loss, ops.sum(cross_entropies), count])
 
     def _with_own_tokens(self, inputs: dict[str, Array]) -> Array:
         """The target with some tokens replaced by those that the model would have written.
