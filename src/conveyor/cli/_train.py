@@ -32,7 +32,7 @@ def train(
         typer.Option(help="Pairs to judge by; twice for two files. Default: some are held out."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Settings as YAML; see --show-config.")
+        Path | None, typer.Option(help="Settings as YAML; --show-config writes them all.")
     ] = None,
     set_: Annotated[
         list[str] | None,

@@ -86,10 +86,9 @@ class Seq2Seq(keras.Model):
     def build(self, input_shape: Any = None) -> None:
         """Make the weights; they depend on no shape of the input."""
         settings = self.config.model
-        for embedding in {
-            id(e): e for e in (self.source_embedding, self.target_embedding)
-        }.values():
-            embedding.build((None, None))
+        self.target_embedding.build((None, None))
+        if self.source_embedding is not self.target_embedding:
+            self.source_embedding.build((None, None))
         self.encoder.build((None, None, settings.embedding_size))
         self.bridge.build()
         self.decoder.build()
