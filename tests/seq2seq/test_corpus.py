@@ -114,6 +114,7 @@ def test_few_places_are_shown_and_all_are_counted(write):
         ("a.tsv", b"a", r"not two columns at a.tsv:2: 1"),
         ("a.jsonl", b"{", r"broken JSON at a.jsonl:2: Expecting"),
         ("a.jsonl", b'{"en": "x"}', r"no texts named 'source' and 'target' at a.jsonl:2.*'en'"),
+        ("a.jsonl", b"null", r"no texts named .* at a.jsonl:2"),
         ("a.jsonl", b"[" * 100_000, r"broken JSON at a.jsonl:2: .*recursion"),
         ("a.jsonl", b'{"source": "\\ud800", "target": "b"}', "half a surrogate pair at a.jsonl:2"),
         ("a.jsonl", b'{"source": "a", "target": "b", "tags": "c"}', "tags that are no list"),

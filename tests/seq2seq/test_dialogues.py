@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from conveyor import ConveyorError
 from conveyor.seq2seq import Pair
-from conveyor.seq2seq._config import TextConfig
+from conveyor.seq2seq._config import DataConfig, TextConfig
 from conveyor.seq2seq._dialogues import SEPARATOR, join_turns, read_chatterbot, read_dialogues
+from conveyor.seq2seq._open import read_corpus
 from conveyor.seq2seq._vocabulary import learn_vocabularies
 
 TALK = ["Hi!", "Hello.", "How are you?", "Fine."]
@@ -44,6 +45,26 @@ def test_several_files_and_their_tags(tmp_path):
     assert [pair.tags for pair in pairs] == [("tsv",)] * 4 + [("yml",)] * 4
 
 
+def test_mixed_dialogues_ask_again_after_other_turns(tmp_path):
+    talks = [[f"{n}{turn}" for turn in "abcd"[: 2 + n % 3]] for n in range(9)]
+    (tmp_path / "t.tsv").write_text("".join("\t".join(turns) + "\n" for turns in talks))
+    plain = list(read_dialogues(tmp_path / "t.tsv"))
+    corpus = read_dialogues(tmp_path / "t.tsv", mix=True)
+    mixed = list(corpus)
+    assert list(corpus) == mixed  # the same each time
+    assert corpus.report.pairs == len(mixed) == len(plain) + 8
+    assert [pair for pair in mixed if pair in plain] == plain
+    ends = {join_turns(turns, 1): number for number, turns in enumerate(talks)}
+    for pair in set(mixed) - set(plain):
+        other, prompt = pair.source.rsplit(SEPARATOR, 1)
+        number = int(prompt[0])
+        assert (prompt, pair.target) == tuple(talks[number][:2])
+        assert ends[other] < number
+    assert list(read_dialogues(tmp_path / "t.tsv", mix=True, history=0)) == [
+        Pair(turns[n - 1], turns[n], ("t",)) for turns in talks for n in range(1, len(turns))
+    ]
+
+
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=5), st.integers(0, 3))
 def test_a_prompt_is_one_line_and_its_turns_can_be_told_apart(turns, history):
     prompt = join_turns(turns, history)
@@ -73,7 +94,7 @@ def test_what_is_no_dialogue_is_counted(tmp_path):
     )
     (tmp_path / "t.yml").write_text(yaml)
     (tmp_path / "t.tsv").write_text("a\tb\nalone\na\t\tb\n")
-    (tmp_path / "t.jsonl").write_text('{"turns": ["a", 1]}\n[]\n{"turns": ["a", "b"]}\n')
+    (tmp_path / "t.jsonl").write_text('{"turns": ["a", 1]}\nnull\n{"turns": ["a", "b"]}\n')
     corpus = read_dialogues(*(tmp_path / name for name in ("t.yml", "t.tsv", "t.jsonl")))
     assert [pair[:2] for pair in corpus] == [("Hi", "Hello"), ("a", "b"), ("a", "b")]
     assert {kind: p.places for kind, p in corpus.report.problems.items()} == {
@@ -99,6 +120,25 @@ def test_yaml_that_holds_no_dialogue(tmp_path, content, message):
         list(read_dialogues(tmp_path / "t.yml"))
 
 
+def test_what_a_name_on_the_command_line_stands_for(tmp_path):
+    for name, content in CONTENTS.items():
+        (tmp_path / name).write_text(content)
+    config = DataConfig(history=0, bad_lines="refuse")
+    with pytest.raises(ConveyorError, match=r"not two columns at talk\.tsv:1: 4"):
+        list(read_corpus(tmp_path / "talk.tsv", config=config))
+    expected = list(read_dialogues(tmp_path / "talk.tsv", history=0))
+    assert list(read_corpus(tmp_path / "talk.tsv", config=config, dialogues=True)) == expected
+    assert list(read_corpus(tmp_path / "talk.yml", config=config)) == expected
+    (tmp_path / "a.jsonl").write_text('{"en": "one", "fr": "un"}')
+    assert [pair.target for pair in read_corpus(tmp_path / "a.jsonl", languages=("en", "fr"))] == [
+        "un"
+    ]
+    with pytest.raises(ConveyorError, match="nothing there"):
+        read_corpus(tmp_path / "chatterbot:english")
+    with pytest.raises(ConveyorError, match="read_pairs expects"):
+        read_corpus()
+
+
 def test_other_formats(tmp_path):
     (tmp_path / "t.tmx").write_text("<tmx/>")
     with pytest.raises(ConveyorError, match=r"\.tsv, \.jsonl, \.yml, \.yaml"):
@@ -117,6 +157,8 @@ def test_chatterbot_corpus():
     assert {pair.tags for pair in read_chatterbot("french", "conversations")} == {
         ("conversations",)
     }
+    named = read_corpus("chatterbot:english/greetings,humor")
+    assert {pair.tags[0] for pair in named} == {"greetings", "humor"}
     with pytest.raises(ConveyorError, match="klingon"):
         read_chatterbot("klingon")
     with pytest.raises(ConveyorError, match=r"Write one of .*greetings"):

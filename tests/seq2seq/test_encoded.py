@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -78,6 +80,22 @@ def test_more_than_65536_ids(tmp_path):
     disk = encode_pairs([pair], many, many, CONFIG, tmp_path / "data")
     assert disk.source.of(0) == [70_003]
     assert many.decode(disk.target.of(0)) == pair.target
+
+
+def test_tokens_are_not_held_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(encoded_module, "_FLUSH", 1000)
+    file = tmp_path / "long.tsv.gz"
+    with gzip.open(file, "wt") as lines:
+        lines.writelines("abcdefghij" * 10 + "\t" + "ja" * 50 + "\n" for _ in range(5000))
+    tracemalloc.start()
+    try:
+        encoded = encode_pairs(read_pairs(file), LETTERS, LETTERS, DataConfig(), tmp_path / "data")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    bytes_of_tokens = 2 * int(encoded.source.lengths.sum() + encoded.target.lengths.sum())
+    assert bytes_of_tokens == 2_000_000
+    assert peak < bytes_of_tokens / 4
 
 
 @pytest.fixture
