@@ -48,6 +48,31 @@ def _is_pure(activation: Activation) -> bool:
     return isinstance(activation, FunctionType) and activation in _PURE
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _summed(run: Any, arrays: tuple[Array, ...], labels: Array) -> tuple[Array, Any]:
+    value, rest, _ = run(arrays, labels, False)
+    return value, rest
+
+
+def _summed_forward(run: Any, arrays: tuple[Array, ...], labels: Array) -> tuple[Any, Any]:
+    value, rest, gradients = run(arrays, labels, True)
+    return (value, rest), gradients
+
+
+def _summed_backward(run: Any, gradients: list[Array], d_results: Any) -> tuple[Any, None]:
+    return tuple(g * d_results[0].astype(g.dtype) for g in gradients), None
+
+
+_summed.defvjp(_summed_forward, _summed_backward)
+# Outside of jit each operation would run by itself.
+_summed_at_once = jax.jit(_summed, static_argnums=0)
+
+
+def sum_with_gradients(run: Any, arrays: Sequence[Array], labels: Array) -> tuple[Array, Any]:
+    value, rest = _summed_at_once(run, tuple(arrays), labels)
+    return value, rest
+
+
 def threads() -> int:
     return 0  # XLA takes what cores there are
 
@@ -74,6 +99,16 @@ def float64() -> AbstractContextManager[None]:
         context: AbstractContextManager[None] = jax.enable_x64(True)
         return context
     return cast(AbstractContextManager[None], jax.experimental.enable_x64(True))
+
+
+def compile_function(function: Any, variables: Sequence[Any]) -> Any:
+    @jax.jit
+    def run(values: list[Array], arrays: tuple[Any, ...]) -> Any:
+        # As arguments: weights that a compiled function has closed over are constants in it.
+        with keras.StatelessScope(state_mapping=zip(variables, values, strict=True)):
+            return function(*arrays)
+
+    return lambda *arrays: run([variable.value for variable in variables], arrays)
 
 
 def without_gradients() -> AbstractContextManager[None]:

@@ -13,6 +13,7 @@ from .._request import Activation, Array, LSTMRequest, Run, States
 from . import _state_variable
 from . import _tensorflow_native_gradients as _tensorflow_native_gradients  # registers them
 from ._tensorflow_native import native as native
+from ._tensorflow_native import recording
 from ._tensorflow_native import why_not_native as why_not_native
 
 
@@ -59,6 +60,24 @@ def compiled(run: Run, request: LSTMRequest) -> States:
     return run(request)
 
 
+def sum_with_gradients(run: Any, arrays: Sequence[Array], labels: Array) -> tuple[Array, Any]:
+    wanted = recording()
+
+    @tf.custom_gradient
+    def summed(*arrays: Array) -> Any:
+        value, rest, gradients = run(arrays, labels, wanted)
+
+        def backward(d_value: Array, *_: Any) -> list[Array]:
+            # No tape was watching when a function was traced: then they are computed now.
+            found = run(arrays, labels, True)[2] if gradients is None else gradients
+            return [g * tf.cast(d_value, g.dtype) for g in found]
+
+        return (value, *rest), backward
+
+    value, *rest = summed(*arrays)
+    return value, tuple(map(tf.stop_gradient, rest))
+
+
 def threads() -> int:
     return int(tf.config.threading.get_intra_op_parallelism_threads())
 
@@ -93,6 +112,10 @@ class StateVariable(_state_variable.StateVariable):
         self._value = tf.Variable(
             value, dtype=self._dtype, trainable=False, name=self.name, shape=shape
         )
+
+
+def compile_function(function: Any, variables: Sequence[Any]) -> Any:
+    return tf.function(function)
 
 
 def without_gradients() -> AbstractContextManager[None]:
