@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from .._errors import lesson
-from ..seq2seq import Config, Corpus, Training, read_chatterbot, read_dialogues, read_pairs, resume
+from ..seq2seq import Config, Training, read_corpus, resume
 from ..seq2seq import train as learn
 from ._training_report import write_report
 
 Files = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Argument(
-        help="Pairs: a .tsv, .jsonl or .tmx, or two parallel files; each also with .gz. With "
-        "--dialogues: .tsv, .jsonl or .yml."
+        help="Pairs: a .tsv, .jsonl or .tmx, or two parallel files; each also with .gz. Dialogues: "
+        "a .yml, with --dialogues a .tsv or .jsonl, or chatterbot:english."
     ),
 ]
 
@@ -28,7 +28,7 @@ def train(
         Path | None, typer.Option(help="Folder for the model; made, and not there before.")
     ] = None,
     dev: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(help="Pairs to judge by; twice for two files. Default: some are held out."),
     ] = None,
     config: Annotated[
@@ -49,10 +49,6 @@ def train(
     dialogues: Annotated[
         bool, typer.Option("--dialogues", help="The files hold dialogues: train a chatbot.")
     ] = False,
-    chatterbot: Annotated[
-        str | None,
-        typer.Option(help="Train a chatbot on chatterbot-corpus: english, or english.greetings."),
-    ] = None,
     languages: Annotated[
         tuple[str, str] | None,
         typer.Option(help="Source and target in a .tmx or .jsonl of several.", metavar="EN FR"),
@@ -77,18 +73,26 @@ def train(
         return
     console = Console()
     if resume_ is not None:
-        given = {"pairs": pairs, "--out": out, "--config": config, "--set": set_}
-        given |= {"--dev": dev, "--max-minutes": max_minutes, "--chatterbot": chatterbot}
+        given = {"pairs": pairs, "--out": out, "--config": config, "--set": set_, "--dev": dev}
+        given |= {"--max-minutes": max_minutes}
         _refuse_beside_resume([name for name, value in given.items() if value], resume_)
         folder, training = resume_, resume(resume_, console=console)
     else:
-        corpus = _corpus(pairs, settings, dialogues, chatterbot, languages)
+        if not pairs:
+            raise lesson(
+                "conveyor train",
+                "files of pairs or dialogues to learn from",
+                "none",
+                "Write conveyor train pairs.tsv.gz --out model.",
+            )
         if out is None:
             raise lesson("conveyor train", "a folder for the model", "no --out", "Add --out model.")
-        held_out = None if not dev else _files(dev, settings, dialogues, languages)
+        kind: dict[str, Any] = {"dialogues": dialogues, "languages": languages}
+        corpus = read_corpus(*pairs, config=settings.data, **kind)
+        held_out = read_corpus(*dev, config=settings.data, **kind) if dev else None
         folder = out
         training = learn(corpus, out, dev=held_out, config=settings, console=console)
-    _close(console, folder, training, chat=dialogues or chatterbot is not None)
+    _close(console, folder, training)
 
 
 def _settings(config: Path | None, set_: list[str] | None, max_minutes: float | None) -> Config:
@@ -110,45 +114,6 @@ def _settings(config: Path | None, set_: list[str] | None, max_minutes: float | 
     return settings.with_settings(changes)
 
 
-def _corpus(
-    files: list[Path] | None,
-    settings: Config,
-    dialogues: bool,
-    chatterbot: str | None,
-    languages: tuple[str, str] | None,
-) -> Corpus:
-    if chatterbot is not None:
-        if files:
-            raise lesson(
-                "conveyor train",
-                "either files or --chatterbot",
-                f"{files[0]} and --chatterbot {chatterbot}",
-                "Leave one of them out.",
-            )
-        language, _, topic = chatterbot.partition(".")
-        data = settings.data
-        return read_chatterbot(
-            language, *filter(None, [topic]), history=data.history, bad_lines=data.bad_lines
-        )
-    if not files:
-        raise lesson(
-            "conveyor train",
-            "files of pairs to learn from",
-            "none",
-            "Write conveyor train pairs.tsv.gz --out model, or --chatterbot english.",
-        )
-    return _files(files, settings, dialogues, languages)
-
-
-def _files(
-    files: list[Path], settings: Config, dialogues: bool, languages: tuple[str, str] | None
-) -> Corpus:
-    data = settings.data
-    if dialogues:
-        return read_dialogues(*files, history=data.history, bad_lines=data.bad_lines)
-    return read_pairs(*files, languages=languages, bad_lines=data.bad_lines)
-
-
 def _refuse_beside_resume(given: list[str], folder: Path) -> None:
     if given:
         raise lesson(
@@ -159,10 +124,14 @@ def _refuse_beside_resume(given: list[str], folder: Path) -> None:
         )
 
 
-def _close(console: Console, folder: Path, training: Training, *, chat: bool) -> None:
+def _close(console: Console, folder: Path, training: Training) -> None:
     report = write_report(folder, training)
-    use = f"conveyor chat {folder}" if chat else f"echo a sentence | conveyor translate {folder}"
-    console.print(f"\nThe model:  {folder}    {use}", highlight=False, soft_wrap=True)
+    console.print(
+        f"\nThe model:  {folder}    echo a sentence | conveyor translate {folder}, "
+        f"or conveyor chat {folder}",
+        highlight=False,
+        soft_wrap=True,
+    )
     if report is not None:
         console.print(f"The report: {report}    open it in a browser", highlight=False)
     if training.interrupted:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .._errors import lesson
-from ..seq2seq import Translation, Translator, read_pairs
+from ..seq2seq import Translation, Translator, read_corpus
 from ..seq2seq import evaluate as judge
 
 Models = Annotated[
@@ -77,7 +77,7 @@ def score(
 ) -> None:
     """Write the log probability of each target given its source, and that per token."""
     translator = Translator.load(*models)
-    for found in translator.score(read_pairs(pairs, bad_lines="refuse")):
+    for found in translator.score(read_corpus(str(pairs))):
         typer.echo(f"{found.log_probability:.4f}\t{found.per_token:.4f}")
 
 
@@ -95,7 +95,7 @@ def evaluate(
     translator = Translator.load(model)
     settings = {"beam": beam, "length_penalty": length_penalty, "batch_tokens": batch_tokens}
     settings = {name: value for name, value in settings.items() if value is not None}
-    corpus = read_pairs(*pairs)
+    corpus = read_corpus(*pairs)
     found = judge(translator, corpus, tokenize=tokenize, **settings)
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_row("BLEU", f"{found.bleu:.2f}", found.bleu_signature)

@@ -105,8 +105,9 @@ class DataConfig(Section):
     max_source_tokens: int = 100  # longer pairs are left out of the training
     max_target_tokens: int = 100
     batch_tokens: int = 1_500  # target tokens, without padding
-    length_buckets: int = 6  # lengths that batches are padded to where the backend compiles
+    length_buckets: int = 8  # lengths that batches are padded to where the backend compiles
     history: int = from_zero(2)  # turns before the prompt, in a dialogue
+    mix_dialogues: bool = True  # learn first turns behind the last ones of other dialogues, too
     seed: int = from_zero(0)  # of the order of the pairs
 
 

@@ -24,7 +24,7 @@ def read_corpus(
     - else: see `read_pairs`.
 
     Args:
-        config: its `bad_lines`, and of dialogues `history`; these are mixed (see there).
+        config: its `bad_lines`, and of dialogues `history` and `mix_dialogues`.
 
     Raises:
         ConveyorError: no such file, or of another format.
@@ -35,12 +35,12 @@ def read_corpus(
     Write the path of a file of pairs.
     """
     config = config or DataConfig()
-    policy, history = config.bad_lines, config.history
+    policy, history, mix = config.bad_lines, config.history, config.mix_dialogues
     first = str(paths[0]) if paths else ""
     if first.startswith(_CHATTERBOT) and len(paths) == 1:
         language, _, topics = first.removeprefix(_CHATTERBOT).partition("/")
         chosen = topics.split(",") if topics else []
-        return read_chatterbot(language, *chosen, history=history, mix=True, bad_lines=policy)
+        return read_chatterbot(language, *chosen, history=history, mix=mix, bad_lines=policy)
     if dialogues or kind_of(Path(first)) in {".yml", ".yaml"}:
-        return read_dialogues(*paths, history=history, mix=True, bad_lines=policy)
+        return read_dialogues(*paths, history=history, mix=mix, bad_lines=policy)
     return read_pairs(*paths, languages=languages, bad_lines=policy)
