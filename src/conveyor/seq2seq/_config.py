@@ -60,6 +60,22 @@ class ModelConfig(Section):
                 'attention="none", coverage=True',
                 'Write ModelConfig(attention="additive", coverage=True).',
             )
+        if self.input_feeding and self.attention == "none":
+            raise lesson(
+                "Config",
+                "an attention whose outcome input feeding hands on",
+                'attention="none", input_feeding=True',
+                'Write ModelConfig(attention="general", input_feeding=True).',
+            )
+        if self.recurrent_dropout and (self.input_feeding or self.coverage):
+            raise lesson(
+                "Config",
+                "no recurrent_dropout where the decoder goes step by step",
+                f"recurrent_dropout={self.recurrent_dropout}, input_feeding={self.input_feeding}, "
+                f"coverage={self.coverage}",
+                "Write ModelConfig(dropout=0.2, input_feeding=True): dropout is drawn once a "
+                "sequence there, too.",
+            )
         if self.tied_embeddings != "none" and self.output_size != self.embedding_size:
             raise lesson(
                 "Config",

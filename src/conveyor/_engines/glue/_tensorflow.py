@@ -95,6 +95,10 @@ class StateVariable(_state_variable.StateVariable):
         )
 
 
+def compile_function(function: Any, variables: Sequence[Any]) -> Any:
+    return tf.function(function)
+
+
 def without_gradients() -> AbstractContextManager[None]:
     return nullcontext()  # they are asked for with a tape
 
