@@ -59,7 +59,7 @@ def read_checkpoint(folder: Path, where: str) -> Checkpoint | None:
     """
     for path in sorted(folder.glob(_PATTERN), reverse=True):
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             state = json.loads(arrays.pop(_STATE).tobytes())
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ._evaluation import perplexity
 from ._history import Evaluated, Reporter, Sample, TrainedBatch
 
 _SECONDS_BETWEEN_UPDATES: Final = 0.5
@@ -132,18 +133,6 @@ def evaluation_line(evaluated: Evaluated) -> Text:
         if evaluated.best:
             parts.append("the best so far")
     return Text("  ".join(parts), style="bold" if evaluated.best else "")
-
-
-def perplexity(cross_entropy: float) -> float:
-    """Of the cross entropy per token; infinite where it is beyond all numbers.
-
-    >>> perplexity(0.0), perplexity(1000.0)
-    (1.0, inf)
-    """
-    try:
-        return math.exp(cross_entropy)
-    except OverflowError:
-        return math.inf
 
 
 def _sample_lines(sample: Sample) -> Group:

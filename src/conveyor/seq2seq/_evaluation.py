@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Final, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,3 +25,15 @@ class Evaluation:
     chrf_signature: str = ""
     sentences_per_second: float | None = None  # of the search
     tokens_per_second: float | None = None  # written by it
+
+
+def perplexity(cross_entropy: float) -> float:
+    """Of the cross entropy per token; infinite where it is beyond all numbers.
+
+    >>> perplexity(0.0), perplexity(1000.0)
+    (1.0, inf)
+    """
+    try:
+        return math.exp(cross_entropy)
+    except OverflowError:
+        return math.inf
