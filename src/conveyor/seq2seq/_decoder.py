@@ -12,12 +12,13 @@ from ._arrays import Array, Memory, State
 from ._attention import Attention
 from ._bridge import States
 from ._config import ModelConfig
+from ._masks import WithOwnMasks
 from ._dropout import dropout
 from ._encoder import Encoded
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
-class Decoder(keras.layers.Layer):
+class Decoder(WithOwnMasks):
     """Vectors of tokens (B, L, F) to vectors (B, L, output_size), of which logits are made.
 
     LSTMs on top of each other; the hidden state of the last one asks the attention for a

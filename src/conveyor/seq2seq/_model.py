@@ -116,7 +116,8 @@ class Seq2Seq(keras.Model):
             return ops.cast(self.to_logits(vectors), "float32")
         kernel, bias = self.output_weights()
         kernel = ops.cast(kernel, vectors.dtype)
-        return ops.cast(ops.matmul(vectors, ops.transpose(kernel)), "float32") + bias
+        products = ops.matmul(vectors, ops.transpose(kernel))
+        return ops.cast(products, "float32") + ops.cast(bias, "float32")
 
     def output_weights(self) -> tuple[Array, Array]:
         """Kernel (V, output_size) and bias (V,) of the logits."""
