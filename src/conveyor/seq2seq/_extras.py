@@ -31,11 +31,22 @@ def tensorboard() -> SimpleNamespace:
     )
 
 
-def _module(name: str, package: str, purpose: str) -> ModuleType:
+def sentencepiece() -> ModuleType:
+    """sentencepiece."""
+    return _module("sentencepiece", "sentencepiece", "Texts are split into subwords")
+
+
+def chatterbot_corpus() -> ModuleType:
+    """chatterbot-corpus: data only."""
+    purpose = "Conversations in many languages are brought"
+    return _module("chatterbot_corpus", "chatterbot-corpus", purpose, extra="chatterbot")
+
+
+def _module(name: str, package: str, purpose: str, extra: str = "seq2seq") -> ModuleType:
     try:
         return import_module(name)
     except ImportError as error:
         raise ImportError(
             f"{purpose} by the package {package}; it is not installed.\n"
-            'Write pip install "conveyor[seq2seq]".'
+            f'Write pip install "conveyor[{extra}]".'
         ) from error
