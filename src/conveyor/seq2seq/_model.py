@@ -59,7 +59,7 @@ class Seq2Seq(keras.Model):
         self.bridge = Bridge(settings, name="bridge", dtype=policy)
         self.decoder = Decoder(settings, name="decoder", dtype=policy)
         shared = settings.tied_embeddings == "all"
-        if shared and source.to_dict() != target.to_dict():
+        if shared and _tokens(source) != _tokens(target):
             raise lesson(
                 "Seq2Seq",
                 "one vocabulary for both sides where both sides share their embedding",
@@ -171,3 +171,8 @@ class Seq2Seq(keras.Model):
                 "config": Config.from_dict(config["config"]),
             }
         )
+
+
+def _tokens(vocabulary: Vocabulary) -> dict[str, Any]:
+    """What its ids stand for; one that folds what it reads may share them."""
+    return {**vocabulary.to_dict(), "folded": None}
