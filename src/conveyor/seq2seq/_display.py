@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ._evaluation import perplexity
+from ._evaluation import perplexity_of
 from ._history import Evaluated, Reporter, Sample, TrainedBatch
 
 _SECONDS_BETWEEN_UPDATES: Final = 0.5
@@ -103,7 +103,7 @@ class Display(Reporter):
             f"step {batch.step:,}",
             f"epoch {batch.epoch:.1f}",
             f"loss {batch.loss:.3f}",
-            f"perplexity {_number(perplexity(batch.cross_entropy))}",
+            f"perplexity {_number(perplexity_of(batch.cross_entropy))}",
         ]
         if len(self._recent) > 1 and self._recent[-1][0] > self._recent[0][0]:
             tokens = sum(tokens for _, tokens in list(self._recent)[1:])

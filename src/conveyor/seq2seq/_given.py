@@ -53,13 +53,15 @@ def _pair(item: Any, place: int) -> Pair:
     raise lesson("train", "pairs of two texts", f"{item!r} as pair {place}", _WRITE)
 
 
-def to_dict(corpus: Corpus) -> dict[str, Any]:
-    """Files and settings as JSON has them; `from_dict` opens them again."""
+def to_dict(corpus: Corpus) -> dict[str, Any] | None:
+    """Files and settings as JSON has them; None where `from_dict` could not open them again."""
     files, settings = corpus.fingerprint()
-    return {"files": files, "settings": settings}
+    if not settings or settings[0] not in {"pairs", "dialogues"}:
+        return None
+    return {"files": files, "settings": settings, "bad_lines": corpus.bad_lines}
 
 
-def from_dict(values: Mapping[str, Any], bad_lines: BadLines) -> Corpus:
+def from_dict(values: Mapping[str, Any]) -> Corpus:
     """The corpus that `to_dict` described, which may have changed since.
 
     Raises:
@@ -75,6 +77,7 @@ def from_dict(values: Mapping[str, Any], bad_lines: BadLines) -> Corpus:
             "Put them back where they were, or train anew in another folder.",
         )
     kind, *settings = values["settings"]
+    bad_lines = values["bad_lines"]
     if kind == "dialogues":
         return read_dialogues(*paths, history=settings[0], bad_lines=bad_lines)
     languages = settings[1] and tuple(settings[1])

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
-from ._corpus import Corpus
 from ._pairs import Pair
 
 _MOST: Final = 1_000
@@ -48,24 +47,7 @@ def held_out(pairs: Iterable[Pair]) -> list[Pair]:
     return [pair for _, pair in ordered[: min(_MOST, count // _ONE_IN)]]
 
 
-class Without:
-    """Pairs without some of them, wherever these are.
-
-    Args:
-        pairs: read anew at each iteration.
-        dev: those that are left out.
-    """
-
-    def __init__(self, pairs: Iterable[Pair], dev: Iterable[Pair]) -> None:
-        self._pairs = pairs
-        self._keys = {key_of(pair) for pair in dev}
-
-    def __iter__(self) -> Iterator[Pair]:
-        return (pair for pair in self._pairs if key_of(pair) not in self._keys)
-
-
-def report_of(pairs: Any) -> str:
-    """What could not be read, if that was counted."""
-    if isinstance(pairs, Corpus) and pairs.report.left_out:
-        return str(pairs.report)
-    return ""
+def without(pairs: Iterable[Pair], dev: Iterable[Pair]) -> Iterator[Pair]:
+    """Those pairs that are not among the others."""
+    keys = {key_of(pair) for pair in dev}
+    return (pair for pair in pairs if key_of(pair) not in keys)

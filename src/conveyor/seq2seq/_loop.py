@@ -13,7 +13,7 @@ from .._errors import lesson
 from ._batches import Batch, Position
 from ._best import BestModels
 from ._config import TrainingConfig
-from ._evaluation import Evaluation, perplexity
+from ._evaluation import Evaluation, perplexity_of
 from ._history import Evaluated, Reporter, Sample, TrainedBatch
 from ._interrupt import Interrupt
 from ._learner import Learner
@@ -229,7 +229,7 @@ class Loop:
             epoch=self._epoch,
             seconds=state.seconds,
             loss=state.loss / state.tokens,
-            perplexity=perplexity(state.cross_entropy / state.tokens),
+            perplexity=perplexity_of(state.cross_entropy / state.tokens),
             learning_rate=float(keras.ops.convert_to_numpy(self._learner.optimizer.learning_rate)),
             dev=dev,
             best=best,
