@@ -11,12 +11,12 @@ import time
 
 import numpy as np
 import pytest
-from full_disk import full_disk
 
 from conveyor import ConveyorError
 from conveyor.seq2seq._checkpoint import FORMAT, assign_values, read_checkpoint, write_checkpoint
 from conveyor.seq2seq._files import WholeRecords, replacing, write_json
 from conveyor.seq2seq._lock import locked
+from full_disk import full_disk
 
 ARRAYS = {"learner/0": np.arange(6, dtype="float32").reshape(2, 3), "optimizer/0": np.int64(7)}
 

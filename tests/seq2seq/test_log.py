@@ -8,7 +8,6 @@ import math
 import sys
 
 import pytest
-from full_disk import full_disk
 from rich.console import Console
 
 from conveyor.seq2seq._display import Display
@@ -16,6 +15,7 @@ from conveyor.seq2seq._evaluation import Evaluation
 from conveyor.seq2seq._history import Evaluated, Sample, TrainedBatch
 from conveyor.seq2seq._log import Log
 from conveyor.seq2seq._tensorboard import TensorBoard
+from full_disk import full_disk
 
 DEV = Evaluation(pairs=40, perplexity=12.5, translated=20, bleu=31.25, chrf=50.5, exact_match=0.125)
 EVALUATED = Evaluated(

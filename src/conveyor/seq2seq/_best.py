@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,15 @@ from numpy.typing import NDArray
 from ._files import replacing
 
 Weights = list[NDArray[Any]]
+# The measure that judges; then the perplexity, negated: of two translators that as yet get
+# nothing right, the one that is nearer is better. Higher is better.
+Score = tuple[float, float]
 
 
 class BestModels:
     """So many models with the highest scores, in a folder or, without one, in memory.
 
-    Of two with the same score the earlier one is better.
+    Of two with the same score the earlier one is better. A score that is not finite is none.
 
     Args:
         folder: gets one file a model, that `keras.saving.load_model` reads.
@@ -29,18 +31,18 @@ class BestModels:
     """
 
     def __init__(
-        self, folder: Path | None, keep: int, entries: Sequence[tuple[float, int]] = ()
+        self, folder: Path | None, keep: int, entries: Sequence[tuple[Score, int]] = ()
     ) -> None:
         self._folder = folder
         self._keep = keep
         self._in_memory: dict[int, Weights] = {}
         self.entries = list(entries)
 
-    def is_best(self, score: float) -> bool:
+    def is_best(self, score: Score) -> bool:
         """Whether no model so far has as high a score."""
-        return not self.entries or score > self.entries[0][0]
+        return _is_one(score) and (not self.entries or score > self.entries[0][0])
 
-    def offer(self, model: keras.Model, step: int, score: float) -> None:
+    def offer(self, model: keras.Model, step: int, score: Score) -> None:
         """Keep the model if it is one of the best.
 
         Those that are no longer are still there until `prune`.
@@ -48,10 +50,10 @@ class BestModels:
         Raises:
             OSError: it could not be written; it is not among the best then.
         """
-        if not math.isfinite(score):
+        if not _is_one(score):
             return
-        entries = sorted([*self.entries, (score, step)], key=lambda entry: (-entry[0], entry[1]))
-        entries = entries[: self._keep]
+        entries = sorted([*self.entries, (score, step)], key=lambda entry: entry[0], reverse=True)
+        entries = entries[: self._keep]  # the sort is stable: earlier ones first
         if (score, step) not in entries:
             return
         if self._folder is None:
@@ -93,6 +95,10 @@ class BestModels:
         model.set_weights([(total / len(self.entries)).astype("float32") for total in sums])
 
 
+def _is_one(score: Score) -> bool:
+    return all(map(math.isfinite, score))
+
+
 def weights_of(model: keras.Model) -> Weights:
     """Copies of the weights."""
     return [np.array(keras.ops.convert_to_numpy(weight)) for weight in model.weights]
@@ -102,9 +108,3 @@ def save_model(model: keras.Model, path: Path) -> None:
     """Put the model in the place of the file."""
     with replacing(path) as part:
         model.save(part)
-
-
-def copy_model(source: Path, path: Path) -> None:
-    """Put a copy in the place of the file."""
-    with replacing(path) as part:
-        shutil.copyfile(source, part)

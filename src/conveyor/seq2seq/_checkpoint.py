@@ -44,7 +44,7 @@ def write_checkpoint(
     text = json.dumps({"format": FORMAT, **state}).encode()
     with replacing(path) as part, part.open("wb") as file:
         # A zip archive: it has a checksum of each array. Arrays of numbers only: no pickle.
-        np.savez(file, **{_STATE: np.frombuffer(text, np.uint8), **arrays})
+        np.savez(file, allow_pickle=False, **{_STATE: np.frombuffer(text, np.uint8), **arrays})
         file.flush()
     for other in folder.iterdir():
         if other != path:

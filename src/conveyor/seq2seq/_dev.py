@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Final
 
 from ._batches import Batches
-from ._config import TrainingConfig
+from ._config import Config
 from ._evaluation import Evaluation, evaluation_of, perplexity_of
 from ._extras import sacrebleu_metrics
 from ._history import Sample
 from ._learner import Learner
 from ._pairs import Pair
+from ._search import search
 
 _SAMPLES: Final = 2
 _SHORT: Final = 100  # characters of a sample, where there are such
@@ -26,8 +28,7 @@ class DevPairs:
         learner: as it is when this is called.
         pairs: in order.
         batches: of the same pairs.
-        translate: texts to texts, greedily.
-        config: `dev_sentences`, `judge_by`.
+        config: its `training.dev_sentences` and `judge_by`; how long a translation can be.
 
     Raises:
         ImportError: BLEU or chrF is to judge, and sacrebleu is missing.
@@ -38,20 +39,19 @@ class DevPairs:
         learner: Learner,
         pairs: Sequence[Pair],
         batches: Batches,
-        translate: Callable[[list[str]], list[str]],
-        config: TrainingConfig,
+        config: Config,
     ) -> None:
         self._learner = learner
         self._pairs = pairs
         self._batches = batches
-        self._translate = translate
-        self._translated = list(pairs[: config.dev_sentences or None])
+        self._search = replace(config.search, beam=1, sample=False)
+        self._translated = list(pairs[: config.training.dev_sentences or None])
         short = [n for n, pair in enumerate(self._translated) if len(pair.source) <= _SHORT]
         self._samples = [*short, *range(len(self._translated))][:_SAMPLES]
         try:
             self._bleu = bool(sacrebleu_metrics())
         except ImportError:
-            if config.judge_by in {"bleu", "chrf"}:
+            if config.training.judge_by in {"bleu", "chrf"}:
                 raise
             self._bleu = False
 
@@ -59,7 +59,7 @@ class DevPairs:
         """Measures and samples."""
         perplexity = self._perplexity()
         began = time.monotonic()
-        written = self._translate([pair.source for pair in self._translated])
+        written = self._translate()
         evaluation = evaluation_of(
             written,
             self._translated,
@@ -74,6 +74,13 @@ class DevPairs:
             for n in dict.fromkeys(self._samples)
         ]
         return evaluation, tuple(samples)
+
+    def _translate(self) -> list[str]:
+        model = self._learner.seq2seq
+        sources = [model.source.encode(pair.source) for pair in self._translated]
+        return [
+            model.target.decode(best.tokens) for (best,) in search(model, sources, self._search)
+        ]
 
     def _perplexity(self) -> float:
         cross_entropy, tokens = 0.0, 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .._errors import lesson
 from ._extras import sacrebleu_metrics
@@ -71,7 +72,7 @@ def evaluation_of(
 
 def bleu_and_chrf(
     written: Sequence[str], targets: Sequence[str], *, tokenize: str = "13a"
-) -> dict[str, float | str]:
+) -> dict[str, Any]:
     """Of a whole corpus, with their signatures.
 
     >>> found = bleu_and_chrf(["the cat sat on a mat"], ["the cat sat on the mat"])

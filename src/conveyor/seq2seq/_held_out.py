@@ -35,7 +35,8 @@ def held_out(pairs: Iterable[Pair]) -> list[Pair]:
     count = 0
     smallest: list[tuple[int, Pair]] = []  # as a heap of negative keys: the largest is at the top
     kept: set[int] = set()
-    for count, pair in enumerate(pairs, 1):
+    for pair in pairs:
+        count += 1
         key = key_of(pair)
         if key in kept or (len(smallest) == _MOST and -key < smallest[0][0]):
             continue

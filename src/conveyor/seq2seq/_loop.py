@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
 import keras
 
 from .._errors import lesson
 from ._batches import Batch, Position
-from ._best import BestModels
+from ._best import BestModels, Score
 from ._config import TrainingConfig
 from ._evaluation import Evaluation, perplexity_of
 from ._history import Evaluated, Reporter, Sample, TrainedBatch
@@ -217,7 +217,7 @@ class Loop:
         best = False
         if dev is not None:
             score = score_of(dev, self._config)
-            best = math.isfinite(score) and self._best.is_best(score)
+            best = self._best.is_best(score)
             try:
                 self._best.offer(self._learner.seq2seq, state.step, score)
             except OSError as error:
@@ -266,12 +266,11 @@ class Loop:
         self._reporter.notice(str(error))
 
 
-def score_of(dev: Evaluation, config: TrainingConfig) -> float:
-    """What `judge_by` names, as a number that is higher for a better model."""
+def score_of(dev: Evaluation, config: TrainingConfig) -> Score:
+    """What `judge_by` names, and the perplexity; higher is better."""
     if config.judge_by == "perplexity":
-        return -dev.perplexity
-    value: float = getattr(dev, config.judge_by)
-    return value
+        return -dev.perplexity, -dev.perplexity
+    return getattr(dev, config.judge_by), -dev.perplexity
 
 
 def _logs(evaluated: Evaluated) -> dict[str, float]:

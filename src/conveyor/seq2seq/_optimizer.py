@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from ._config import TrainingConfig
 
@@ -42,11 +43,21 @@ def averaged(optimizer: keras.optimizers.Optimizer, variables: Sequence[Any]) ->
     if not optimizer.use_ema:
         yield
         return
-    # Copies: PyTorch's variables change in place.
-    own = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    own = _copies(variables)
     optimizer.finalize_variable_values(variables)
+    # On JAX variable and average are now one array, which an evaluation gives away with the
+    # variable.
+    _assign(variables, _copies(variables))
     try:
         yield
     finally:
-        for variable, value in zip(variables, own, strict=True):
-            variable.assign(value)
+        _assign(variables, own)
+
+
+def _copies(variables: Sequence[Any]) -> list[NDArray[Any]]:
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+
+
+def _assign(variables: Sequence[Any], values: Sequence[NDArray[Any]]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

@@ -159,7 +159,9 @@ def _contents(path: Path) -> str:
     if not path.is_dir():
         return "is not there" if not path.exists() else "is a file"
     names = sorted(os.listdir(path))
-    return f"holds {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}" if names else "is empty"
+    if not names:
+        return "is empty"
+    return f"holds {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
 
 
 def _refuse_what_is_there(folder: Folder) -> None:
@@ -169,7 +171,7 @@ def _refuse_what_is_there(folder: Folder) -> None:
             "train",
             "a folder without a model, as what was learned is never overwritten",
             f"{path!r}, where a training began",
-            f'Write resume({path!r}) to go on with it, or train(..., {path + "-2"!r}).',
+            f"Write resume({path!r}) to go on with it, or train(..., {path + '-2'!r}).",
         )
     others = [
         item.name

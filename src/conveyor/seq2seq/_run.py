@@ -12,7 +12,7 @@ import keras
 from .._errors import lesson
 from .._version import __version__
 from ._batches import Batches
-from ._best import BestModels, copy_model, save_model
+from ._best import BestModels, save_model
 from ._checkpoint import assign_values, read_checkpoint, values_of, write_checkpoint
 from ._config import Config
 from ._dev import DevPairs
@@ -28,7 +28,6 @@ from ._optimizer import optimizer_for
 from ._prepare import Prepared
 from ._state import LoopState
 from ._tensorboard import TensorBoard
-from ._translator import Translator
 
 
 class Result(NamedTuple):
@@ -142,18 +141,9 @@ class Run:
         encoded = self._ready.dev_encoded
         if encoded is None:
             return None
-        data, training = self._config.data, self._config.training
-        batches = Batches(
-            encoded, data, fixed_shapes=_compiles(), shapes=self._batches.shapes
-        )
-        translator = Translator(self._seq2seq)
-        return DevPairs(
-            self._learner,
-            self._ready.dev,
-            batches,
-            lambda texts: translator.translate(texts, beam=1),
-            training,
-        )
+        shapes = self._batches.shapes
+        batches = Batches(encoded, self._config.data, fixed_shapes=_compiles(), shapes=shapes)
+        return DevPairs(self._learner, self._ready.dev, batches, self._config)
 
     def _finish(self, ended: str, reporters: Reporter, interrupt: Interrupt) -> Result:
         """Checkpoint; choose the model to use, and write it."""
@@ -195,9 +185,10 @@ class Run:
         dev, _ = self._dev()
         training = self._config.training
         score, best = score_of(dev, training), self._best.entries[0][0]
+        name = training.judge_by
         reporters.notice(
-            f"The average of the best {len(self._best.entries)} models: "
-            f"{training.judge_by} {abs(score):.4g}; the best one: {abs(best):.4g}."
+            f"The average of the best {len(self._best.entries)} models: {name} "
+            f"{abs(score[0]):.4g}; the best one: {abs(best[0]):.4g}."
         )
         return dev if score > best else None
 

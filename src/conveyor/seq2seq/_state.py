@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from ._best import Score
 from ._history import Evaluated
 
 
@@ -23,7 +24,7 @@ class LoopState:
     loss: float = 0.0
     cross_entropy: float = 0.0
     tokens: int = 0
-    best: list[tuple[float, int]] = field(default_factory=list)
+    best: list[tuple[Score, int]] = field(default_factory=list)
     history: list[Evaluated] = field(default_factory=list)
     ended: str | None = None  # why; None: not yet, or interrupted
 
@@ -39,7 +40,7 @@ class LoopState:
             **{
                 **known,
                 "position": tuple(values["position"]),
-                "best": [(score, step) for score, step in values["best"]],
+                "best": [((score[0], score[1]), step) for score, step in values["best"]],
                 "history": [Evaluated.from_dict(entry) for entry in values["history"]],
             }
         )
