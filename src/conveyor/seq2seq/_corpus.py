@@ -22,6 +22,7 @@ class Corpus:
 
     Attributes:
         name: of its files, to be shown.
+        bad_lines: as it was given.
         report: of the last iteration: how many pairs, and what was left out and why.
 
     Raises:
@@ -38,14 +39,14 @@ class Corpus:
         settings: Sequence[Any] = (),
     ) -> None:
         self.name = ", ".join(str(file) for file in files)
+        self.bad_lines = bad_lines
         self.report = CorpusReport()
         self._read = read
         self._files = list(files)
-        self._refuse = bad_lines == "refuse"
         self._settings = list(settings)
 
     def __iter__(self) -> Iterator[Pair]:
-        self.report = report = CorpusReport(refuse=self._refuse)
+        self.report = report = CorpusReport(refuse=self.bad_lines == "refuse")
         for pair in self._read(report):
             report.pairs += 1
             yield pair

@@ -251,3 +251,12 @@ def _read(folder: Path, fingerprint: str | None) -> EncodedPairs | None:
         return EncodedPairs(sides[0], sides[1], report, meta["digest"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def read_encoded(folder: Path) -> EncodedPairs | None:
+    """What `encode_pairs` left in a folder, whatever it was made of; None if it is not whole."""
+    try:
+        fingerprint = json.loads((folder / _META).read_bytes())["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return _read(folder, fingerprint)
