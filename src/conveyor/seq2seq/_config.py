@@ -230,10 +230,13 @@ class Config:
             ) from None
         return cls.from_dict({} if values is None else values)
 
+    def as_yaml(self) -> str:
+        """Every setting, defaults included, as text."""
+        return str(yaml().safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True))
+
     def to_yaml(self, path: str | Path) -> None:
-        """Write every setting, defaults included; `from_yaml` reads it back."""
-        text = yaml().safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
-        Path(path).write_text(text, encoding="utf-8")
+        """Write `as_yaml` to a file; `from_yaml` reads it back."""
+        Path(path).write_text(self.as_yaml(), encoding="utf-8")
 
     def with_settings(self, settings: Mapping[str, Any]) -> Config:
         """Some settings changed: `{"training.epochs": "10"}`, values as text or as they are.
