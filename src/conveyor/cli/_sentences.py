@@ -153,38 +153,16 @@ def search_tree(tree: BeamTree, model: Seq2Seq) -> inspection.SearchTree | None:
     """The same search with texts for tokens; None where nothing was searched."""
     if not len(tree.tokens):
         return None
-    steps: list[list[inspection.SearchNode]] = []
-    places: list[dict[int, int]] = []  # of a beam among the nodes of its step
-    for step, tokens in enumerate(tree.tokens):
-        used = [
-            beam for beam in range(len(tokens)) if np.isfinite(tree.log_probabilities[step, beam])
-        ]
-        used = [beam for beam in used if tokens[beam] != 0]
-        if not used:
-            break
-        places.append({beam: place for place, beam in enumerate(used)})
-        texts = model.target.pieces([int(tokens[beam]) for beam in used])
-        steps.append(
-            [
-                inspection.SearchNode(
-                    _END if tokens[beam] == END else text,
-                    None if step == 0 else places[step - 1][int(tree.parents[step, beam])],
-                    float(tree.log_probabilities[step, beam]),
-                    bool(tree.finished[step, beam]),
-                )
-                for beam, text in zip(used, texts, strict=True)
-            ]
-        )
     best = tree.hypotheses[0]
-    tokens = [*best.tokens, END] if best.finished else best.tokens
-    last = len(tokens) - 1
-    ends = [beam for beam in places[last] if _tokens_to(tree, last, beam) == tokens]
-    return inspection.SearchTree(steps, chosen=(last, places[last][ends[0]]))
-
-
-def _tokens_to(tree: BeamTree, step: int, beam: int) -> list[int]:
-    tokens: list[int] = []
-    for at in range(step, -1, -1):
-        tokens.append(int(tree.tokens[at, beam]))
-        beam = int(tree.parents[at, beam])
-    return tokens[::-1]
+    step = len(best.tokens) + best.finished - 1
+    beam = int(np.argmin(np.abs(tree.log_probabilities[step] - best.log_probability)))
+    return inspection.SearchTree.from_arrays(
+        [
+            [_END if token == END else model.target.pieces([token])[0] for token in row]
+            for row in tree.tokens.tolist()
+        ],
+        tree.parents,
+        tree.log_probabilities,
+        tree.finished,
+        (step, beam),
+    )

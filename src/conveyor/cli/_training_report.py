@@ -46,7 +46,8 @@ def summary_of(training: Training) -> dict[str, str]:
     """Facts of a training, label to text."""
     minutes, seconds = divmod(round(training.seconds), 60)
     facts = {
-        "training": f"{training.steps:,} steps in {minutes} min {seconds} s, until {training.ended}",
+        "training": f"{training.steps:,} steps in {minutes} min {seconds} s, "
+        f"until {training.ended}",
         "model": f"the {training.model} one, "
         f"{training.translator.models[0].count_params():,} parameters",
     }
