@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from keras import ops
 
-from . import glue
+from . import _linear, glue
 from ._request import Array
 
 # Rows of logits that are there at a time, and the most such chunks: a graph has each by itself.
@@ -25,6 +25,7 @@ _ROWS, _MOST_CHUNKS = 256, 64
 # The sum of the losses; cross entropies (N,) and the number of rows that count; the gradients of
 # the sum with respect to the arrays, where they are wanted.
 Losses = tuple[Array, tuple[Array, Array], list[Array] | None]
+Rows = tuple[Array, Array, list[Array] | None]  # losses and cross entropies of each row
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,10 @@ class CrossEntropy:
 
     def __call__(self, arrays: Sequence[Array], labels: Array, wanted: bool) -> Losses:
         """`arrays` are features, kernel and, where there is one, bias."""
-        if self.native:
-            losses: Losses = glue.active().native_cross_entropy(self, arrays, labels, wanted)
-            return losses
-        return _portable(self, arrays, labels, wanted)
+        by = _native if self.native else by_rows
+        losses, cross_entropies, gradients = by(self, arrays, labels, wanted)
+        count = ops.sum(ops.cast(_counts(self, labels), losses.dtype))
+        return ops.sum(losses), (cross_entropies, count), gradients
 
 
 def run(request: CrossEntropy, arrays: Sequence[Array], labels: Array) -> tuple[Array, ...]:
@@ -49,14 +50,35 @@ def run(request: CrossEntropy, arrays: Sequence[Array], labels: Array) -> tuple[
     return (loss, *rest)
 
 
-def _portable(r: CrossEntropy, arrays: Sequence[Array], labels: Array, wanted: bool) -> Losses:
+def _native(r: CrossEntropy, arrays: Sequence[Array], labels: Array, wanted: bool) -> Rows:
+    features, kernel, *bias = arrays
+    losses, cross_entropies, *gradients = glue.active().native_cross_entropy(
+        features,
+        kernel,
+        ops.cast(bias[0], "float32") if bias else None,
+        labels,
+        label_smoothing=r.label_smoothing,
+        ignored=_linear.IGNORE_NONE if r.ignore is None else r.ignore,
+        wanted=wanted,
+    )
+    if not wanted:
+        return losses, cross_entropies, None
+    if bias:
+        gradients[2] = ops.cast(gradients[2], bias[0].dtype)
+    return losses, cross_entropies, gradients
+
+
+def _counts(r: CrossEntropy, labels: Array) -> Array:
+    if r.ignore is None:
+        return ops.ones_like(labels, dtype="bool")
+    return ops.not_equal(labels, r.ignore)
+
+
+def by_rows(r: CrossEntropy, arrays: Sequence[Array], labels: Array, wanted: bool) -> Rows:
+    """In `keras.ops`."""
     features, kernel, *bias = arrays
     rows = features.shape[0]
-    work = "float64" if glue.dtype_name(features) == "float64" else "float32"
-    if r.ignore is None:
-        counts = ops.ones_like(labels, dtype="bool")
-    else:
-        counts = ops.not_equal(labels, r.ignore)
+    counts = _counts(r, labels)
     chunks = [
         _chunk(r, features[at], kernel, bias, labels[at], counts[at], wanted)
         for at in _slices(rows)
@@ -65,13 +87,12 @@ def _portable(r: CrossEntropy, arrays: Sequence[Array], labels: Array, wanted: b
         ops.concatenate(parts) if parts[0] is not None else None
         for parts in list(zip(*chunks, strict=True))[:3]
     )
-    found = ops.sum(losses), (cross_entropies, ops.sum(ops.cast(counts, work)))
     if not wanted:
-        return *found, None
+        return losses, cross_entropies, None
     gradients = [d_features]
     for place, array in enumerate((kernel, *bias), start=3):
         gradients.append(ops.cast(sum(chunk[place] for chunk in chunks), array.dtype))
-    return *found, gradients
+    return losses, cross_entropies, gradients
 
 
 def _slices(rows: int | None) -> list[slice]:

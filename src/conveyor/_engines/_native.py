@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
-from . import _library, glue
+from . import _library, _linear, glue
 from ._request import Activation, Array, LSTMRequest, States
 
 _ACTIVATIONS = {getattr(keras.activations, name): name for name in _library.ACTIVATIONS}
@@ -48,7 +48,10 @@ def why_not(request: LSTMRequest) -> str | None:
 
 def why_not_linear(arrays: Sequence[Array]) -> str | None:
     """Why the engine does not run an output layer on these arrays, or None where it does."""
-    return "not yet"
+    dtype = glue.dtype_name(arrays[0])
+    if dtype not in _linear.DTYPES and missing() is None:
+        return f"dtype {dtype}; it has {', '.join(_linear.DTYPES)}"
+    return missing() or glue.active().why_not_native(arrays)
 
 
 def _arrays(request: LSTMRequest) -> list[Array]:

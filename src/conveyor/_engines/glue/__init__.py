@@ -12,6 +12,9 @@ why_not_native(arrays)
     Why the native engine does not run on these arrays in this framework, or None.
 native(request)
     The states of the request, from the native engine.
+native_cross_entropy(features, kernel, bias, labels, *, label_smoothing, ignored, wanted)
+    [losses, cross entropies] of the native engine, and where gradients are `wanted` those of the
+    sum of the losses with respect to features, kernel and, where it is not None, bias.
 sum_with_gradients(run, arrays, labels)
     `run(arrays, labels, wanted)` -> a number, other results, and where gradients are `wanted`
     those of the number with respect to the arrays. Returns the number, which has these gradients

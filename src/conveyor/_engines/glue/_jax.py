@@ -16,6 +16,7 @@ import numpy as np
 from jax import lax
 
 from .._request import Activation, Array, LSTMRequest, Run, States
+from ._jax_linear import native_cross_entropy as native_cross_entropy
 from ._jax_native import native as native
 from ._jax_native import why_not_native as why_not_native
 from ._state_variable import StateVariable as StateVariable

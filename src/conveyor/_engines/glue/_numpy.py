@@ -35,6 +35,10 @@ def native(request: LSTMRequest) -> States:
     return states
 
 
+def native_cross_entropy(*arrays: Any, **options: Any) -> list[Array]:
+    return _native_numpy.cross_entropy(*arrays, **options)
+
+
 def sum_with_gradients(run: Any, arrays: Sequence[Array], labels: Array) -> tuple[Array, Any]:
     value, rest, _ = run(arrays, labels, False)
     return value, rest

@@ -61,7 +61,7 @@ def native(request: LSTMRequest) -> States:
         activation=_library.ACTIVATIONS[r.activation.__name__],
         recurrent_activation=_library.ACTIVATIONS[r.recurrent_activation.__name__],
         go_backwards=int(r.go_backwards),
-        threads=_threads(),
+        threads=threads(),
     )
     return dict(zip(names, states, strict=True))
 
@@ -114,13 +114,15 @@ def ops() -> ModuleType:
 
 
 def recording() -> bool:
+    """Whether a tape may ask for gradients of what runs now."""
     # What every op that TensorFlow wraps asks before it tells the tapes. A gradient that comes
     # unannounced (of a function traced without a tape) computes the forward pass again.
     recording: bool = ops()._execute.must_record_gradient()
     return recording
 
 
-def _threads() -> int:
+def threads() -> int:
+    """What a call is told."""
     return _library.threads_beside(int(tf.config.threading.get_intra_op_parallelism_threads()))
 
 
@@ -170,7 +172,7 @@ def _load() -> ModuleType | str:
         loaded: ModuleType = tf.load_op_library(str(found[0]))
     except tf.errors.OpError as error:
         return f"{found[0].name} does not load: {error.message}"
-    if not hasattr(loaded, "conveyor_lstm_backward"):
+    if not hasattr(loaded, "conveyor_linear_cross_entropy"):
         return f"TensorFlow {tf.__version__} has no C API for ops that this process could find"
     return loaded
 

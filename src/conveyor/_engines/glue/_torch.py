@@ -12,6 +12,7 @@ import torch
 
 from .._request import Activation, Array, LSTMRequest, Run, States
 from . import _state_variable
+from ._torch_linear import native_cross_entropy as native_cross_entropy
 from ._torch_native import native as native
 from ._torch_native import why_not_native as why_not_native
 
