@@ -57,7 +57,10 @@ class Oracle:
     """The same in NumPy, float64, one target at a time."""
 
     def __init__(self, *models):
-        self.tables = [[np.asarray(t.numpy(), "float64") for t in m.tables] for m in models]
+        self.tables = [
+            [ops.convert_to_numpy(table).astype("float64") for table in model.tables]
+            for model in models
+        ]
         self.size = models[0].size
 
     def log_probabilities(self, source, tokens):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,11 +49,11 @@ class Paths:
             parents = np.broadcast_to(np.arange(tokens.shape[1]), tokens.shape)
         in_use = tokens != PADDING
         logs = np.concatenate(written.log_probabilities)[:length].astype("float64")
-        if np.isnan(logs[in_use]).any():
+        if not length or np.isnan(logs[in_use]).any():
             raise lesson(
                 "search",
                 "a model whose logits are numbers",
-                "logits that are not (NaN)",
+                "logits that are none (NaN, or -inf for every token)",
                 "Look for weights that are NaN: conveyor.find_nonfinite(model, inputs). "
                 "A training that went wrong is continued from an earlier checkpoint.",
             )
@@ -100,10 +99,10 @@ def nothing() -> Hypothesis:
 
 
 def _ends(paths: Paths) -> list[tuple[int, int]]:
+    ends = [(int(step), int(beam)) for step, beam in np.argwhere(paths.tokens == END)]
     last = len(paths.tokens) - 1
-    ends: NDArray[Any] = np.argwhere(paths.tokens == END)
-    open_ = np.nonzero(~np.isin(paths.tokens[last], (END, PADDING)))[0] if last >= 0 else []
-    return [(int(s), int(k)) for s, k in ends] + [(last, int(k)) for k in open_]
+    cut_off = np.nonzero(~np.isin(paths.tokens[last], (END, PADDING)))[0]
+    return ends + [(last, int(beam)) for beam in cut_off]
 
 
 def _best(paths: Paths, ends: list[tuple[int, int]], alpha: float, count: int) -> list[Hypothesis]:

@@ -17,8 +17,7 @@ from keras import ops
 from ._arrays import Array
 from ._characters import BEGIN, END, PADDING, UNKNOWN
 
-_NEVER = tuple(token for token in (PADDING, BEGIN, END, UNKNOWN) if token != END)
-_SPECIAL = 1 + max(PADDING, BEGIN, END, UNKNOWN)
+_NEVER = (PADDING, BEGIN, UNKNOWN)  # all in the first block
 _LANES = 32  # a row of a block fills vectors
 
 
@@ -28,12 +27,16 @@ def normalizers(logits: Array) -> Array:
 
 
 def likeliest(logits: Array, block: int | None = None) -> Array:
-    """The token with the largest logit in each row (N, V) that may be written: (N,)."""
+    """The token with the largest logit in each row (N, V) that may be written: (N,).
+
+    Where no logit is a number above -inf that is the end.
+    """
     block = block or _block_size(logits.shape[-1])
     best = ops.cast(ops.argmax(_maxima(logits, block), axis=-1), "int32")
     tokens = best[:, None] * block + ops.arange(block, dtype="int32")  # (N, block)
-    within = ops.argmax(_of_tokens(logits, tokens), axis=-1)
-    return best * block + ops.cast(within, "int32")
+    found = _of_tokens(logits, tokens)
+    within = ops.cast(ops.argmax(found, axis=-1), "int32")
+    return ops.where(ops.max(found, axis=-1) > -math.inf, best * block + within, END)
 
 
 def top_candidates(
@@ -50,24 +53,19 @@ def top_candidates(
     Returns:
         The sums, largest first; their beams; their tokens: (B, count) each.
     """
-    size = logits.shape[-1]
+    size, beams = logits.shape[-1], offsets.shape[-1]
     block = block or _block_size(size)
-    beams = offsets.shape[-1]
-    # Above: a shape. The axis of the sources may have any size.
-    maxima = ops.reshape(_maxima(logits, block), (-1, beams, -(-size // block)))
-    maxima = ops.reshape(maxima + offsets[:, :, None], (-1, beams * maxima.shape[-1]))
-    blocks = top(maxima, min(count, maxima.shape[-1]))[1]
-    # In order, so that of equal candidates the first is the one with the lowest index.
-    blocks = ops.sort(blocks, axis=-1)
     per_beam = -(-size // block)
-    beam = ops.repeat(blocks // per_beam, block, axis=-1)  # (B, blocks * block)
-    starts = ops.repeat(blocks % per_beam * block, block, axis=-1)
-    width = blocks.shape[-1]
-    tokens = starts + ops.tile(ops.arange(block, dtype="int32"), width)
-    of_source = ops.reshape(logits, (-1, beams * size))
-    sums = _of_tokens(of_source, tokens, beam * size, size)
-    sums = sums + ops.take_along_axis(offsets, beam, axis=-1)
-    best, place = top(sums, count)
+    maxima = ops.reshape(_maxima(logits, block), (-1, beams, per_beam)) + offsets[:, :, None]
+    maxima = ops.reshape(maxima, (-1, beams * per_beam))
+    blocks = top(maxima, min(count, beams * per_beam))[1]
+    # In order, so that of equal candidates the first is the one with the lowest index.
+    blocks = ops.repeat(ops.sort(blocks, axis=-1), block, axis=-1)
+    beam = blocks // per_beam
+    places = ops.arange(blocks.shape[-1], dtype="int32") % block
+    tokens = blocks % per_beam * block + places
+    found = _of_tokens(ops.reshape(logits, (-1, beams * size)), tokens, beam * size, size)
+    best, place = top(found + ops.take_along_axis(offsets, beam, axis=-1), count)
     return (
         best,
         ops.take_along_axis(beam, place, axis=-1),
@@ -77,19 +75,14 @@ def top_candidates(
 
 def top(values: Array, count: int) -> tuple[Array, Array]:
     """The largest values (B, count) of each row, and their places, of equals the first."""
-    best, places = ops.top_k(values, count)
-    places = ops.cast(places, "int32")
-    if keras.backend.backend() != "torch":
-        return best, places
-    # torch.topk takes any of equals; a stable sort takes twenty times as long.
-    if count < values.shape[-1]:
-        more = ops.top_k(values, count + 1)[0]
-    else:
-        more = best
-    if not ops.any(ops.logical_and(more[:, 1:] == more[:, :-1], more[:, 1:] > -math.inf)):
-        return best, places
-    places = ops.argsort(-values, axis=-1)[:, :count]
-    return ops.take_along_axis(values, places, axis=-1), places
+    on_torch = keras.backend.backend() == "torch"
+    best, places = ops.top_k(values, min(count + on_torch, values.shape[-1]))
+    if on_torch:
+        # torch.topk takes any of equals; a stable sort, twenty times as long, takes the first.
+        equal = ops.logical_and(best[:, 1:] == best[:, :-1], best[:, 1:] > -math.inf)
+        if ops.any(equal):
+            places = ops.argsort(-values, axis=-1)
+    return best[:, :count], ops.cast(places[:, :count], "int32")
 
 
 def _block_size(size: int) -> int:
@@ -99,18 +92,16 @@ def _block_size(size: int) -> int:
 def _maxima(logits: Array, block: int) -> Array:
     """The largest logit of each block, of those that may be written: (N, blocks)."""
     size = logits.shape[-1]
-    first = min(max(block, _SPECIAL), size)
-    if first > block:
-        raise ValueError(f"a block has at least {_SPECIAL} tokens")
-    never = np.zeros(first, "float32")
+    never = np.zeros(min(block, size), "float32")
     never[list(_NEVER)] = -math.inf
-    parts = [ops.max(logits[:, :first] + never, axis=-1, keepdims=True)]
-    whole = size // block * block
-    if whole > block:
-        middle = ops.reshape(logits[:, block:whole], (-1, whole // block - 1, block))
-        parts.append(ops.max(middle, axis=-1))
-    if block < size and whole < size:
-        parts.append(ops.max(logits[:, whole:], axis=-1, keepdims=True))
+    whole = size // block  # a last block that is not whole is a part of its own
+    first = logits[:, :block] + ops.convert_to_tensor(never)
+    parts = [ops.max(first, axis=-1, keepdims=True)]
+    if whole > 1:
+        middle = logits[:, block : whole * block]
+        parts.append(ops.max(ops.reshape(middle, (-1, whole - 1, block)), axis=-1))
+    if size > max(1, whole) * block:
+        parts.append(ops.max(logits[:, whole * block :], axis=-1, keepdims=True))
     return ops.concatenate(parts, axis=-1)
 
 

@@ -1,4 +1,4 @@
-"""Steps of a search in compiled chunks; between two of them finished sources leave the batch."""
+"""Steps of a search, several of them in one compiled call."""
 
 from __future__ import annotations
 

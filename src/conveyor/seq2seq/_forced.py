@@ -15,7 +15,7 @@ from ._arrays import Array
 from ._characters import BEGIN
 from ._ensemble import Ensemble, StepModel
 from ._hypothesis import Floats, Hypothesis
-from ._shapes import Shapes, batches, padded
+from ._shapes import batches, padded, padded_length, padded_rows
 
 _CHUNK: Final = 32  # steps in one compiled call
 
@@ -33,7 +33,7 @@ def with_attention(
     """
     result: list[list[Hypothesis]] = [list(each) for each in hypotheses]
     forced = _forced(models)
-    for batch in batches(sources, Shapes(), batch_tokens):
+    for batch in batches(sources, batch_tokens):
         width = max(len(hypotheses[n]) for n in batch)
         targets = [_written(hypotheses[n], width) for n in batch]
         every = _attention(forced, [sources[n] for n in batch], targets)
@@ -95,9 +95,8 @@ def _attention(
     forced: Forced, sources: list[Sequence[int]], targets: list[list[list[int]]]
 ) -> Iterator[Floats]:
     """(steps, K, T) of each source."""
-    shapes = Shapes()
-    rows, width = shapes.rows(len(sources)), len(targets[0])
-    source = padded(sources, rows, shapes.length(max(map(len, sources))))
+    rows, width = padded_rows(len(sources)), len(targets[0])
+    source = padded(sources, rows, padded_length(max(map(len, sources))))
     flat = [target for each in targets for target in each]
     steps = -(-max(map(len, flat)) // _CHUNK) * _CHUNK
     tokens = padded(flat, rows * width, steps)

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from ._arrays import Array
-from ._characters import BEGIN, PADDING, UNKNOWN
+from ._characters import BEGIN, END, PADDING, UNKNOWN
 
 _HALVINGS = 32  # of the range of logits: then the limits of float32 are reached
 
@@ -29,7 +29,7 @@ def draw(logits: Array, uniforms: Array, temperature: Array, top_p: Array | None
     size = logits.shape[-1]
     never = np.zeros(size, "float32")
     never[[PADDING, BEGIN, UNKNOWN]] = -math.inf
-    logits = logits + never
+    logits = logits + ops.convert_to_tensor(never)
     logits = (logits - ops.max(logits, axis=-1, keepdims=True)) / temperature
     weights = ops.exp(logits)
     if top_p is not None:
@@ -41,10 +41,11 @@ def draw(logits: Array, uniforms: Array, temperature: Array, top_p: Array | None
     weights = ops.pad(weights, ((0, 0), (0, blocks * block - size)))
     weights = ops.reshape(weights, (-1, blocks, block))
     masses = ops.sum(weights, axis=-1)
-    target = uniforms * ops.sum(masses, axis=-1)
-    chosen, before = _reach(masses, target)
+    mass = ops.sum(masses, axis=-1)
+    chosen, before = _reach(masses, uniforms * mass)
     within = ops.take_along_axis(weights, chosen[:, None, None], axis=1)[:, 0]
-    return chosen * block + _reach(within, target - before)[0]
+    token = chosen * block + _reach(within, uniforms * mass - before)[0]
+    return ops.where(mass > 0, token, END)  # False where logits are no numbers
 
 
 def _edge(logits: Array, weights: Array, top_p: Array) -> Array:

@@ -140,7 +140,7 @@ def _beams(
     log_probabilities = ops.take_along_axis(of_source, parents * size + tokens, axis=1)
     log_probabilities -= ops.take_along_axis(normalizer, parents, axis=1)
     room = carry["room"]
-    exists = ops.logical_and(ops.arange(plan.width) < room[:, None], total > -math.inf)
+    exists = ops.logical_and(ops.arange(plan.width) < room[:, None], total != -math.inf)
     tokens = ops.where(exists, tokens, PADDING)
     ends = tokens == END
     room = room - ops.sum(ops.cast(ends, "int32"), axis=1)

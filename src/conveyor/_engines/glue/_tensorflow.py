@@ -116,7 +116,8 @@ class StateVariable(_state_variable.StateVariable):
 
 
 def compile_function(function: Any, variables: Sequence[Any]) -> Any:
-    return tf.function(function)
+    # Autograph would rewrite what is written for all frameworks, and wrap its errors.
+    return tf.function(function, autograph=False)
 
 
 def without_gradients() -> AbstractContextManager[None]:
