@@ -5,39 +5,40 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from .._errors import lesson
+from ._config import DataConfig
 from ._corpus import Corpus, read_pairs
 from ._dialogues import read_dialogues
 from ._files import replacing
+from ._open import read_corpus
 from ._pairs import Pair
 
 # A corpus; a file, or two parallel ones; pairs in memory.
 Pairs = Corpus | str | Path | Sequence[str | Path] | Sequence[Pair]
-BadLines = Literal["skip", "refuse"]
 
 _WRITE = 'Write train("pairs.tsv"), or train([Pair("4/3", "03-04")]).'
 
 
-def opened(pairs: Pairs, bad_lines: BadLines) -> Corpus | list[Pair]:
-    """Files as a corpus, pairs as a list.
+def opened(pairs: Pairs, config: DataConfig) -> Corpus | list[Pair]:
+    """Files as a corpus (see `read_corpus`), pairs as a list.
 
     Raises:
-        ConveyorError: what is neither, no such file, or nothing.
+        ConveyorError: what is neither, or no such file.
 
-    >>> opened([("4/3", "03-04")], "skip")
+    >>> opened([("4/3", "03-04")], DataConfig())
     [Pair(source='4/3', target='03-04', tags=())]
     """
     if isinstance(pairs, Corpus):
         return pairs
     if isinstance(pairs, str | Path):
-        return read_pairs(pairs, bad_lines=bad_lines)
+        return read_corpus(pairs, config=config)
     if not isinstance(pairs, Iterable):
         raise lesson("train", "pairs of texts, or files of them", repr(pairs), _WRITE)
     given: list[Any] = list(pairs)
     if given and all(isinstance(item, str | Path) for item in given):
-        return read_pairs(*given, bad_lines=bad_lines)
+        return read_corpus(*given, config=config)
     return [_pair(item, place) for place, item in enumerate(given)]
 
 
@@ -79,7 +80,8 @@ def from_dict(values: Mapping[str, Any]) -> Corpus:
     kind, *settings = values["settings"]
     bad_lines = values["bad_lines"]
     if kind == "dialogues":
-        return read_dialogues(*paths, history=settings[0], bad_lines=bad_lines)
+        history, mix = settings
+        return read_dialogues(*paths, history=history, mix=mix, bad_lines=bad_lines)
     languages = settings[1] and tuple(settings[1])
     return read_pairs(*paths, languages=languages, bad_lines=bad_lines)
 

@@ -89,9 +89,8 @@ def train(
     """
     config = Config() if config is None else config
     check_schedule(config.training, "train")
-    bad_lines = config.data.bad_lines
-    given = opened(pairs, bad_lines)
-    given_dev = None if dev is None else opened(dev, bad_lines)
+    given = opened(pairs, config.data)
+    given_dev = None if dev is None else opened(dev, config.data)
     if out is None:
         run = Run(prepare(given, given_dev, config, None), config, None, _reporters(console))
         return _training(run.go(callbacks), None)
