@@ -1,6 +1,7 @@
 // Refuses requests that cannot be computed; sizes are checked before anything is allocated.
 #pragma once
 
+#include "conveyor/linear.h"
 #include "conveyor/lstm.h"
 
 namespace conveyor {
@@ -10,6 +11,9 @@ namespace conveyor {
 int check(const conveyor_lstm* lstm);
 int check(const conveyor_lstm* lstm, const conveyor_lstm_outputs* outputs);
 int check(const conveyor_lstm* lstm, const conveyor_lstm_gradients* gradients);
+
+int check(const conveyor_linear* linear, const conveyor_cross_entropy* losses);
+int check(const conveyor_linear* linear, const conveyor_top_k* largest);
 
 int invalid(const char* reason);
 void no_error();

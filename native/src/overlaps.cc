@@ -40,6 +40,12 @@ struct Bytes {
 
 class Arrays {
  public:
+  explicit Arrays(const conveyor_linear& l) {
+    const int64_t real = real_bytes(l.dtype);
+    read("x", l.x, l.rows * l.features * real);
+    read("kernel", l.kernel, l.classes * l.features * real);
+    read("bias", l.bias, l.classes * 4);
+  }
   Arrays(const conveyor_lstm& l, const Bytes& bytes) {
     read("x", l.x, bytes.x);
     read("kernel", l.kernel, bytes.kernel);
@@ -113,6 +119,26 @@ int check_overlaps(const conveyor_lstm& l, const conveyor_lstm_gradients& g) {
   arrays.write("d_dropout_mask", g.d_dropout_mask, bytes.dropout_mask);
   arrays.write("d_recurrent_dropout_mask", g.d_recurrent_dropout_mask,
                bytes.recurrent_dropout_mask);
+  return arrays.status();
+}
+
+int check_overlaps(const conveyor_linear& l, const conveyor_cross_entropy& c) {
+  const int64_t real = real_bytes(l.dtype);
+  Arrays arrays(l);
+  arrays.read("labels", c.labels, l.rows * 4);
+  arrays.write("losses", c.losses, l.rows * 4);
+  arrays.write("cross_entropies", c.cross_entropies, l.rows * 4);
+  arrays.write("d_x", c.d_x, l.rows * l.features * real);
+  arrays.write("d_kernel", c.d_kernel, l.classes * l.features * real);
+  arrays.write("d_bias", c.d_bias, l.classes * 4);
+  return arrays.status();
+}
+
+int check_overlaps(const conveyor_linear& l, const conveyor_top_k& t) {
+  Arrays arrays(l);
+  arrays.write("values", t.values, l.rows * t.k * 4);
+  arrays.write("indices", t.indices, l.rows * t.k * 4);
+  arrays.write("totals", t.totals, l.rows * 4);
   return arrays.status();
 }
 

@@ -1,6 +1,7 @@
 // Refuses results that lie on other arrays: kernels write some before they have read all.
 #pragma once
 
+#include "conveyor/linear.h"
 #include "conveyor/lstm.h"
 
 namespace conveyor {
@@ -8,5 +9,7 @@ namespace conveyor {
 // For requests that are valid otherwise. As check() does.
 int check_overlaps(const conveyor_lstm& lstm, const conveyor_lstm_outputs& outputs);
 int check_overlaps(const conveyor_lstm& lstm, const conveyor_lstm_gradients& gradients);
+int check_overlaps(const conveyor_linear& linear, const conveyor_cross_entropy& losses);
+int check_overlaps(const conveyor_linear& linear, const conveyor_top_k& largest);
 
 }  // namespace conveyor

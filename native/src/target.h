@@ -1,6 +1,7 @@
 // An instruction set, and the kernels compiled for it.
 #pragma once
 
+#include "conveyor/linear.h"
 #include "conveyor/lstm.h"
 
 namespace conveyor {
@@ -19,6 +20,8 @@ struct Target {
   int (*forward)(const conveyor_lstm&, const conveyor_lstm_outputs&);
   int (*backward)(const conveyor_lstm&, const conveyor_lstm_gradients&);
   Stream* (*stream)(const conveyor_lstm&);  // `new`
+  int (*cross_entropy)(const conveyor_linear&, const conveyor_cross_entropy&);
+  int (*top_k)(const conveyor_linear&, const conveyor_top_k&);
 };
 
 // Slowest first.

@@ -23,7 +23,7 @@ namespace conveyor {
 // TF_Code
 enum { TF_OK = 0, TF_CANCELLED = 1, TF_INVALID_ARGUMENT = 3, TF_RESOURCE_EXHAUSTED = 8 };
 // TF_DataType
-enum { TF_FLOAT = 1, TF_DOUBLE = 2, TF_UINT8 = 4, TF_BOOL = 10, TF_BFLOAT16 = 14 };
+enum { TF_FLOAT = 1, TF_DOUBLE = 2, TF_INT32 = 3, TF_UINT8 = 4, TF_BOOL = 10, TF_BFLOAT16 = 14 };
 
 using ShapeFunction = void (*)(TF_ShapeInferenceContext*, TF_Status*);
 using Create = void* (*)(TF_OpKernelConstruction*);
@@ -54,6 +54,8 @@ using Delete = void (*)(void* kernel);
   X(void, TF_RegisterKernelBuilder, (const char* name, TF_KernelBuilder*, TF_Status*))         \
   X(void, TF_OpKernelConstruction_GetAttrInt64,                                                \
     (TF_OpKernelConstruction*, const char* attr, int64_t* value, TF_Status*))                  \
+  X(void, TF_OpKernelConstruction_GetAttrFloat,                                                \
+    (TF_OpKernelConstruction*, const char* attr, float* value, TF_Status*))                    \
   X(void, TF_OpKernelConstruction_Failure, (TF_OpKernelConstruction*, TF_Status*))             \
   X(void, TF_OpKernelContext_Failure, (TF_OpKernelContext*, TF_Status*))                       \
   X(int, TF_NumInputs, (TF_OpKernelContext*))                                                  \

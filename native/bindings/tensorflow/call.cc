@@ -10,7 +10,8 @@ namespace {
 int element_bytes(int dtype) {
   switch (dtype) {
     case TF_DOUBLE: return 8;
-    case TF_FLOAT: return 4;
+    case TF_FLOAT:
+    case TF_INT32: return 4;
     case TF_BFLOAT16: return 2;
     default: return 1;
   }
@@ -22,6 +23,7 @@ const char* dtype_name(int dtype) {
     case TF_DOUBLE: return "float64";
     case TF_BFLOAT16: return "bfloat16";
     case TF_BOOL: return "bool";
+    case TF_INT32: return "int32";
     case TF_UINT8: return "uint8";
     default: return "another dtype";
   }
@@ -39,8 +41,15 @@ void list(char (&text)[N], int count, Dim dim) {
 
 }  // namespace
 
-Call::Call(const Options& options, TF_OpKernelContext* context)
-    : context_(context), status_(TF_NewStatus()) {
+Run::Run(const char* what, TF_OpKernelContext* context)
+    : what_(what), context_(context), status_(TF_NewStatus()) {}
+
+Run::~Run() {
+  for (size_t n = 0; n < holding_; ++n) TF_DeleteTensor(held_[n]);
+  TF_DeleteStatus(status_);
+}
+
+Call::Call(const Options& options, TF_OpKernelContext* context) : Run("an LSTM", context) {
   static constexpr int types[] = {TF_FLOAT, TF_DOUBLE, TF_BFLOAT16};
   real_ = types[options.dtype];
   lstm_.size = sizeof lstm_;
@@ -50,11 +59,6 @@ Call::Call(const Options& options, TF_OpKernelContext* context)
   lstm_.go_backwards = static_cast<int32_t>(options.go_backwards);
   lstm_.threads = static_cast<int32_t>(options.threads);
   read_arrays(options);
-}
-
-Call::~Call() {
-  for (size_t n = 0; n < holding_; ++n) TF_DeleteTensor(held_[n]);
-  TF_DeleteStatus(status_);
 }
 
 int64_t Call::size(char axis) const {
@@ -109,13 +113,13 @@ void Call::read_arrays(const Options& options) {
         dropout("recurrent_dropout_mask", "4BU", &lstm_.recurrent_dropout_masks);
 }
 
-const void* Call::input(const char* name, const char* axes, int dtype) {
+const void* Run::input(const char* name, const char* axes, int dtype) {
   if (!ok_) return nullptr;
   char message[300];
   TF_Tensor* tensor = nullptr;
   if (inputs_ < TF_NumInputs(context_)) TF_GetInput(context_, inputs_++, &tensor, status_);
   if (tensor == nullptr) {
-    std::snprintf(message, sizeof message, "an LSTM expects %s; got nothing", name);
+    std::snprintf(message, sizeof message, "%s expects %s; got nothing", what_, name);
     fail(TF_INVALID_ARGUMENT, message);
     return nullptr;
   }
@@ -127,14 +131,14 @@ const void* Call::input(const char* name, const char* axes, int dtype) {
     char wanted[60], got[60];
     list(wanted, rank, [&](int n) { return size(axes[n]); });
     list(got, TF_NumDims(tensor), [&](int n) { return TF_Dim(tensor, n); });
-    std::snprintf(message, sizeof message, "an LSTM expects %s of shape (%s) in %s; got (%s) in %s",
-                  name, wanted, dtype_name(dtype), got, dtype_name(TF_TensorType(tensor)));
+    std::snprintf(message, sizeof message, "%s expects %s of shape (%s) in %s; got (%s) in %s",
+                  what_, name, wanted, dtype_name(dtype), got, dtype_name(TF_TensorType(tensor)));
     fail(TF_INVALID_ARGUMENT, message);
   }
   return TF_TensorData(tensor);
 }
 
-void* Call::output(const char* axes, int dtype) {
+void* Run::output(const char* axes, int dtype) {
   if (!ok_) return nullptr;
   int64_t shape[3], bytes = element_bytes(dtype);
   const int rank = static_cast<int>(std::strlen(axes));
@@ -142,7 +146,7 @@ void* Call::output(const char* axes, int dtype) {
     shape[n] = size(axes[n]);
     // TensorFlow ends the process where a shape does not fit an address.
     if (shape[n] < 0 || (shape[n] > 0 && bytes > INT64_MAX / shape[n])) {
-      fail(TF_RESOURCE_EXHAUSTED, "the states of an LSTM do not fit an address");
+      fail(TF_RESOURCE_EXHAUSTED, "results do not fit an address");
       return nullptr;
     }
     bytes *= shape[n];
@@ -158,17 +162,17 @@ void* Call::output(const char* axes, int dtype) {
   return TF_TensorData(tensor);
 }
 
-void Call::finish(int conveyor_status) {
+void Run::finish(int conveyor_status) {
   switch (conveyor_status) {
     case CONVEYOR_OK: return;
     case CONVEYOR_OUT_OF_MEMORY:
-      return fail(TF_RESOURCE_EXHAUSTED, "no memory for the workspace of an LSTM");
+      return fail(TF_RESOURCE_EXHAUSTED, "no memory for the workspace");
     case CONVEYOR_INTERRUPTED: return fail(TF_CANCELLED, "interrupted");
     default: return fail(TF_INVALID_ARGUMENT, conveyor_error());
   }
 }
 
-void Call::fail(int code, const char* message) {
+void Run::fail(int code, const char* message) {
   ok_ = false;
   // Where TensorFlow itself said why, that stays.
   if (message != nullptr || TF_GetCode(status_) == TF_OK)

@@ -17,39 +17,50 @@ struct Options {
   int64_t wanted;  // forward: whether to keep what the backward pass reads; backward: bits
 };
 
-class Call {
+// Whatever is computed.
+class Run {
  public:
-  Call(const Options& options, TF_OpKernelContext* context);
-  ~Call();
-  Call(const Call&) = delete;
-  Call& operator=(const Call&) = delete;
+  Run(const char* what, TF_OpKernelContext* context);
+  virtual ~Run();
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
 
   bool ok() const { return ok_; }
-  const conveyor_lstm& lstm() const { return lstm_; }
-
-  // The next input, whose axes are letters: B T F U, G for 4U, 4, and R for bytes of reserve.
+  // The next input, whose axes are letters.
   const void* input(const char* name, const char* axes, int dtype);
   // The next output.
   void* output(const char* axes, int dtype);
-
-  int real() const { return real_; }
-  int state() const { return real_ == TF_BFLOAT16 ? static_cast<int>(TF_FLOAT) : real_; }
   void finish(int conveyor_status);
 
- private:
-  int64_t size(char axis) const;
-  void read_arrays(const Options& options);
+ protected:
+  virtual int64_t size(char axis) const = 0;
   void fail(int code, const char* message);
 
+  const char* const what_;  // "an LSTM", for messages
   TF_OpKernelContext* context_;
   TF_Status* status_;
-  conveyor_lstm lstm_{};
-  int real_;
   bool ok_ = true;
   int inputs_ = 0, outputs_ = 0;
   // 9 arrays, hidden_states, reserve, 8 gradients; and no more outputs than that.
   std::array<TF_Tensor*, 40> held_{};
   size_t holding_ = 0;
+};
+
+// Axes: B T F U, G for 4U, 4, and R for bytes of reserve.
+class Call : public Run {
+ public:
+  Call(const Options& options, TF_OpKernelContext* context);
+
+  const conveyor_lstm& lstm() const { return lstm_; }
+  int real() const { return real_; }
+  int state() const { return real_ == TF_BFLOAT16 ? static_cast<int>(TF_FLOAT) : real_; }
+
+ private:
+  int64_t size(char axis) const override;
+  void read_arrays(const Options& options);
+
+  conveyor_lstm lstm_{};
+  int real_;
 };
 
 }  // namespace conveyor

@@ -16,6 +16,7 @@
 #include "api.h"
 #include "call.h"
 #include "conveyor/lstm.h"
+#include "linear.h"
 
 namespace conveyor {
 namespace {
@@ -130,6 +131,7 @@ void add(const char* name, const char* wanted, Create create_kernel, Compute com
 
 const bool registered = [] {
   if (find_tensorflow() != nullptr) return false;
+  register_linear();
   add("Conveyor>LstmForward", "keep: int", create_forward, forward);
   add("Conveyor>LstmBackward", "wanted: int", create_backward, backward);
   return true;

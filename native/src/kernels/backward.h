@@ -34,7 +34,7 @@ class Backward {
     plan();
     const double work = 8.0 * s_.B * s_.T * (s_.F + s_.U) * s_.padded;
     auto task = [this](Team& team, int member) { work_on(team, member); };
-    int threads = threads_for(l_, work);
+    int threads = threads_for(l_.threads, work);
     if (!splits_rows(threads))
       threads = threads_for_steps(threads, 1.0 * s_.B * s_.U * width_);
     run_team(threads, task, work / kMultiplyAddsASecond);

@@ -4,8 +4,10 @@
 #pragma once
 
 #include "kernels/backward.h"
+#include "kernels/cross_entropy.h"
 #include "kernels/forward.h"
 #include "kernels/stream.h"
+#include "kernels/top_k.h"
 #include "target.h"
 
 namespace conveyor {
@@ -36,6 +38,16 @@ struct Engine {
       case CONVEYOR_FLOAT64: return new StreamOf<Double, double, double>(l);
       default: return new StreamOf<Float, bfloat16, float>(l);
     }
+  }
+
+  static int cross_entropy(const conveyor_linear& l, const conveyor_cross_entropy& c) {
+    if (l.dtype == CONVEYOR_FLOAT32) return CrossEntropy<Float, float>(l, c).run();
+    return CrossEntropy<Float, bfloat16>(l, c).run();
+  }
+
+  static int top_k(const conveyor_linear& l, const conveyor_top_k& t) {
+    if (l.dtype == CONVEYOR_FLOAT32) return TopK<Float, float>(l, t).run();
+    return TopK<Float, bfloat16>(l, t).run();
   }
 };
 

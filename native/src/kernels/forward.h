@@ -33,7 +33,7 @@ class Forward {
     plan();
     const double work = 4.0 * s_.B * s_.T * (s_.F + s_.U) * s_.padded;
     auto task = [this](Team& team, int member) { work_on(team, member); };
-    int threads = threads_for(l_, work);
+    int threads = threads_for(l_.threads, work);
     if (!splits_rows(threads))
       threads = threads_for_steps(threads, 4.0 * s_.B * ((ahead_ ? 0 : s_.F) + s_.U) * s_.padded);
     run_team(threads, task, work / kMultiplyAddsASecond);
@@ -77,7 +77,7 @@ class Forward {
         }
       }
     };
-    run_team(threads_for(l_, work), task);
+    run_team(threads_for(l_.threads, work), task);
     ++steps_of_stream_;
   }
 

@@ -35,8 +35,8 @@ struct Shape {
 };
 
 // Threads for so many multiply-adds: waking one costs as much as computing 50,000 of them.
-inline int threads_for(const conveyor_lstm& l, double multiply_adds) {
-  const int most = l.threads ? l.threads : conveyor_threads();
+inline int threads_for(int32_t threads, double multiply_adds) {
+  const int most = threads ? threads : conveyor_threads();
   return static_cast<int>(std::max(1.0, std::min<double>(most, multiply_adds / 50e3)));
 }
 

@@ -47,6 +47,9 @@ struct Floats {
     const reg one = _mm256_and_ps(_mm256_cmp_ps(a, zero(), _CMP_GT_OQ), set1(1));
     return _mm256_blendv_ps(one, a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
   }
+  static inline unsigned greater(reg a, reg b) {
+    return static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)));
+  }
   static inline reg first(reg a, int count) {
     return _mm256_and_ps(a, _mm256_castsi256_ps(mask(count)));
   }
@@ -112,6 +115,7 @@ struct Floats {
 
 using Avx2Engine = avx2::Engine<avx2::Floats, avx2::Plain<double, 4>>;
 extern const Target avx2_target = {"avx2", avx2_missing, Avx2Engine::forward,
-                                   Avx2Engine::backward, Avx2Engine::stream};
+                                   Avx2Engine::backward, Avx2Engine::stream, Avx2Engine::cross_entropy,
+                                   Avx2Engine::top_k};
 
 }  // namespace conveyor

@@ -47,6 +47,9 @@ struct Floats {
     const reg one = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, zero(), _CMP_GT_OQ), set1(1));
     return _mm512_mask_mov_ps(one, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
   }
+  static inline unsigned greater(reg a, reg b) {
+    return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
+  }
   static inline reg first(reg a, int count) { return _mm512_maskz_mov_ps(mask(count), a); }
   static inline reg round(reg a) {
     return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

@@ -71,9 +71,19 @@ Stream* stream(const conveyor_lstm& l) {
   return new avx512_bf16::StreamOf<avx512_bf16::Pairs, bfloat16, float>(l);
 }
 
+int cross_entropy(const conveyor_linear& l, const conveyor_cross_entropy& c) {
+  if (l.dtype != CONVEYOR_BFLOAT16) return avx512_target.cross_entropy(l, c);
+  return avx512_bf16::CrossEntropy<avx512_bf16::Pairs, bfloat16>(l, c).run();
+}
+
+int top_k(const conveyor_linear& l, const conveyor_top_k& t) {
+  if (l.dtype != CONVEYOR_BFLOAT16) return avx512_target.top_k(l, t);
+  return avx512_bf16::TopK<avx512_bf16::Pairs, bfloat16>(l, t).run();
+}
+
 }  // namespace
 
 extern const Target avx512_bf16_target = {"avx512_bf16", avx512_bf16_missing, forward, backward,
-                                          stream};
+                                          stream,        cross_entropy,       top_k};
 
 }  // namespace conveyor

@@ -68,6 +68,12 @@ struct Plain {
   static inline reg positive(reg a) {
     return each([&](int n) { return a.v[n] > 0 ? T(1) : a.v[n] == a.v[n] ? T(0) : a.v[n]; });
   }
+  // One bit for each lane where a > b.
+  static inline unsigned greater(reg a, reg b) {
+    unsigned bits = 0;
+    for (int n = 0; n < L; ++n) bits |= (a.v[n] > b.v[n] ? 1u : 0u) << n;
+    return bits;
+  }
   // The first `count` lanes, zeros after them.
   static inline reg first(reg a, int count) {
     return each([&](int k) { return k < count ? a.v[k] : T(0); });

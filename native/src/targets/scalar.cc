@@ -11,6 +11,7 @@ const char* missing() { return ""; }
 using ScalarEngine = CONVEYOR_TARGET_NAMESPACE::Engine<CONVEYOR_TARGET_NAMESPACE::Plain<float, 4>,
                                                        CONVEYOR_TARGET_NAMESPACE::Plain<double, 2>>;
 extern const Target scalar_target = {"scalar", missing, ScalarEngine::forward,
-                                     ScalarEngine::backward, ScalarEngine::stream};
+                                     ScalarEngine::backward, ScalarEngine::stream, ScalarEngine::cross_entropy,
+                                     ScalarEngine::top_k};
 
 }  // namespace conveyor

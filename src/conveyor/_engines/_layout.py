@@ -10,7 +10,7 @@ from struct import Struct
 
 from .._vocabulary import STATE_NAMES
 
-ABI = 1
+ABI = 2
 DTYPES = {"float32": 0, "float64": 1, "bfloat16": 2}
 ACTIVATIONS = {"tanh": 0, "sigmoid": 1, "hard_sigmoid": 2, "relu": 3, "linear": 4}
 STATUSES = ("ok", "invalid", "out_of_memory", "interrupted")

@@ -182,7 +182,12 @@ def refuse(status: int, problem: Problem) -> NoReturn:
         raise MemoryError(
             f"no memory for an LSTM over {p.batch} x {p.time_steps} steps with {p.units} units"
         )
-    raise ConveyorError(f"the native engine refused: {_core().conveyor_error().decode()}")
+    raise refusal()
+
+
+def refusal() -> ConveyorError:
+    """Why the last call of this thread was invalid."""
+    return ConveyorError(f"the native engine refused: {_core().conveyor_error().decode()}")
 
 
 def _core() -> ctypes.CDLL:
@@ -220,15 +225,17 @@ def _find_and_load() -> ctypes.CDLL | str:
         core = ctypes.CDLL(str(found[0]))
     except OSError as error:
         return f"{found[0].name} does not load: {error}"
-    _declare(core)
     if core.conveyor_abi() != ABI:
         return f"{found[0].name} is of another version; install conveyor again"
+    _declare(core)
     return _configure(core)
 
 
 def _declare(core: ctypes.CDLL) -> None:
     core.conveyor_lstm_forward.argtypes = [c_char_p, c_char_p]  # structs, packed
     core.conveyor_lstm_backward.argtypes = [c_char_p, c_char_p]
+    core.conveyor_linear_cross_entropy.argtypes = [c_char_p, c_char_p]
+    core.conveyor_linear_top_k.argtypes = [c_char_p, c_char_p]
     core.conveyor_lstm_reserve_bytes.argtypes = [c_int32, c_int64, c_int64, c_int64]
     core.conveyor_lstm_reserve_bytes.restype = c_int64
     core.conveyor_stream_new.argtypes = [c_char_p, POINTER(c_int)]

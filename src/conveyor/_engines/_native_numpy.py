@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from .._vocabulary import StateName, has_time_axis
-from . import _library
+from . import _library, _linear
 from ._library import Problem
 
 Inputs = Mapping[str, np.ndarray | None]  # by the names of LSTMRequest
@@ -63,6 +63,40 @@ def backward(
         {name: _address(d) for name, d in d_inputs.items()},
     )
     return d_inputs
+
+
+def cross_entropy(
+    features: np.ndarray,
+    kernel: np.ndarray,
+    bias: np.ndarray | None,
+    labels: np.ndarray,
+    *,
+    label_smoothing: float,
+    ignored: int,
+    wanted: bool,
+) -> list[np.ndarray]:
+    """Losses, cross entropies, and where `wanted` gradients of features, kernel and bias."""
+    real, single = np.asarray(features).dtype, np.dtype("float32")
+    features, kernel = dense(features, real), dense(kernel, real)
+    labels = dense(labels, np.dtype("int32"))
+    bias = None if bias is None else dense(bias, single)
+    rows, classes = len(features), len(kernel)
+    results = [_empty((rows,), single), _empty((rows,), single)]
+    if wanted:
+        results += [_empty(features.shape, real), _empty(kernel.shape, real)]
+        results += [] if bias is None else [_empty((classes,), single)]
+    addresses = [_address(a) for a in results] + [0] * (5 - len(results))
+    _linear.cross_entropy(
+        _linear.Problem(real.name, rows, features.shape[1], classes),
+        _address(features),
+        _address(kernel),
+        0 if bias is None else _address(bias),
+        _address(labels),
+        label_smoothing,
+        ignored,
+        addresses,
+    )
+    return results
 
 
 def _as_the_core_reads(p: Problem, inputs: Inputs) -> dict[str, np.ndarray]:

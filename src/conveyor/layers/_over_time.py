@@ -8,6 +8,7 @@ from typing import Any
 from keras import ops
 
 from .._engines import Array, glue
+from . import _recording
 
 Step = Callable[[tuple[Array, ...], tuple[Array, ...]], tuple[Array, ...]]
 
@@ -40,5 +41,11 @@ def over_time(
         carry = step(tuple(carry), tuple(row))
         return carry, (carry[0],)
 
+    if _recording.records() is not None:  # whose arrays must not be those of a compiled loop
+        written = []
+        for row in zip(*(ops.unstack(array) for array in time_first), strict=True):
+            carry = step(carry, row)
+            written.append(carry[0])
+        return ops.stack(written, axis=1), carry
     last, (rows,) = glue.active().scan(one, carry, time_first, kept=1, unroll=False)
     return ops.swapaxes(rows, 0, 1), tuple(last)

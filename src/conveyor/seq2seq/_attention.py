@@ -10,12 +10,13 @@ from keras import ops
 from ._arrays import Array, Memory
 from ._config import ModelConfig
 from ._encoder import Encoded
+from ._masks import WithOwnMasks
 
 _FAR_BELOW = -1e9  # to a softmax: never
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
-class Attention(keras.layers.Layer):
+class Attention(WithOwnMasks):
     """Hidden states of the decoder (B, L, U) to contexts (B, L, U) and weights (B, L, T).
 
     With h a hidden state of the decoder and s one of the encoder, the score is

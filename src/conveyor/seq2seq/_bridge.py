@@ -9,12 +9,13 @@ from keras import ops
 
 from ._arrays import Array
 from ._config import ModelConfig
+from ._masks import WithOwnMasks
 
 States = list[tuple[Array, Array]]  # (hidden_state, cell_state) a layer, (B, U) each
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
-class Bridge(keras.layers.Layer):
+class Bridge(WithOwnMasks):
     """States (B, U) of each encoder layer to states (B, U) of each decoder layer.
 
     `last` hands them on as they are (Sutskever, Vinyals & Le 2014), `projected` through a layer

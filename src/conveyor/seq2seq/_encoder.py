@@ -12,6 +12,7 @@ from ._arrays import Array
 from ._characters import PADDING
 from ._config import ModelConfig
 from ._dropout import dropout
+from ._masks import WithOwnMasks
 
 
 class Encoded(NamedTuple):
@@ -30,7 +31,7 @@ class Encoded(NamedTuple):
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
-class Encoder(keras.layers.Layer):
+class Encoder(WithOwnMasks):
     """Vectors of tokens (B, T, F) and their mask to hidden states (B, T, U), and last states.
 
     LSTMs on top of each other, each in one direction or both (Schuster & Paliwal 1997, half of

@@ -59,7 +59,7 @@ class Seq2Seq(keras.Model):
         self.bridge = Bridge(settings, name="bridge", dtype=policy)
         self.decoder = Decoder(settings, name="decoder", dtype=policy)
         shared = settings.tied_embeddings == "all"
-        if shared and source.to_dict() != target.to_dict():
+        if shared and _tokens(source) != _tokens(target):
             raise lesson(
                 "Seq2Seq",
                 "one vocabulary for both sides where both sides share their embedding",
@@ -86,8 +86,9 @@ class Seq2Seq(keras.Model):
     def build(self, input_shape: Any = None) -> None:
         """Make the weights; they depend on no shape of the input."""
         settings = self.config.model
-        for embedding in {id(e): e for e in (self.source_embedding, self.target_embedding)}.values():
-            embedding.build((None, None))
+        self.target_embedding.build((None, None))
+        if self.source_embedding is not self.target_embedding:
+            self.source_embedding.build((None, None))
         self.encoder.build((None, None, settings.embedding_size))
         self.bridge.build()
         self.decoder.build()
@@ -101,14 +102,26 @@ class Seq2Seq(keras.Model):
 
     def call(self, inputs: dict[str, Array], training: bool = False) -> Array:
         """Logits (B, L, V) of the token after each of `inputs["target"]` (B, L)."""
-        return self.logits(self.vectors(inputs, training=training))
+        both = {"source": inputs["source"], "target": inputs["target"]}
+        return self.logits(self.vectors(both, training=training))
 
     def vectors(self, inputs: dict[str, Array], training: bool = False) -> Array:
-        """The same up to the vectors (B, L, output_size) that logits are made of."""
+        """The same up to the vectors (B, L, output_size) that logits are made of.
+
+        With `inputs["positions"]` (N,), which of the B * L steps count, only those: (N,
+        output_size).
+        """
         memory, state = self.begin(inputs["source"], training=training)
         target = inputs["target"]
         embedded = self.target_embedding(target)
-        return self.decoder(embedded, mask_of(target), memory, state, training=training)
+        return self.decoder(
+            embedded,
+            mask_of(target),
+            memory,
+            state,
+            training=training,
+            positions=inputs.get("positions"),
+        )
 
     def logits(self, vectors: Array) -> Array:
         """Logits (..., V) of vectors (..., output_size), in float32."""
@@ -116,7 +129,8 @@ class Seq2Seq(keras.Model):
             return ops.cast(self.to_logits(vectors), "float32")
         kernel, bias = self.output_weights()
         kernel = ops.cast(kernel, vectors.dtype)
-        return ops.cast(ops.matmul(vectors, ops.transpose(kernel)), "float32") + bias
+        products = ops.matmul(vectors, ops.transpose(kernel))
+        return ops.cast(products, "float32") + ops.cast(bias, "float32")
 
     def output_weights(self) -> tuple[Array, Array]:
         """Kernel (V, output_size) and bias (V,) of the logits."""
@@ -170,3 +184,8 @@ class Seq2Seq(keras.Model):
                 "config": Config.from_dict(config["config"]),
             }
         )
+
+
+def _tokens(vocabulary: Vocabulary) -> dict[str, Any]:
+    """What its ids stand for; one that folds what it reads may share them."""
+    return {**vocabulary.to_dict(), "folded": None}

@@ -25,14 +25,14 @@ def register(forward_p: Any, tangent_p: Any, backward_p: Any) -> None:
     batching.primitive_batchers[tangent_p] = partial(_map_all, portable.tangent)
     # The core adds up the gradients of the weights over its batch, and here they are wanted
     # for each element. What the forward pass kept for one call, one call must read.
-    batching.primitive_batchers[backward_p] = partial(_one_by_one, backward_p.bind)
+    batching.primitive_batchers[backward_p] = partial(one_by_one, backward_p.bind)
 
 
 def _forward(primitive: Any, arrays: Sequence[Array], dims: _Dims, **params: Any) -> _Results:
     given, keep = params["given"], params["keep"]
     mapped = {name for name, dim in zip(given, dims, strict=True) if dim is not None}
     if keep or mapped & set(_WEIGHTS):
-        return _one_by_one(primitive.bind, arrays, dims, **params)
+        return one_by_one(primitive.bind, arrays, dims, **params)
     size = _size(arrays, dims)
     folded = [
         a if name in _WEIGHTS else _fold(name, a, dim, size)
@@ -54,9 +54,10 @@ def _fold(name: str, array: Array, dim: int | None, size: int) -> Array:
     return array.reshape(*before, size * array.shape[axis + 1], *after)
 
 
-def _one_by_one(
+def one_by_one(
     run: Callable[..., Sequence[Array]], operands: Sequence[Array], dims: _Dims, **params: Any
 ) -> _Results:
+    """A call for each element of the mapped axis."""
     mapped = {n: dim for n, dim in enumerate(dims) if dim is not None}
 
     def one(arrays: Sequence[Array]) -> Sequence[Array]:

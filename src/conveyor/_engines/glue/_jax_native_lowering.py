@@ -23,14 +23,14 @@ _Lowering = Callable[..., Any]
 def register(forward_p: Any, tangent_p: Any, backward_p: Any) -> None:
     """The core on the CPU; everywhere else, and in forward mode, the portable engine."""
     elsewhere = "an LSTM that is exported, or compiled for another platform than the CPU,"
-    forward = _as_portable(portable.forward, elsewhere)
-    backward = _as_portable(portable.backward, elsewhere)
-    tangent = _as_portable(portable.tangent, "an LSTM differentiated in forward mode")
+    forward = as_portable(portable.forward, elsewhere)
+    backward = as_portable(portable.backward, elsewhere)
+    tangent = as_portable(portable.tangent, "an LSTM differentiated in forward mode")
     mlir.register_lowering(forward_p, forward)
     mlir.register_lowering(tangent_p, tangent)
     mlir.register_lowering(backward_p, backward)
-    mlir.register_lowering(forward_p, _unless_exported(_forward, forward), "cpu")
-    mlir.register_lowering(backward_p, _unless_exported(_backward, backward), "cpu")
+    mlir.register_lowering(forward_p, unless_exported(_forward, forward), "cpu")
+    mlir.register_lowering(backward_p, unless_exported(_backward, backward), "cpu")
 
 
 def say(what: str) -> None:
@@ -53,7 +53,8 @@ def run_alone(primitive: Any) -> Callable[..., Sequence[Array]]:
     return run
 
 
-def _as_portable(function: Callable[..., Any], what: str) -> _Lowering:
+def as_portable(function: Callable[..., Any], what: str) -> _Lowering:
+    """The portable function, and a line in the log that says so."""
     lowering: _Lowering = mlir.lower_fun(function, multiple_results=True)
 
     def say_and_lower(ctx: Any, *operands: Any, **params: Any) -> Any:
@@ -63,7 +64,7 @@ def _as_portable(function: Callable[..., Any], what: str) -> _Lowering:
     return say_and_lower
 
 
-def _unless_exported(lowering: _Lowering, otherwise: _Lowering) -> _Lowering:
+def unless_exported(lowering: _Lowering, otherwise: _Lowering) -> _Lowering:
     """`jax.export` writes programs for processes that may not have the core."""
 
     def either(ctx: Any, *operands: Any, **params: Any) -> Any:

@@ -43,7 +43,7 @@ backward_p = _primitive("conveyor_lstm_backward")
 # ------------------------------------------------------------------------------------ shapes
 
 
-def _like(x: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
+def like(x: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
     """An abstract array on the same devices as x."""
     sharding = NamedSharding(x.sharding.mesh, PartitionSpec())
     return x.update(shape=shape, dtype=dtype, weak_type=False, sharding=sharding)
@@ -52,7 +52,7 @@ def _like(x: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
 def _state(r: LSTMRequest, name: StateName) -> Any:
     batch, time_steps, _ = r.x.shape
     units = r.recurrent_kernel.shape[0]
-    return _like(r.x, (batch, time_steps, units) if has_time_axis(name) else (batch, units))
+    return like(r.x, (batch, time_steps, units) if has_time_axis(name) else (batch, units))
 
 
 def _forward_shapes(
@@ -63,7 +63,7 @@ def _forward_shapes(
     if not keep:
         return states
     size = _library.reserve_bytes(_native.problem(r))
-    return [*states, _like(r.x, (size,), "uint8")]
+    return [*states, like(r.x, (size,), "uint8")]
 
 
 def _tangent_shapes(

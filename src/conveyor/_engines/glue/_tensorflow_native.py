@@ -33,9 +33,9 @@ from .._request import Array, LSTMRequest, States
 _EXPORTERS = ("keras.src.export.", "tensorflow.python.saved_model.", "tensorflow.lite.", "tf2onnx.")
 
 
-def why_not_native(request: LSTMRequest) -> str | None:
-    """Why the ops cannot run this request here, or None where they can."""
-    why_not = missing() or _elsewhere(request.x)
+def why_not_native(arrays: Sequence[Array]) -> str | None:
+    """Why the ops cannot run on these arrays here, or None where they can."""
+    why_not = missing() or _elsewhere(arrays[0])
     if why_not is not None or tf.executing_eagerly():
         return why_not
     if tf.__internal__.get_enclosing_xla_context() is not None:
@@ -56,12 +56,12 @@ def native(request: LSTMRequest) -> States:
         list(arrays.values()),
         names,
         given=bits(arrays, INPUTS),
-        keep=_recording(),
+        keep=recording(),
         dtype=_library.DTYPES[r.x.dtype.name],
         activation=_library.ACTIVATIONS[r.activation.__name__],
         recurrent_activation=_library.ACTIVATIONS[r.recurrent_activation.__name__],
         go_backwards=int(r.go_backwards),
-        threads=_threads(),
+        threads=threads(),
     )
     return dict(zip(names, states, strict=True))
 
@@ -113,14 +113,16 @@ def ops() -> ModuleType:
     return loaded
 
 
-def _recording() -> bool:
+def recording() -> bool:
+    """Whether a tape may ask for gradients of what runs now."""
     # What every op that TensorFlow wraps asks before it tells the tapes. A gradient that comes
     # unannounced (of a function traced without a tape) computes the forward pass again.
     recording: bool = ops()._execute.must_record_gradient()
     return recording
 
 
-def _threads() -> int:
+def threads() -> int:
+    """What a call is told."""
     return _library.threads_beside(int(tf.config.threading.get_intra_op_parallelism_threads()))
 
 
@@ -170,7 +172,7 @@ def _load() -> ModuleType | str:
         loaded: ModuleType = tf.load_op_library(str(found[0]))
     except tf.errors.OpError as error:
         return f"{found[0].name} does not load: {error.message}"
-    if not hasattr(loaded, "conveyor_lstm_backward"):
+    if not hasattr(loaded, "conveyor_linear_cross_entropy"):
         return f"TensorFlow {tf.__version__} has no C API for ops that this process could find"
     return loaded
 

@@ -18,7 +18,7 @@ _WEIGHTS = {"kernel", "recurrent_kernel", "bias"}
 def _lstm(info: Any, in_dims: Sequence[Any], *arguments: Any) -> tuple[list[Array], list[int]]:
     mapped = {name for name, dim in zip(INPUTS, in_dims, strict=False) if dim is not None}
     if mapped & _WEIGHTS:
-        return _one_by_one(lstm)(info, in_dims, *arguments)
+        return one_by_one(lstm)(info, in_dims, *arguments)
     # The same weights for all: more rows of one batch.
     count, batch = info.batch_size, _rows_of_one(arguments[0], in_dims[0])
     arrays = [
@@ -41,7 +41,9 @@ def _fold(array: Array, dim: int | None, count: int, name: str) -> Array:
     return array.movedim(0, 1).flatten(1, 2) if per_gate else array.flatten(0, 1)
 
 
-def _one_by_one(operator: Any) -> Callable[..., tuple[list[Array], list[int]]]:
+def one_by_one(operator: Any) -> Callable[..., tuple[list[Array], list[int]]]:
+    """The operator, for each element by itself."""
+
     def rule(info: Any, in_dims: Sequence[Any], *arguments: Any) -> tuple[list[Array], list[int]]:
         rows = [
             operator(*[_take(a, dim, n) for a, dim in zip(arguments, in_dims, strict=True)])
@@ -62,4 +64,4 @@ def _take(argument: Any, dim: Any, n: int) -> Any:
 torch.library.register_vmap("conveyor::lstm", _lstm, lib=library)
 # What the reserve keeps cannot be cut by rows, and each has gradients of the weights.
 for _operator in (lstm_training, lstm_backward):
-    torch.library.register_vmap(_operator, _one_by_one(_operator), lib=library)
+    torch.library.register_vmap(_operator, one_by_one(_operator), lib=library)
