@@ -8,6 +8,7 @@
 Each fills its place in docs/performance.md. Leave the machine alone meanwhile. Options:
 
     --threads 2  --turns 8  --only conveyor/torch,pytorch  --dtypes float32  --sentences 1000
+    --model DIR  decoding: with this one, not with the one that quality trained longest
     --cpu        count the time of the processes, on one thread: for a machine that is busy
     --minutes 10,20,40  --peer    quality: these budgets; the PyTorch translator, too
     --no-save    show, and leave results and page as they are
@@ -47,12 +48,15 @@ def speed(options: argparse.Namespace, files: Files) -> list[dict[str, Any]]:
 
 
 def decoding(options: argparse.Namespace, files: Files) -> dict[str, list[dict[str, Any]]]:
-    """The test sentences, by models that `quality` has left."""
+    """The test sentences, everybody with the weights of one model."""
+    model = Path(options.model) if options.model else _quality.longest_training(files)
+    weights = _quality.weights_of(model, files)
+    who = contestants(options, plain=False)
+    paths = {c: str(model / "model.keras" if c.backend_of_conveyor else weights) for c in who}
     found = {}
     for beam in (1, 5):
-        who = contestants(options, plain=False)
         with Race(who, options.threads, files, cpu=options.cpu) as race:
-            race.load({c: str(_quality.model_of(c.name, files)) for c in who})
+            race.load(paths)
             race.translate(options.turns, options.sentences, beam)
             found[str(beam)] = [entry.to_json() for entry in race.entries]
     return found
@@ -77,6 +81,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=1000)
     parser.add_argument("--only", default="")
     parser.add_argument("--dtypes", default=",".join(DTYPES))
+    parser.add_argument("--model", default="")
     parser.add_argument("--minutes", default="10,20,40")
     for flag in ("--cpu", "--peer", "--no-save"):
         parser.add_argument(flag, action="store_true")

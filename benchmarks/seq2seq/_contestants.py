@@ -31,8 +31,9 @@ class Contestant:
     dtype: str
 
     @property
-    def backend(self) -> str:
-        return self.name.partition("/")[2] or "torch"
+    def backend_of_conveyor(self) -> str:
+        """Empty for those of plain PyTorch."""
+        return self.name.partition("/")[2]
 
     def __str__(self) -> str:
         return f"{self.name} {self.dtype}"
@@ -52,7 +53,7 @@ class Process(Worker):
                 *(contestant.name, contestant.dtype, str(threads), str(folder)),
             ],
             env={
-                **environment(threads, contestant.backend),
+                **environment(threads, contestant.backend_of_conveyor or "torch"),
                 **MALLOC,
                 # After the paths given: only the worker needs it, as seq2seq.
                 "PYTHONPATH": f"{paths}{os.pathsep}{here}" if paths else here,

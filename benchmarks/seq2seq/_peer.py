@@ -24,7 +24,7 @@ and bfloat16, CPU time of one thread, each batch by each in turn:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -248,6 +248,38 @@ class Trainer:
         return loss.item()
 
 
-def from_conveyor(weights: Iterator[tuple[str, np.ndarray]], sizes: Sizes) -> Translator:
-    """The translator with the weights of conveyor's, by their paths."""
-    raise NotImplementedError
+def from_conveyor(weights: Mapping[str, np.ndarray], sizes: Sizes) -> Translator:
+    """The translator that has the weights of conveyor's, given by their paths in its model."""
+    translator = Translator(sizes)
+    state = translator.state_dict()
+
+    def put(name: str, value: np.ndarray) -> None:
+        # PyTorch's matrices are transposed; the columns of the flag stay as they are.
+        rows = torch.from_numpy(np.ascontiguousarray(value.T if value.ndim == 2 else value))
+        state[name][..., : rows.shape[-1]] = rows
+
+    for name, path in _LINEARS.items():
+        put(f"{name}.weight", weights[f"{path}/kernel"])
+        if f"{path}/bias" in weights:
+            put(f"{name}.bias", weights[f"{path}/bias"])
+    for name, path in _LSTMS.items():
+        put(f"{name}.weight_ih_l0", weights[f"{path}/lstm_cell/kernel"])
+        put(f"{name}.weight_hh_l0", weights[f"{path}/lstm_cell/recurrent_kernel"])
+        put(f"{name}.bias_ih_l0", weights[f"{path}/lstm_cell/bias"])
+    put("target_embedding.weight", weights["target_embedding/embeddings"].T)
+    put("logits.bias", weights["logit_bias"])
+    translator.load_state_dict(state)
+    return translator
+
+
+_LINEARS = {
+    "bridge_hidden": "bridge/hidden_state_1",
+    "bridge_cell": "bridge/cell_state_1",
+    "keys": "decoder/attention/keys",
+    "combine": "decoder/combine",
+}
+_LSTMS = {
+    "encoder.forward_lstm": "encoder/bidirectional_lstm/forward_lstm",
+    "encoder.backward_lstm": "encoder/bidirectional_lstm/backward_lstm",
+    "decoder": "decoder/lstm",
+}

@@ -7,10 +7,11 @@ import math
 import time
 from typing import Any
 
+import numpy as np
 import torch
 
 from ._data import Files, rounds
-from ._peer import Batch, Sizes, Trainer, Translator
+from ._peer import Batch, Sizes, Trainer, Translator, from_conveyor
 from ._peer_search import Searcher
 from ._plain import PlainTrainer, PlainTranslator
 
@@ -53,8 +54,14 @@ class PyTorch:
         return {"tokens": tokens, "curve": curve[:: max(1, len(curve) // 200)]}
 
     def load(self, path: str) -> None:
-        translator = Translator(Sizes(_vocabulary_size(self._files)))
-        translator.load_state_dict(torch.load(path, weights_only=True))
+        """A .pt of `learn`, or an .npz of conveyor's weights."""
+        sizes = Sizes(_vocabulary_size(self._files))
+        if path.endswith(".npz"):
+            with np.load(path) as weights:
+                translator = from_conveyor(weights, sizes)
+        else:
+            translator = Translator(sizes)
+            translator.load_state_dict(torch.load(path, weights_only=True))
         self._searcher = Searcher(translator, self._dtype, compiled=self._compiled)
 
     def translate(self, sources: list[list[int]], beam: int) -> list[list[int]]:

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from conveyor.cli.bench._pool import environment
 
 from ._contestants import MALLOC, Contestant, Process
@@ -18,13 +20,24 @@ AIMS = {10: 16.0, 20: 23.0, 40: 27.0}  # test BLEU that was aimed at
 _BACKEND = "torch"
 
 
-def model_of(name: str, files: Files) -> Path:
-    """What the longest training of a contestant has left."""
-    kind = "conveyor" if name.startswith("conveyor/") else "pytorch"
-    found = sorted(files.folder.glob(f"{kind}-*"), key=lambda path: float(path.stem.split("-")[1]))
+def longest_training(files: Files) -> Path:
+    """The directory of the conveyor model that was trained longest."""
+    found = [path for path in files.folder.glob("conveyor-*") if (path / "model.keras").exists()]
     if not found:
-        raise SystemExit(f"there is no {kind} model: run `seq2seq.py quality --peer` first")
-    return found[-1] / "model.keras" if kind == "conveyor" else found[-1]
+        raise SystemExit("there is no model to translate with: run `seq2seq.py quality` first")
+    return max(found, key=lambda path: float(path.name.partition("-")[2]))
+
+
+def weights_of(model: Path, files: Files) -> Path:
+    """The weights of a conveyor model by their paths, for the PyTorch translator."""
+    import keras
+
+    import conveyor.seq2seq  # noqa: F401  # so that Keras knows its classes
+
+    path = files.folder / "weights.npz"
+    loaded = keras.saving.load_model(model / "model.keras", compile=False)
+    np.savez(path, **{w.path.partition("/")[2]: np.array(w) for w in loaded.weights})
+    return path
 
 
 def run(files: Files, minutes: list[float], *, peer: bool, threads: int) -> list[dict[str, Any]]:

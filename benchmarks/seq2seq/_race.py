@@ -23,6 +23,7 @@ class Entry:
     contestant: Contestant
     rates: list[float] = field(default_factory=list)  # tokens, or sentences, a second
     tokens: int = 0  # that it wrote, in all
+    same: float | None = None  # share of targets that are those of the first contestant
     losses: list[float] = field(default_factory=list)  # of each turn's last batch
     failed: str = ""
 
@@ -103,16 +104,18 @@ class Race:
         for entry, process in self._running():
             self._ask(entry, process, "load", path=paths[entry.contestant])
 
-    def translate(self, turns: int, sentences: int, beam: int) -> dict[str, list[list[int]]]:
-        """Sentences a second; returns what each wrote."""
-        written: dict[str, list[list[int]]] = {}
+    def translate(self, turns: int, sentences: int, beam: int) -> None:
+        """Sentences a second."""
+        first: list[list[int]] = []
         for turn in range(turns + 1):  # the first compiles, and does not count
             running = self._running()
             for entry, process in running if turn % 2 == 0 else running[::-1]:
                 found = self._ask(entry, process, "translate", sentences=sentences, beam=beam)
                 if found and turn:
                     entry.rates.append(sentences / found[self._clock])
-                if found:
-                    written[str(entry.contestant)] = found["targets"]
-                    entry.tokens = sum(map(len, found["targets"]))
-        return written
+                elif found:
+                    targets = found["targets"]
+                    first = first or targets
+                    entry.tokens = sum(map(len, targets))
+                    pairs = zip(targets, first, strict=True)
+                    entry.same = sum(a == b for a, b in pairs) / len(targets)
