@@ -5,9 +5,9 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from frameworks import to_numpy
 
 from conveyor.seq2seq import Learner, TrainingConfig
+from frameworks import to_numpy
 
 from .models import small, targets, tokens
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from frameworks import assert_close, to_numpy
 from keras import ops
 
 import conveyor
@@ -13,6 +12,7 @@ from conveyor import ConveyorError
 from conveyor.layers import Compiled
 from conveyor.seq2seq import Attention, Characters, Config, ModelConfig, Seq2Seq
 from conveyor.seq2seq._encoder import Encoded
+from frameworks import assert_close, to_numpy
 
 from .models import KINDS, LETTERS, small, targets, tokens
 

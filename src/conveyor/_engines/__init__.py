@@ -1,12 +1,14 @@
-"""Where an LSTM is computed. `ops.lstm` asks here; nothing else does."""
+"""Where an LSTM and a cross entropy are computed. `conveyor.ops` asks here; nothing else does."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from .._errors import lesson
-from . import _native, _portable, glue
+from . import _cross_entropy, _native, _portable, glue
+from ._cross_entropy import CrossEntropy
 from ._request import Activation, Array, Decision, LSTMRequest, States
 
 EngineName = Literal["auto", "native", "portable"]
@@ -57,10 +59,21 @@ def choose(request: LSTMRequest, engine: str, where: str) -> Decision:
     Raises:
         ConveyorError: an unknown engine, or one that cannot run this request.
     """
+    return _choose(engine, lambda: _native.why_not(request), where)
+
+
+def choose_cross_entropy(
+    arrays: Sequence[Array], labels: Array, engine: str, where: str
+) -> Decision:
+    """The same for features, kernel and bias of a `CrossEntropy`."""
+    return _choose(engine, lambda: _native.why_not_linear((*arrays, labels)), where)
+
+
+def _choose(engine: str, why_not_native: Callable[[], str | None], where: str) -> Decision:
     check_name(engine, where)
     if engine == "portable":
         return Decision("portable", {})
-    why_not = _native.why_not(request)
+    why_not = why_not_native()
     if engine == "native":
         _refuse(why_not, where)
     return _decide(engine, why_not)
@@ -90,15 +103,25 @@ def run(request: LSTMRequest, decision: Decision) -> States:
     return cast(States, glue.active().compiled(engine, request))
 
 
+def run_cross_entropy(
+    request: CrossEntropy, arrays: Sequence[Array], labels: Array
+) -> tuple[Array, ...]:
+    """The loss, cross entropies and the number of rows that count."""
+    return _cross_entropy.run(request, arrays, labels)
+
+
 __all__ = [
     "Array",
+    "CrossEntropy",
     "Decision",
     "Engine",
     "EngineName",
     "LSTMRequest",
     "check_name",
     "choose",
+    "choose_cross_entropy",
     "engines",
     "expect",
     "run",
+    "run_cross_entropy",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 
 from . import _library, glue
-from ._request import Activation, LSTMRequest, States
+from ._request import Activation, Array, LSTMRequest, States
 
 _ACTIVATIONS = {getattr(keras.activations, name): name for name in _library.ACTIVATIONS}
 
@@ -40,8 +42,17 @@ def why_not(request: LSTMRequest) -> str | None:
     return (
         why_never(request.activation, request.recurrent_activation)
         or _dtype_missing(glue.dtype_name(request.x))
-        or glue.active().why_not_native(request)
+        or glue.active().why_not_native(_arrays(request))
     )
+
+
+def why_not_linear(arrays: Sequence[Array]) -> str | None:
+    """Why the engine does not run an output layer on these arrays, or None where it does."""
+    return "not yet"
+
+
+def _arrays(request: LSTMRequest) -> list[Array]:
+    return [array for array in request.arrays().values() if array is not None]
 
 
 def why_never(activation: Activation, recurrent_activation: Activation) -> str | None:

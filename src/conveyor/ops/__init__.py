@@ -1,8 +1,9 @@
-"""The LSTM as a pure function, for those who have arrays and weights and no layer."""
+"""The LSTM, and the loss of a translator, as pure functions of arrays."""
 
 from ._lengths import lengths_to_mask as lengths_to_mask
+from ._linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from ._lstm import lstm as lstm
 from ._outputs import check_outputs as check_outputs
 from ._stream import LSTMStream as LSTMStream
 
-__all__ = ["LSTMStream", "check_outputs", "lengths_to_mask", "lstm"]
+__all__ = ["LSTMStream", "check_outputs", "lengths_to_mask", "linear_cross_entropy", "lstm"]

@@ -2,6 +2,9 @@
 
 from . import dates as dates
 from ._attention import Attention as Attention
+from ._batches import Batch as Batch
+from ._batches import Batches as Batches
+from ._batches import Position as Position
 from ._bridge import Bridge as Bridge
 from ._characters import Characters as Characters
 from ._characters import fold as fold
@@ -11,8 +14,22 @@ from ._config import ModelConfig as ModelConfig
 from ._config import SearchConfig as SearchConfig
 from ._config import TextConfig as TextConfig
 from ._config import TrainingConfig as TrainingConfig
+from ._corpus import Corpus as Corpus
+from ._corpus import read_pairs as read_pairs
+from ._corpus_report import CorpusReport as CorpusReport
 from ._decoder import Decoder as Decoder
+from ._dialogues import join_turns as join_turns
+from ._dialogues import read_chatterbot as read_chatterbot
+from ._dialogues import read_dialogues as read_dialogues
+from ._encoded import EncodedPairs as EncodedPairs
+from ._encoded import encode_pairs as encode_pairs
 from ._encoder import Encoder as Encoder
 from ._learner import Learner as Learner
 from ._model import Seq2Seq as Seq2Seq
+from ._open import read_corpus as read_corpus
 from ._pairs import Pair as Pair
+from ._subwords import Subwords as Subwords
+from ._vocabulary import Vocabulary as Vocabulary
+from ._vocabulary import learn_vocabularies as learn_vocabularies
+from ._vocabulary import vocabulary_from_dict as vocabulary_from_dict
+from ._words import Words as Words

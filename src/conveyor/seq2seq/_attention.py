@@ -9,8 +9,8 @@ from keras import ops
 
 from ._arrays import Array, Memory
 from ._config import ModelConfig
-from ._masks import WithOwnMasks
 from ._encoder import Encoded
+from ._masks import WithOwnMasks
 
 _FAR_BELOW = -1e9  # to a softmax: never
 

@@ -18,7 +18,7 @@ from ._tokens import BEGIN, END, PADDING
 Tokens = NDArray[np.int32]
 
 # So many batches are drawn together, then sorted by length, so that each is of similar lengths.
-_SORTED_TOGETHER: Final = 100
+_SORTED_TOGETHER: Final = 200
 
 
 def pad(sequences: Sequence[Sequence[int]], length: int | None = None) -> Tokens:

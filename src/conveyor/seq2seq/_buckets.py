@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 _EDGES: Final = 64  # lengths that may end a bucket
 # Sources longer than most of their bucket go to the next one, so that few don't pad all.
-_FITTING: Final = 0.97
+_FITTING: Final = 0.9
 
 
 class Shape(NamedTuple):

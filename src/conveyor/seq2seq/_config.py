@@ -80,10 +80,8 @@ class ModelConfig(Section):
             raise lesson(
                 "Config",
                 "output_size equal to embedding_size where the embedding makes the logits",
-                f"model.output_size={self.output_size}, "
-                f"model.embedding_size={self.embedding_size}",
-                f"Write ModelConfig(output_size={self.embedding_size}), or "
-                'tied_embeddings="none".',
+                f"model.output_size={self.output_size}, model.embedding_size={self.embedding_size}",
+                f'Write ModelConfig(output_size={self.embedding_size}), or tied_embeddings="none".',
             )
 
 
@@ -107,8 +105,9 @@ class DataConfig(Section):
     max_source_tokens: int = 100  # longer pairs are left out of the training
     max_target_tokens: int = 100
     batch_tokens: int = 1_500  # target tokens, without padding
-    length_buckets: int = 6  # lengths that batches are padded to where the backend compiles
+    length_buckets: int = 8  # lengths that batches are padded to where the backend compiles
     history: int = from_zero(2)  # turns before the prompt, in a dialogue
+    mix_dialogues: bool = True  # learn first turns behind the last ones of other dialogues, too
     seed: int = from_zero(0)  # of the order of the pairs
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from .._errors import lesson
 from ._corpus_report import CorpusReport
-from ._lines import Line, existing, lines
+from ._lines import existing, lines
 from ._pairs import Pair, make_pair
 from ._tmx import read_tmx
 
@@ -117,15 +117,17 @@ def kind_of(file: Path) -> str:
     return Path(file.name.lower().removesuffix(".gz")).suffix
 
 
-def parsed(line: Line, report: CorpusReport) -> Any:
-    """The JSON of a line; None if it is none, which goes into the report."""
-    if line.text is None:
-        return None
-    try:
-        return json.loads(line.text)
-    except (ValueError, RecursionError) as error:
-        report.add("broken JSON", line.place, str(error))
-        return None
+def json_lines(file: Path, report: CorpusReport) -> Iterator[tuple[str, Any]]:
+    """The place and the value of each line; what is no JSON goes into the report."""
+    for place, text in lines(file, report):
+        if text is None:
+            continue
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            report.add("broken JSON", place, str(error))
+            continue
+        yield place, value
 
 
 def _tsv(file: Path, report: CorpusReport) -> Iterator[Pair]:
@@ -152,19 +154,16 @@ def _parallel(source: Path, target: Path, report: CorpusReport) -> Iterator[Pair
 
 
 def _jsonl(file: Path, keys: tuple[str, str], report: CorpusReport) -> Iterator[Pair]:
-    for line in lines(file, report):
-        value = parsed(line, report)
-        if value is None:
-            continue
+    for place, value in json_lines(file, report):
         texts = value.get("translation", value) if isinstance(value, dict) else value
         if not isinstance(texts, dict) or not all(isinstance(texts.get(key), str) for key in keys):
             has = f"; it has {', '.join(map(repr, texts))}" if isinstance(texts, dict) else ""
-            report.add(f"no texts named {keys[0]!r} and {keys[1]!r}", line.place, has.strip("; "))
+            report.add(f"no texts named {keys[0]!r} and {keys[1]!r}", place, has.strip("; "))
             continue
         tags = value.get("tags", [])
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-            report.add("tags that are no list of texts", line.place)
+            report.add("tags that are no list of texts", place)
             continue
-        pair = make_pair(line.place, texts[keys[0]], texts[keys[1]], tags, report)
+        pair = make_pair(place, texts[keys[0]], texts[keys[1]], tags, report)
         if pair:
             yield pair

@@ -12,9 +12,9 @@ from ._arrays import Array, Memory, State
 from ._attention import Attention
 from ._bridge import States
 from ._config import ModelConfig
-from ._masks import WithOwnMasks
 from ._dropout import dropout
 from ._encoder import Encoded
+from ._masks import WithOwnMasks
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
@@ -56,6 +56,7 @@ class Decoder(WithOwnMasks):
                 config.output_size, use_bias=False, name="combine", dtype=policy
             )
         self.dropout = dropout(config.dropout, policy)
+        self.output_dropout = keras.layers.Dropout(config.dropout, dtype=policy)
         self._step_by_step = config.input_feeding or config.coverage
 
     @property
@@ -91,11 +92,20 @@ class Decoder(WithOwnMasks):
         return memory, state
 
     def call(
-        self, vectors: Array, mask: Array, memory: Memory, state: State, training: bool = False
+        self,
+        vectors: Array,
+        mask: Array,
+        memory: Memory,
+        state: State,
+        training: bool = False,
+        positions: Array | None = None,
     ) -> Array:
-        """What comes after each token: (B, L, F) to (B, L, output_size)."""
+        """What comes after each token: (B, L, F) to (B, L, output_size).
+
+        With `positions` (N,) only after these of the B * L: (N, output_size).
+        """
         if self._step_by_step:
-            vectors = self._steps(vectors, memory, state, training)
+            vectors = _some(self._steps(vectors, memory, state, training), positions)
         else:
             for n, lstm in enumerate(self.lstms):
                 read = self.dropout(vectors, training=training)
@@ -103,8 +113,9 @@ class Decoder(WithOwnMasks):
                     read, initial_state=list(state["lstms"][n]), mask=mask, training=training
                 )
                 vectors = self._above(vectors, hidden_states)
-            vectors, _ = self._look(vectors, memory, None)
-        return self.dropout(vectors, training=training)
+            seen, _ = self._see(vectors, memory, None)
+            vectors = self._combined(_some(seen, positions))
+        return self.output_dropout(vectors, training=training)
 
     def step(self, vectors: Array, memory: Memory, state: State) -> tuple[Array, State, Array]:
         """One step of N targets: (N, F) to (N, output_size), the next state, weights (N, T).
@@ -132,10 +143,10 @@ class Decoder(WithOwnMasks):
         coverage = state.get("coverage")
         if coverage is not None:
             by_target = ops.reshape(coverage, (sources, -1, coverage.shape[-1]))
-            looked, weights = self._look(by_source, memory, by_target)
+            seen, weights = self._see(by_source, memory, by_target)
         else:
-            looked, weights = self._look(by_source, memory, None)
-        vectors = ops.reshape(looked, (-1, looked.shape[-1]))
+            seen, weights = self._see(by_source, memory, None)
+        vectors = self._combined(ops.reshape(seen, (-1, seen.shape[-1])))
         weights = ops.reshape(weights, (-1, weights.shape[-1]))
         following: State = {"lstms": states}
         if "fed" in state:
@@ -148,18 +159,22 @@ class Decoder(WithOwnMasks):
         same_size = below.shape[-1] == hidden_states.shape[-1]
         return hidden_states + below if self.config.residual and same_size else hidden_states
 
-    def _look(
+    def _see(
         self, hidden_states: Array, memory: Memory, coverage: Array | None
     ) -> tuple[Array, Array]:
-        """Vectors (B, L, output_size) and weights (B, L, T), zeros without attention."""
+        """Hidden states beside their contexts; and weights (B, L, T), 0 without attention."""
         if self.attention is None:
-            vectors = hidden_states if self.combine is None else self.combine(hidden_states)
             mask = ops.cast(memory["mask"], "float32")
-            return vectors, ops.zeros_like(hidden_states[..., :1], "float32") * mask[:, None, :]
+            none = ops.zeros_like(hidden_states[..., :1], "float32") * mask[:, None, :]
+            return hidden_states, none
         context, weights = self.attention(hidden_states, memory, coverage)
-        assert self.combine is not None
-        both = ops.concatenate([context, hidden_states], axis=-1)
-        return ops.tanh(self.combine(both)), weights
+        return ops.concatenate([context, hidden_states], axis=-1), weights
+
+    def _combined(self, seen: Array) -> Array:
+        if self.combine is None:
+            return seen
+        combined = self.combine(seen)
+        return combined if self.attention is None else ops.tanh(combined)
 
     def _steps(self, vectors: Array, memory: Memory, state: State, training: bool) -> Array:
         # Drawn before the loop: in it, a compiled framework could not keep the random state.
@@ -185,3 +200,10 @@ class Decoder(WithOwnMasks):
 
         written, _ = over_time(step, tuple(keras.tree.flatten(shape)), (vectors,))
         return written
+
+
+def _some(vectors: Array, positions: Array | None) -> Array:
+    """(B, L, F) to (N, F), those at these of the B * L positions."""
+    if positions is None:
+        return vectors
+    return ops.take(ops.reshape(vectors, (-1, vectors.shape[-1])), positions, axis=0)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from .._errors import lesson
-from ._corpus import Corpus, kind_of, parsed
+from ._corpus import Corpus, json_lines, kind_of
 from ._corpus_report import CorpusReport
 from ._extras import chatterbot_corpus, yaml
 from ._lines import existing, lines, opened
@@ -17,6 +19,8 @@ from ._pairs import Pair, make_pair
 
 # Between the turns of a prompt. A sign that can be seen, so that a prompt is one line of text.
 SEPARATOR: Final = " \N{SYMBOL FOR RECORD SEPARATOR} "
+
+_MIXED: Final = 100  # dialogues that the turns before a first prompt are taken from
 
 _BREAKS: Final = re.compile(r"[ \t]*[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029␞]+\s*")
 
@@ -38,7 +42,10 @@ def _one_line(turn: str) -> str:
 
 
 def read_dialogues(
-    *paths: str | Path, history: int = 2, bad_lines: Literal["skip", "refuse"] = "skip"
+    *paths: str | Path,
+    history: int = 2,
+    mix: bool = False,
+    bad_lines: Literal["skip", "refuse"] = "skip",
 ) -> Corpus:
     """The pairs of the dialogues in files: each turn but the first answers those before it.
 
@@ -51,6 +58,9 @@ def read_dialogues(
 
     Args:
         history: how many turns a prompt has before its last one.
+        mix: give the first prompt of a dialogue a second time, behind the last turns of one
+            of the hundred dialogues before it (the same one each time). So a chatbot learns to
+            answer when the subject has changed.
         bad_lines: what to do with what is no dialogue: count and leave out, or refuse.
 
     Raises:
@@ -77,18 +87,27 @@ def read_dialogues(
         )
 
     def read(report: CorpusReport) -> Iterator[Pair]:
+        before: deque[list[str]] = deque(maxlen=_MIXED)
+        rng = random.Random(0)
         for file in files:
             tag = file.name.split(".")[0]
             for place, turns in readers[kind_of(file)](file, report):
-                yield from _pairs(place, turns, history, tag, report)
+                pairs = list(_pairs(place, turns, history, tag, report))
+                yield from pairs
+                if mix and history and pairs:
+                    if before:
+                        source = join_turns([*rng.choice(before), turns[0]], history)
+                        yield pairs[0]._replace(source=source)
+                    before.append(turns[-history:])
 
-    return Corpus(read, files, bad_lines=bad_lines, settings=["dialogues", history])
+    return Corpus(read, files, bad_lines=bad_lines, settings=["dialogues", history, mix])
 
 
 def read_chatterbot(
     language: str = "english",
     *topics: str,
     history: int = 2,
+    mix: bool = False,
     bad_lines: Literal["skip", "refuse"] = "skip",
 ) -> Corpus:
     """The dialogues of the package chatterbot-corpus in a language; topics are their tags.
@@ -96,7 +115,7 @@ def read_chatterbot(
     Args:
         language: `english`, `french`, ...
         topics: `greetings`, `humor`, ...; none: all.
-        history, bad_lines: as in `read_dialogues`.
+        history, mix, bad_lines: as in `read_dialogues`.
 
     Raises:
         ConveyorError: a language or a topic that it does not have.
@@ -112,7 +131,7 @@ def read_chatterbot(
     for topic in topics:
         _known(topic, list(files), f"topic in {language}")
     chosen = [files[topic] for topic in topics or files]
-    return read_dialogues(*chosen, history=history, bad_lines=bad_lines)
+    return read_dialogues(*chosen, history=history, mix=mix, bad_lines=bad_lines)
 
 
 def _known(name: str, known: list[str], what: str) -> None:
@@ -152,15 +171,12 @@ def _tsv(file: Path, report: CorpusReport) -> Iterator[Dialogue]:
 
 
 def _jsonl(file: Path, report: CorpusReport) -> Iterator[Dialogue]:
-    for line in lines(file, report):
-        value = parsed(line, report)
-        if value is None:
-            continue
+    for place, value in json_lines(file, report):
         turns = value.get("turns") if isinstance(value, dict) else None
         if isinstance(turns, list) and all(isinstance(turn, str) for turn in turns):
-            yield line.place, turns
+            yield place, turns
         else:
-            report.add('no list of texts named "turns"', line.place)
+            report.add('no list of texts named "turns"', place)
 
 
 def _yaml(file: Path, report: CorpusReport) -> Iterator[Dialogue]:
@@ -187,10 +203,10 @@ def _yaml(file: Path, report: CorpusReport) -> Iterator[Dialogue]:
 
 
 def _conversations(root: Any, module: Any, file: Path, report: CorpusReport) -> list[Any]:
+    lists = [root]
     if isinstance(root, module.MappingNode):
-        root = next((value for key, value in root.value if key.value == "conversations"), None)
-    if isinstance(root, module.SequenceNode):
-        nodes: list[Any] = root.value
-        return nodes
-    report.add("no list of conversations", f"{file.name}:1")
-    return []
+        lists = [value for key, value in root.value if key.value == "conversations"]
+    if not lists or not all(isinstance(value, module.SequenceNode) for value in lists):
+        report.add("no list of conversations", f"{file.name}:1")
+        return []
+    return [node for value in lists for node in value.value]

@@ -11,8 +11,8 @@ from ..layers import LSTM
 from ._arrays import Array
 from ._characters import PADDING
 from ._config import ModelConfig
-from ._masks import WithOwnMasks
 from ._dropout import dropout
+from ._masks import WithOwnMasks
 
 
 class Encoded(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from ..ops import linear_cross_entropy
 from ._arrays import Array
 from ._characters import BEGIN, PADDING
 from ._config import TrainingConfig
@@ -44,27 +45,16 @@ class Learner(keras.Model):
         """Losses summed, cross entropies summed, how many tokens: (3,)."""
         if self.sampling_share is not None and training:
             inputs = {**inputs, "target": self._with_own_tokens(inputs)}
-        vectors = self._vectors(inputs, training)
-        logits = self.seq2seq.logits(vectors)
-        labels = inputs["labels"]
-        counts = ops.cast(ops.not_equal(labels, PADDING), "float32")
-        normalizer = ops.logsumexp(logits, axis=-1)
-        chosen = ops.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
-        eps = self._label_smoothing
-        smoothed = normalizer - (1 - eps) * chosen - eps * ops.mean(logits, axis=-1)
-        return ops.stack(
-            [
-                ops.sum(smoothed * counts),
-                ops.sum((normalizer - chosen) * counts),
-                ops.sum(counts),
-            ]
-        )
-
-    def _vectors(self, inputs: dict[str, Array], training: bool) -> Array:
-        """(N, output_size), of the steps that count."""
         vectors = self.seq2seq.vectors(inputs, training=training)
-        flat = ops.reshape(vectors, (-1, vectors.shape[-1]))
-        return ops.take(flat, inputs["positions"], axis=0)
+        kernel, bias = self.seq2seq.output_weights()
+        loss, cross_entropies, count = linear_cross_entropy(
+            vectors,
+            ops.cast(kernel, vectors.dtype),
+            ops.cast(bias, "float32"),
+            inputs["labels"],
+            label_smoothing=self._label_smoothing,
+        )
+        return ops.stack([loss, ops.sum(cross_entropies), count])
 
     def _with_own_tokens(self, inputs: dict[str, Array]) -> Array:
         """The target with some tokens replaced by those that the model would have written.
@@ -74,7 +64,7 @@ class Learner(keras.Model):
         here and there, and the second pass learns from that.
         """
         target = inputs["target"]
-        logits = self.seq2seq.logits(ops.stop_gradient(self._vectors(inputs, False)))
+        logits = self.seq2seq.logits(ops.stop_gradient(self.seq2seq.vectors(inputs)))
         written = ops.cast(ops.argmax(logits, axis=-1), "int32")
         counts = ops.not_equal(target, PADDING)
         place = ops.cumsum(ops.reshape(ops.cast(counts, "int32"), (-1,))) - 1

@@ -86,8 +86,9 @@ class Seq2Seq(keras.Model):
     def build(self, input_shape: Any = None) -> None:
         """Make the weights; they depend on no shape of the input."""
         settings = self.config.model
-        for embedding in {id(e): e for e in (self.source_embedding, self.target_embedding)}.values():
-            embedding.build((None, None))
+        self.target_embedding.build((None, None))
+        if self.source_embedding is not self.target_embedding:
+            self.source_embedding.build((None, None))
         self.encoder.build((None, None, settings.embedding_size))
         self.bridge.build()
         self.decoder.build()
@@ -101,14 +102,26 @@ class Seq2Seq(keras.Model):
 
     def call(self, inputs: dict[str, Array], training: bool = False) -> Array:
         """Logits (B, L, V) of the token after each of `inputs["target"]` (B, L)."""
-        return self.logits(self.vectors(inputs, training=training))
+        both = {"source": inputs["source"], "target": inputs["target"]}
+        return self.logits(self.vectors(both, training=training))
 
     def vectors(self, inputs: dict[str, Array], training: bool = False) -> Array:
-        """The same up to the vectors (B, L, output_size) that logits are made of."""
+        """The same up to the vectors (B, L, output_size) that logits are made of.
+
+        With `inputs["positions"]` (N,), which of the B * L steps count, only those: (N,
+        output_size).
+        """
         memory, state = self.begin(inputs["source"], training=training)
         target = inputs["target"]
         embedded = self.target_embedding(target)
-        return self.decoder(embedded, mask_of(target), memory, state, training=training)
+        return self.decoder(
+            embedded,
+            mask_of(target),
+            memory,
+            state,
+            training=training,
+            positions=inputs.get("positions"),
+        )
 
     def logits(self, vectors: Array) -> Array:
         """Logits (..., V) of vectors (..., output_size), in float32."""

@@ -20,7 +20,8 @@ _CODES: Final = frozenset({"bpt", "ept", "ph", "it", "ut"})
 def read_tmx(path: Path, languages: tuple[str, str] | None, report: CorpusReport) -> Iterator[Pair]:
     """The units of a file that are in both languages, one after the other.
 
-    Without `languages`, these are the header's `srclang` and the other one of the first unit.
+    Where a unit has several texts in a language, the first counts. Without `languages`, these
+    are the header's `srclang` and the other one of the first unit.
 
     Raises:
         ConveyorError: XML that is not well formed, or that declares entities; no languages

@@ -8,10 +8,14 @@ scan(step, carry, steps, *, kept, unroll)
     last carry and the rows, stacked in time.
 compiled(run, request)
     `run(request)`, compiled once for all requests of the same kind where that pays.
-why_not_native(request)
-    Why the native engine does not run this request in this framework, or None.
+why_not_native(arrays)
+    Why the native engine does not run on these arrays in this framework, or None.
 native(request)
     The states of the request, from the native engine.
+sum_with_gradients(run, arrays, labels)
+    `run(arrays, labels, wanted)` -> a number, other results, and where gradients are `wanted`
+    those of the number with respect to the arrays. Returns the number, which has these gradients
+    (of first order, in reverse mode), and the other results, which have none.
 threads()
     The number of threads that the framework is set to, 0 where it leaves that open.
 own(array)

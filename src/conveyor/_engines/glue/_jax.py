@@ -48,6 +48,31 @@ def _is_pure(activation: Activation) -> bool:
     return isinstance(activation, FunctionType) and activation in _PURE
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _summed(run: Any, arrays: tuple[Array, ...], labels: Array) -> tuple[Array, Any]:
+    value, rest, _ = run(arrays, labels, False)
+    return value, rest
+
+
+def _summed_forward(run: Any, arrays: tuple[Array, ...], labels: Array) -> tuple[Any, Any]:
+    value, rest, gradients = run(arrays, labels, True)
+    return (value, rest), gradients
+
+
+def _summed_backward(run: Any, gradients: list[Array], d_results: Any) -> tuple[Any, None]:
+    return tuple(g * d_results[0].astype(g.dtype) for g in gradients), None
+
+
+_summed.defvjp(_summed_forward, _summed_backward)
+# Outside of jit each operation would run by itself.
+_summed_at_once = jax.jit(_summed, static_argnums=0)
+
+
+def sum_with_gradients(run: Any, arrays: Sequence[Array], labels: Array) -> tuple[Array, Any]:
+    value, rest = _summed_at_once(run, tuple(arrays), labels)
+    return value, rest
+
+
 def threads() -> int:
     return 0  # XLA takes what cores there are
 

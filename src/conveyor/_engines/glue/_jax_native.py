@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -15,20 +16,18 @@ from .._request import Array, LSTMRequest, States
 from ._jax_native_primitives import forward_p
 
 
-def why_not_native(request: LSTMRequest) -> str | None:
-    """Why the native engine does not run this request in JAX, or None."""
-    elsewhere = _platforms(request) - {"cpu"}
+def why_not_native(arrays: Sequence[Array]) -> str | None:
+    """Why the native engine does not run on these arrays in JAX, or None."""
+    elsewhere = _platforms(arrays) - {"cpu"}
     if elsewhere:
         return f"it runs on the CPU, and the arrays are on {', '.join(sorted(elsewhere))}"
-    shapes = (a.shape for a in request.arrays().values() if a is not None)
-    if not all(isinstance(size, int) for shape in shapes for size in shape):
+    if not all(isinstance(size, int) for a in arrays for size in a.shape):
         return "it needs shapes that are known while JAX traces"
     return None
 
 
-def _platforms(request: LSTMRequest) -> set[str]:
+def _platforms(arrays: Sequence[Array]) -> set[str]:
     """Where it will run, as far as that is known while JAX traces; see also the lowering."""
-    arrays = [a for a in request.arrays().values() if a is not None]
     concrete = [a for a in arrays if not isinstance(a, jax.core.Tracer)]
     platforms = {device.platform for a in concrete for device in a.devices()}
     return platforms if len(concrete) == len(arrays) else platforms | {jax.default_backend()}

@@ -26,13 +26,18 @@ def compiled(run: Run, request: LSTMRequest) -> States:
     return run(request)
 
 
-def why_not_native(request: LSTMRequest) -> str | None:
+def why_not_native(arrays: Sequence[Array]) -> str | None:
     return None  # there is nothing but arrays, and no gradient
 
 
 def native(request: LSTMRequest) -> States:
     states, _ = _native_numpy.forward(_native.problem(request), request.arrays(), request.outputs)
     return states
+
+
+def sum_with_gradients(run: Any, arrays: Sequence[Array], labels: Array) -> tuple[Array, Any]:
+    value, rest, _ = run(arrays, labels, False)
+    return value, rest
 
 
 def threads() -> int:

@@ -13,6 +13,7 @@ from .._request import Activation, Array, LSTMRequest, Run, States
 from . import _state_variable
 from . import _tensorflow_native_gradients as _tensorflow_native_gradients  # registers them
 from ._tensorflow_native import native as native
+from ._tensorflow_native import recording
 from ._tensorflow_native import why_not_native as why_not_native
 
 
@@ -57,6 +58,24 @@ def _while_loop(step: Any, carry: Any, steps: tuple[Array, ...], kept: int) -> A
 
 def compiled(run: Run, request: LSTMRequest) -> States:
     return run(request)
+
+
+def sum_with_gradients(run: Any, arrays: Sequence[Array], labels: Array) -> tuple[Array, Any]:
+    wanted = recording()
+
+    @tf.custom_gradient
+    def summed(*arrays: Array) -> Any:
+        value, rest, gradients = run(arrays, labels, wanted)
+
+        def backward(d_value: Array, *_: Any) -> list[Array]:
+            # No tape was watching when a function was traced: then they are computed now.
+            found = run(arrays, labels, True)[2] if gradients is None else gradients
+            return [g * tf.cast(d_value, g.dtype) for g in found]
+
+        return (value, *rest), backward
+
+    value, *rest = summed(*arrays)
+    return value, tuple(map(tf.stop_gradient, rest))
 
 
 def threads() -> int:

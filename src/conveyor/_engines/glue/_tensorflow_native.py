@@ -33,9 +33,9 @@ from .._request import Array, LSTMRequest, States
 _EXPORTERS = ("keras.src.export.", "tensorflow.python.saved_model.", "tensorflow.lite.", "tf2onnx.")
 
 
-def why_not_native(request: LSTMRequest) -> str | None:
-    """Why the ops cannot run this request here, or None where they can."""
-    why_not = missing() or _elsewhere(request.x)
+def why_not_native(arrays: Sequence[Array]) -> str | None:
+    """Why the ops cannot run on these arrays here, or None where they can."""
+    why_not = missing() or _elsewhere(arrays[0])
     if why_not is not None or tf.executing_eagerly():
         return why_not
     if tf.__internal__.get_enclosing_xla_context() is not None:
@@ -56,7 +56,7 @@ def native(request: LSTMRequest) -> States:
         list(arrays.values()),
         names,
         given=bits(arrays, INPUTS),
-        keep=_recording(),
+        keep=recording(),
         dtype=_library.DTYPES[r.x.dtype.name],
         activation=_library.ACTIVATIONS[r.activation.__name__],
         recurrent_activation=_library.ACTIVATIONS[r.recurrent_activation.__name__],
@@ -113,7 +113,7 @@ def ops() -> ModuleType:
     return loaded
 
 
-def _recording() -> bool:
+def recording() -> bool:
     # What every op that TensorFlow wraps asks before it tells the tapes. A gradient that comes
     # unannounced (of a function traced without a tape) computes the forward pass again.
     recording: bool = ops()._execute.must_record_gradient()

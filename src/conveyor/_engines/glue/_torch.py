@@ -29,6 +29,46 @@ def compiled(run: Run, request: LSTMRequest) -> States:
     return run(request)
 
 
+class _Sum(torch.autograd.Function):
+    """`run`, the labels and the arrays -> the number, other results, the gradients."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(run: Any, labels: Array, *arrays: Array) -> tuple[Array, ...]:
+        value, rest, gradients = run(arrays, labels, True)
+        return value, *rest, *gradients
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, outputs: tuple[Array, ...]) -> None:
+        arrays = len(inputs) - 2
+        ctx.mark_non_differentiable(*outputs[1:])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*outputs[-arrays:])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, d_value: Array | None, *_: Any) -> tuple[Array | None, ...]:
+        gradients = ctx.saved_tensors
+        needs = ctx.needs_input_grad[2:]
+        return (
+            None,
+            None,
+            *[
+                g * d_value.to(g.dtype) if need and d_value is not None else None
+                for g, need in zip(gradients, needs, strict=True)
+            ],
+        )
+
+
+def sum_with_gradients(run: Any, arrays: Sequence[Array], labels: Array) -> tuple[Array, Any]:
+    if torch.is_grad_enabled() and any(a.requires_grad for a in arrays):
+        value, *rest = _Sum.apply(run, labels, *arrays)
+        return value, tuple(rest[: len(rest) - len(arrays)])
+    value, rest, _ = run(arrays, labels, False)
+    return value, rest
+
+
 def threads() -> int:
     number: int = torch.get_num_threads()
     return number

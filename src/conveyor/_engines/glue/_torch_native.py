@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
@@ -18,15 +20,13 @@ _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _library.missing()
 
 
-def why_not_native(request: LSTMRequest) -> str | None:
-    """Why the engine does not run this request, or None."""
+def why_not_native(arrays: Sequence[Array]) -> str | None:
+    """Why the engine does not run on these arrays, or None."""
     if forward_ad._current_level >= 0:
         return "forward-mode differentiation; it has the gradient only"
     if _is_traced() and torch.onnx.is_in_onnx_export():
         return "export to ONNX, which has no such operator"
-    for array in request.arrays().values():
-        if array is None:
-            continue
+    for array in arrays:
         if not (array.is_cpu or array.is_meta):  # Keras asks for shapes on meta
             return f"tensors on {array.device.type}; it runs on cpu"
         if type(array) not in _PLAIN and is_traceable_wrapper_subclass(array):
