@@ -44,11 +44,15 @@ class Conveyor:
         raise NotImplementedError("quality runs `conveyor train`")
 
     def load(self, path: str) -> None:
-        self._model = keras.saving.load_model(path)
+        # The saved one has the precision that it was trained in.
+        loaded = keras.saving.load_model(path, compile=False)
+        policy = self._model.dtype_policy
+        self._model = Seq2Seq(loaded.source, loaded.target, loaded.config, dtype=policy)
+        self._model.set_weights(loaded.get_weights())
 
     def translate(self, sources: list[list[int]], beam: int) -> list[list[int]]:
         from conveyor.seq2seq._config import SearchConfig
-        from conveyor.seq2seq._search import search  # type: ignore[attr-defined]
+        from conveyor.seq2seq._search import search
 
         found = search(self._model, sources, SearchConfig(beam=beam))
         return [list(hypotheses[0].tokens) for hypotheses in found]

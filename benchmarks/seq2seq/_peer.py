@@ -17,9 +17,9 @@ and bfloat16, CPU time of one thread, each batch by each in turn:
   took a quarter of the time.
 - Not taken, as nothing was gained: cross entropy with a backward pass of its own (0.97, 0.99), in
   blocks of rows that stay in the cache (0.97 to 1.0), bfloat16 inside of float32 products
-  (`fp32_precision`: 0.7 of autocast), larger vocabularies that are multiples of 64.
-- `torch.compile` of all that is not an LSTM: between 0.95 and 1.05 in float32, 1.0 and 1.05 in
-  bfloat16, so both take part in each run and the faster one counts.
+  (`fp32_precision`: 0.7 of autocast).
+- `torch.compile` of all that is not an LSTM: between 0.95 and 1.05, differently in each run, so
+  both take part in each and the faster one counts.
 """
 
 from __future__ import annotations

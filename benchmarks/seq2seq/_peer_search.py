@@ -117,7 +117,7 @@ class Searcher:
         for step in range(int(limits.max())):
             logits, hidden, cell = self._step(tokens, hidden, cell, memory)
             tokens = logits.argmax(dim=-1)
-            written[rows, step] = tokens
+            written[rows, step] = torch.where(going, tokens, 0)
             going &= (tokens != _END) & (step + 1 < limits)
             left = int(going.sum())
             if not left:
@@ -155,11 +155,14 @@ class Searcher:
             parent = place // k
             token = ids.view(-1, k * k).gather(1, place)
             exists = (torch.arange(k) < room) & (total > -torch.inf)
-            ends = exists & ((token == _END) | (step + 1 >= limits)[:, None])
+            ends = exists & (token == _END)
             room = room - ends.sum(dim=1, keepdim=True)
             written = written.gather(1, parent[:, :, None].expand_as(written))
             written[:, :, step] = token
             score = (total / ((5 + step + 1) / 6) ** alpha).masked_fill(~ends, -torch.inf)
+            # What is cut off counts where nothing has ended.
+            cut = (step + 1 >= limits) & (best == -torch.inf) & ~ends.any(dim=1)
+            score = torch.where(cut[:, None] & exists, total, score)
             score, at = score.max(dim=1)
             for n in (score > best).nonzero()[:, 0].tolist():
                 answers[int(rows[n])] = _until_end(written[n, int(at[n]), : step + 1].tolist())

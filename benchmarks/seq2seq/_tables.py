@@ -16,7 +16,8 @@ _PLACE = re.compile(r"(<!-- translators: (\S+) -->\n).*?(<!-- end -->)", re.DOTA
 
 _NOTE = (
     "PyTorch is the faster one of its two forms, eager and compiled, in that precision; "
-    "ratios are medians over turns."
+    "ratios are medians over turns. The check: the loss at the end; how many targets are those of "
+    "the first row."
 )
 
 
@@ -64,16 +65,32 @@ def _rates(key: str, title: str, entries: list[dict[str, Any]]) -> Table:
         for dtype in DTYPES
     }
     rows = []
+    checks = {(e["contestant"]["name"], e["contestant"]["dtype"]): _check(e) for e in entries}
     for (name, dtype), mine in rates.items():
         ratios = [times(_ratio(mine, best[other])) for other in (dtype, "float32")]
-        rows.append((name, dtype, f"{statistics.median(mine):,.0f}", *ratios))
+        median = f"{statistics.median(mine):,.0f}"
+        rows.append((name, dtype, median, *ratios, checks[name, dtype]))
     rows += [
-        (e["contestant"]["name"], e["contestant"]["dtype"], NOTHING, NOTHING, e["failed"])
+        (e["contestant"]["name"], e["contestant"]["dtype"], NOTHING, NOTHING, NOTHING, e["failed"])
         for e in entries
         if e["failed"]
     ]
-    columns = ("translator", "precision", "a second", "over PyTorch", "over PyTorch in float32")
+    columns = (
+        "translator",
+        "precision",
+        "a second",
+        "over PyTorch",
+        "over PyTorch in float32",
+        "check",
+    )
     return Table(key, title, columns, tuple(rows), _NOTE)
+
+
+def _check(entry: dict[str, Any]) -> str:
+    """That it did the same work."""
+    if entry["same"] is not None:
+        return f"{entry['same']:.0%} the same"
+    return f"loss {entry['losses'][-1]:.2f}" if entry["losses"] else NOTHING
 
 
 def _ratio(mine: Iterable[float], theirs: Iterable[float] | None) -> float | None:
