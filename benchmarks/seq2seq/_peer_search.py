@@ -1,6 +1,6 @@
 """Greedy and beam search of the plain PyTorch translator.
 
-What pays, in sentences a second to the one as it stands: sentences of similar lengths together,
+What pays, in sentences a second to the one as it stands (512 sentences, twice, 0.05 is noise): sentences of similar lengths together,
 128 a batch (64: 0.93; 256: 0.88; 512: 0.65); those that are finished leave, as soon as they are an
 eighth (never: 0.65); the product of each token with the decoder's input weights made once for all
 tokens (within each step, one product with the recurrent one: 0.94; nn.LSTMCell 0.94; nn.LSTM,
