@@ -1,7 +1,7 @@
 """Greedy and beam search of the plain PyTorch translator.
 
-What pays, in sentences a second to the one as it stands (greedy, float32, 512 sentences, CPU time of
-one thread, twice; 0.05 is noise):
+What pays, in sentences a second to the one as it stands (greedy, float32, 512 sentences, CPU time
+of one thread, twice; 0.05 is noise):
 
 - Sentences of similar lengths together, 128 a batch: 64, 0.93; 256, 0.88; 512, 0.65.
 - Finished ones leave when they are a quarter: a tenth, 0.86; half, 0.83; never, 0.65.
