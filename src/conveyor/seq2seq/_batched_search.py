@@ -13,7 +13,7 @@ from ._backtrace import Paths, Written
 from ._chunks import CHUNK, Chunks
 from ._config import SearchConfig
 from ._ensemble import Ensemble, StepModel
-from ._shapes import batches, fewer_rows, leave_at, padded, padded_length, padded_rows
+from ._shapes import Group, fewer_rows, groups, leave_at, padded
 from ._steps import Plan
 
 
@@ -26,25 +26,25 @@ def find(
 ) -> list[Paths | None]:
     """What was written for each source; None for one without tokens."""
     found: list[Paths | None] = [None] * len(sources)
-    for batch in batches(sources, config.batch_tokens):
-        numbers = [number_from + n for n in batch]
-        search = BatchSearch(models, plan, [sources[n] for n in batch], config, numbers)
+    for group in groups(sources, config.batch_tokens):
+        search = GroupSearch(models, plan, sources, group, config, number_from)
         while search.unfinished:
             search.advance()
-        for n, written in zip(batch, search.written, strict=True):
+        for n, written in zip(group.members, search.written, strict=True):
             found[n] = Paths.of(written, beams=plan.way == "beam")
     return found
 
 
-class BatchSearch:
-    """A batch of sources on its way.
+class GroupSearch:
+    """The search for a group of sources, on its way.
 
     Args:
         models: that write.
         plan: how.
-        sources: token ids, at least one each.
+        sources: token ids.
+        group: which of them.
         config: `length_penalty`, `temperature`, `top_p`, `seed`, the maximum length.
-        numbers: of each source, which decide what is drawn for it.
+        number_from: number of the first source, which decides what is drawn for it.
     """
 
     def __init__(
@@ -52,15 +52,17 @@ class BatchSearch:
         models: Sequence[StepModel],
         plan: Plan,
         sources: Sequence[Sequence[int]],
+        group: Group,
         config: SearchConfig,
-        numbers: Sequence[int],
+        number_from: int = 0,
     ) -> None:
-        self.written = [Written() for _ in sources]
+        chosen = [sources[n] for n in group.members]
+        self.written = [Written() for _ in chosen]
         self._chunks = _chunks_of(models, plan)
         # The source in each row, -1 where there is none.
-        self._rows = np.full(padded_rows(len(sources)), -1)
-        self._rows[: len(sources)] = np.arange(len(sources))
-        limits = [_limit(config, source) for source in sources]
+        self._rows = np.full(group.rows, -1)
+        self._rows[: len(chosen)] = np.arange(len(chosen))
+        limits = [_limit(config, source) for source in chosen]
         self._limits = np.array([*limits, 0], "int32")  # the last is that of row -1
         self._given = {
             "alpha": np.float32(config.length_penalty),
@@ -69,9 +71,10 @@ class BatchSearch:
         }
         self._uniforms = None
         if plan.way == "sample":
+            numbers = [number_from + n for n in group.members]
             self._uniforms = _uniforms(config.seed, numbers, plan.width, max(limits))
         self._start = 0
-        source = padded(sources, len(self._rows), padded_length(max(map(len, sources))))
+        source = padded(chosen, group.rows, group.length)
         # A power of two: so few shapes compile.
         capacity = 1 << (max(limits) - 1).bit_length() if plan.ngram else 1
         self._memory, self._carry = self._chunks.begin(

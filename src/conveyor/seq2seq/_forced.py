@@ -15,7 +15,7 @@ from ._arrays import Array
 from ._characters import BEGIN
 from ._ensemble import Ensemble, StepModel
 from ._hypothesis import Floats, Hypothesis
-from ._shapes import batches, padded, padded_length, padded_rows
+from ._shapes import Group, groups, padded
 
 _CHUNK: Final = 32  # steps in one compiled call
 
@@ -33,11 +33,11 @@ def with_attention(
     """
     result: list[list[Hypothesis]] = [list(each) for each in hypotheses]
     forced = _forced(models)
-    for batch in batches(sources, batch_tokens):
-        width = max(len(hypotheses[n]) for n in batch)
-        targets = [_written(hypotheses[n], width) for n in batch]
-        every = _attention(forced, [sources[n] for n in batch], targets)
-        for n, attention in zip(batch, every, strict=True):
+    for group in groups(sources, batch_tokens):
+        width = max(len(hypotheses[n]) for n in group.members)
+        targets = [_written(hypotheses[n], width) for n in group.members]
+        every = _attention(forced, sources, group, targets)
+        for n, attention in zip(group.members, every, strict=True):
             for k, hypothesis in enumerate(hypotheses[n]):
                 steps = len(hypothesis.token_log_probabilities)
                 # Copied: a view would keep the rows of the whole batch.
@@ -92,11 +92,14 @@ def _written(hypotheses: Sequence[Hypothesis], width: int) -> list[list[int]]:
 
 
 def _attention(
-    forced: Forced, sources: list[Sequence[int]], targets: list[list[list[int]]]
+    forced: Forced,
+    sources: Sequence[Sequence[int]],
+    group: Group,
+    targets: list[list[list[int]]],
 ) -> Iterator[Floats]:
     """(steps, K, T) of each source."""
-    rows, width = padded_rows(len(sources)), len(targets[0])
-    source = padded(sources, rows, padded_length(max(map(len, sources))))
+    rows, width = group.rows, len(targets[0])
+    source = padded([sources[n] for n in group.members], rows, group.length)
     flat = [target for each in targets for target in each]
     steps = -(-max(map(len, flat)) // _CHUNK) * _CHUNK
     tokens = padded(flat, rows * width, steps)
@@ -107,4 +110,4 @@ def _attention(
         pieces.append(ops.convert_to_numpy(attention))
     every = np.concatenate(pieces, axis=1)
     every = every.reshape(rows, width, steps, -1).transpose(0, 2, 1, 3)
-    return iter(every[: len(sources)])
+    return iter(every[: len(group.members)])

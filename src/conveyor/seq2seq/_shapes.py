@@ -1,8 +1,13 @@
-"""How sources are put together: of similar lengths, in shapes that a compiler has met before."""
+"""Which sources are searched for together, in shapes that a compiler has met before.
+
+JAX and TensorFlow compile each shape anew, which takes a second: lengths are powers of two, and
+rows a quarter, a sixteenth ... of what a batch of that length has. PyTorch takes what there is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -12,6 +17,35 @@ from numpy.typing import NDArray
 _FEWEST_ROWS = 8
 # A shorter source counts as one of so many tokens: what is written for it takes room, too.
 _SHORTEST = 16
+_POWERS_OF_TWO_TO = 512  # then its multiples
+
+
+class Group(NamedTuple):
+    """Sources to search for together."""
+
+    members: list[int]  # which of the sources
+    rows: int  # at least as many
+    length: int  # to pad to
+
+
+def groups(sources: Sequence[Sequence[int]], most_tokens: int) -> Iterator[Group]:
+    """All sources but those without tokens, those of similar lengths together; longest first.
+
+    >>> [group.members for group in groups([[4], [4] * 900, [], [5] * 2], 1000)]
+    [[1], [3, 0]]
+    """
+    order = sorted(
+        (n for n, source in enumerate(sources) if len(source)), key=lambda n: -len(sources[n])
+    )
+    start = 0
+    while start < len(order):
+        longest = len(sources[order[start]])
+        length = _padded_length(longest) if _compiles() else longest
+        rows = max(1, most_tokens // max(_SHORTEST, length))
+        rows = 1 << rows.bit_length() - 1 if _compiles() else rows
+        members = order[start : start + rows]
+        yield Group(members, fewer_rows(rows, len(members), fewest=1), length)
+        start += rows
 
 
 def padded(sources: Sequence[Sequence[int]], rows: int, length: int) -> NDArray[np.int32]:
@@ -27,43 +61,26 @@ def padded(sources: Sequence[Sequence[int]], rows: int, length: int) -> NDArray[
     return array
 
 
-def batches(sources: Sequence[Sequence[int]], most_tokens: int) -> Iterator[list[int]]:
-    """Which sources go together, the longest first; those without tokens are left out."""
-    order = sorted(
-        (n for n, source in enumerate(sources) if len(source)), key=lambda n: -len(sources[n])
-    )
-    start = 0
-    while start < len(order):
-        length = max(_SHORTEST, padded_length(len(sources[order[start]])))
-        rows = max(1, most_tokens // length)
-        rows = 1 << rows.bit_length() - 1 if _compiles() else rows
-        yield order[start : start + rows]
-        start += rows
-
-
-def padded_length(longest: int) -> int:
-    """Where shapes are compiled: a multiple of 16, of 32 above 64, of 64 above 128 and so on."""
-    if not _compiles():
-        return longest
-    unit = max(16, 1 << max(0, (longest - 1).bit_length() - 2))
-    return -(-longest // unit) * unit
-
-
-def padded_rows(sources: int) -> int:
-    """Where shapes are compiled: a power of two."""
-    return 1 << (sources - 1).bit_length() if _compiles() else sources
-
-
 def leave_at(rows: int) -> int:
     """With so few unfinished sources left it pays to take the finished ones out."""
     if _compiles():
-        return rows // 2 if rows > _FEWEST_ROWS else 0
+        return rows // 4 if rows > _FEWEST_ROWS else 0
     return rows * 7 // 8
 
 
-def fewer_rows(rows: int, sources: int) -> int:
+def fewer_rows(rows: int, sources: int, *, fewest: int = _FEWEST_ROWS) -> int:
     """Rows for those of a batch that stay."""
-    return min(rows, max(_FEWEST_ROWS, padded_rows(sources))) if _compiles() else sources
+    if not _compiles():
+        return sources
+    while rows > fewest and rows // 4 >= sources:
+        rows //= 4
+    return rows
+
+
+def _padded_length(longest: int) -> int:
+    if longest > _POWERS_OF_TWO_TO:
+        return -(-longest // _POWERS_OF_TWO_TO) * _POWERS_OF_TWO_TO
+    return max(_SHORTEST, 1 << (longest - 1).bit_length())
 
 
 def _compiles() -> bool:
