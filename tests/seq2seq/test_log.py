@@ -17,7 +17,34 @@ from conveyor.seq2seq._log import Log
 from conveyor.seq2seq._tensorboard import TensorBoard
 from full_disk import full_disk
 
-DEV = Evaluation(pairs=40, perplexity=12.5, translated=20, bleu=31.25, chrf=50.5, exact_match=0.125)
+DEV = Evaluation(
+    pairs=40,
+    perplexity=12.5,
+    translated=20,
+    bleu=31.25,
+    chrf=50.5,
+    exact_match=0.125,
+    sentences_per_second=10.0,
+    tokens_per_second=100.0,
+)
+BEGAN = {
+    "step": 0,
+    "pairs": 4_000,
+    "dev_pairs": 40,
+    "source_vocabulary": 300,
+    "target_vocabulary": 200,
+    "parameters": 5_000,
+    "backend": "jax",
+}
+ENDED = {
+    "ended": "steps",
+    "steps": 20,
+    "seconds": 75.0,
+    "target_tokens": 15_000,
+    "model": "best",
+    "model_step": 10,
+    "dev": vars(DEV),
+}
 EVALUATED = Evaluated(
     step=20,
     epoch=0.5,
@@ -88,9 +115,9 @@ def test_an_evaluation_comes_back_from_a_checkpoint():
 @pytest.mark.parametrize("terminal", [False, True])
 def test_the_display_shows_what_matters(terminal):
     output = io.StringIO()
-    console = Console(file=output, force_terminal=terminal, width=100, legacy_windows=False)
+    console = Console(file=output, force_terminal=terminal, width=200, legacy_windows=False)
     display = Display(console)
-    display.began({})
+    display.began(BEGAN)
     display._shown = -math.inf  # as if a minute had passed
     display.trained(batch(1))
     display._shown = -math.inf
@@ -98,6 +125,7 @@ def test_the_display_shows_what_matters(terminal):
     display.evaluating()
     display.evaluated(EVALUATED)
     display.notice("[disk] full")
+    display.ended(ENDED)
     display.close()
     text = output.getvalue()
     for words in (
@@ -110,6 +138,9 @@ def test_the_display_shows_what_matters(terminal):
         "dev perplexity 12.50  BLEU 31.2  chrF 50.5  exact 12.5%",
         "a [mouse]",
         "[disk] full",
+        "4,000 pairs to learn from, 40 to judge by; vocabulary 300 and 200; 5,000 parameters",
+        "Ended by steps after 20 steps of training in 1:15, 200 target tokens/s.",
+        "The best model, of step 10: dev perplexity 12.50  BLEU 31.2  chrF 50.5",
     ):
         assert words in text
 

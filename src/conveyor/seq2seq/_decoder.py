@@ -12,7 +12,7 @@ from ._arrays import Array, Memory, State
 from ._attention import Attention
 from ._bridge import States
 from ._config import ModelConfig
-from ._dropout import dropout
+from ._dropout import drawn_seed, dropout
 from ._encoder import Encoded
 from ._masks import WithOwnMasks
 
@@ -42,6 +42,7 @@ class Decoder(WithOwnMasks):
                 config.units,
                 outputs=("hidden_states", "hidden_state", "cell_state"),
                 recurrent_dropout=config.recurrent_dropout,
+                seed=drawn_seed(),
                 name="lstm" if n == 0 else f"lstm_{n + 1}",
                 dtype=policy,
             )
@@ -56,7 +57,7 @@ class Decoder(WithOwnMasks):
                 config.output_size, use_bias=False, name="combine", dtype=policy
             )
         self.dropout = dropout(config.dropout, policy)
-        self.output_dropout = keras.layers.Dropout(config.dropout, dtype=policy)
+        self.output_dropout = keras.layers.Dropout(config.dropout, seed=drawn_seed(), dtype=policy)
         self._step_by_step = config.input_feeding or config.coverage
 
     @property

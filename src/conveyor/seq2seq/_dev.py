@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final
 
 from ._batches import Batches
-from ._config import Config
+from ._config import Config, TrainingConfig
 from ._evaluation import Evaluation, evaluation_of, perplexity_of
 from ._extras import sacrebleu_metrics
 from ._history import Sample
@@ -48,12 +48,7 @@ class DevPairs:
         self._translated = list(pairs[: config.training.dev_sentences or None])
         short = [n for n, pair in enumerate(self._translated) if len(pair.source) <= _SHORT]
         self._samples = [*short, *range(len(self._translated))][:_SAMPLES]
-        try:
-            self._bleu = bool(sacrebleu_metrics())
-        except ImportError:
-            if config.training.judge_by in {"bleu", "chrf"}:
-                raise
-            self._bleu = False
+        self._bleu = _wants_bleu(config.training)
 
     def __call__(self) -> tuple[Evaluation, tuple[Sample, ...]]:
         """Measures and samples."""
@@ -89,3 +84,16 @@ class DevPairs:
             cross_entropy += float(logs["nll"]) * batch.target_tokens
             tokens += batch.target_tokens
         return perplexity_of(cross_entropy / tokens)
+
+
+def _wants_bleu(config: TrainingConfig) -> bool:
+    """Whether to compute BLEU and chrF: not where every letter counts, nor without sacrebleu."""
+    if config.judge_by == "exact_match":
+        return False
+    try:
+        sacrebleu_metrics()
+    except ImportError:
+        if config.judge_by != "perplexity":
+            raise
+        return False
+    return True

@@ -43,8 +43,15 @@ class Display(Reporter):
         self._shown = -math.inf
 
     def began(self, facts: dict[str, Any]) -> None:
-        """Show the panel."""
+        """Say what is trained; show the panel."""
         self._shown = time.monotonic()
+        self._print(
+            f"{facts['pairs']:,} pairs to learn from, {facts['dev_pairs']:,} to judge by; "
+            f"vocabulary {_sizes(facts)}; {facts['parameters']:,} parameters; "
+            f"backend {facts['backend']}"
+        )
+        if facts["step"]:
+            self._print(f"It goes on after step {facts['step']:,}.")
         if self._live is not None:
             self._live.start()
             self._live.update(Text("the first batch (a backend that compiles does so now)"))
@@ -58,7 +65,7 @@ class Display(Reporter):
         if self._live is None:
             if now - self._shown >= _SECONDS_BETWEEN_LINES:
                 self._shown = now
-                self._console.print(self._line(batch), highlight=False, soft_wrap=True)
+                self._print(self._line(batch))
         elif now - self._shown >= _SECONDS_BETWEEN_UPDATES:
             self._shown = now
             self._refresh()
@@ -70,7 +77,7 @@ class Display(Reporter):
     def evaluated(self, evaluated: Evaluated) -> None:
         """Leave a line; without a terminal samples, too."""
         self._evaluated = evaluated
-        self._console.print(evaluation_line(evaluated), highlight=False, soft_wrap=True)
+        self._print(evaluation_line(evaluated))
         if self._live is None:
             for sample in evaluated.samples:
                 self._console.print(_sample_lines(sample), highlight=False, soft_wrap=True)
@@ -78,12 +85,27 @@ class Display(Reporter):
 
     def notice(self, text: str) -> None:
         """A line of its own."""
-        self._console.print(Text(text, style="yellow"), highlight=False, soft_wrap=True)
+        self._print(Text(text, style="yellow"))
+
+    def ended(self, facts: dict[str, Any]) -> None:
+        """The summary."""
+        self.close()
+        speed = facts["target_tokens"] / max(facts["seconds"], 1e-9)
+        self._print(
+            f"Ended by {facts['ended']} after {facts['steps']:,} steps of training in "
+            f"{_time(facts['seconds'])}, {speed:,.0f} target tokens/s."
+        )
+        of = f", of step {facts['model_step']:,}" if facts["model"] == "best" else ""
+        measures = _measures(facts["dev"]) if facts["dev"] is not None else ["not judged"]
+        self._print(f"The {facts['model']} model{of}: {'  '.join(measures)}")
 
     def close(self) -> None:
         """Give the terminal back; also after an error."""
         if self._live is not None:
             self._live.stop()
+
+    def _print(self, text: Text | str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def _refresh(self, doing: str = "") -> None:
         batch = self._batch
@@ -123,16 +145,25 @@ def evaluation_line(evaluated: Evaluated) -> Text:
         f"epoch {evaluated.epoch:.1f}",
         f"loss {evaluated.loss:.3f}",
     ]
-    dev = evaluated.dev
-    if dev is not None:
-        parts.append(f"dev perplexity {_number(dev.perplexity)}")
-        if dev.bleu is not None and dev.chrf is not None:
-            parts += [f"BLEU {dev.bleu:.1f}", f"chrF {dev.chrf:.1f}"]
-        if dev.exact_match is not None:
-            parts.append(f"exact {dev.exact_match:.1%}")
-        if evaluated.best:
-            parts.append("the best so far")
+    if evaluated.dev is not None:
+        parts += _measures(vars(evaluated.dev))
+    else:
+        parts.append(f"perplexity {_number(evaluated.perplexity)}")
+    if evaluated.best:
+        parts.append("the best so far")
     return Text("  ".join(parts), style="bold" if evaluated.best else "")
+
+
+def _measures(dev: dict[str, Any]) -> list[str]:
+    parts = [f"dev perplexity {_number(dev['perplexity'])}"]
+    if dev["bleu"] is not None:
+        parts += [f"BLEU {dev['bleu']:.1f}", f"chrF {dev['chrf']:.1f}"]
+    return [*parts, f"exact {dev['exact_match']:.1%}"]
+
+
+def _sizes(facts: dict[str, Any]) -> str:
+    source, target = facts["source_vocabulary"], facts["target_vocabulary"]
+    return f"{target:,}" if source == target else f"{source:,} and {target:,}"
 
 
 def _sample_lines(sample: Sample) -> Group:

@@ -11,7 +11,7 @@ from ..layers import LSTM
 from ._arrays import Array
 from ._characters import PADDING
 from ._config import ModelConfig
-from ._dropout import dropout
+from ._dropout import drawn_seed, dropout
 from ._masks import WithOwnMasks
 
 
@@ -64,6 +64,7 @@ class Encoder(WithOwnMasks):
             config.units // 2 if config.bidirectional else config.units,
             outputs=outputs,
             recurrent_dropout=config.recurrent_dropout,
+            seed=drawn_seed(),
             name=name,
             dtype=policy,
         )

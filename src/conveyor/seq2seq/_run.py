@@ -35,6 +35,7 @@ class Result(NamedTuple):
 
     seq2seq: Seq2Seq  # the model to use
     model: str  # "best", "averaged", "last"
+    model_step: int  # of the best, or of the last
     dev: Evaluation | None  # of it
     state: LoopState
     ended: str
@@ -171,7 +172,8 @@ class Run:
         if self._folder is not None:
             save_model(self._seq2seq, self._folder.model)
         self._best.prune()
-        return Result(self._seq2seq, model, dev, self.state, ended)
+        step = self._best.entries[0][1] if model == "best" else self.state.step
+        return Result(self._seq2seq, model, step, dev, self.state, ended)
 
     def _dev_of_best(self) -> Evaluation | None:
         step = self._best.entries[0][1]
@@ -243,6 +245,7 @@ def facts_of(result: Result) -> dict[str, Any]:
         "seconds": state.seconds,
         "target_tokens": state.target_tokens,
         "model": result.model,
+        "model_step": result.model_step,
         "dev": None if result.dev is None else vars(result.dev),
     }
 

@@ -32,7 +32,8 @@ class Training:
     """What came out of a training."""
 
     translator: Translator  # with the model to use
-    model: str  # which that is: "best" of the dev pairs, "averaged" from the best, or "last"
+    model: str  # which that is: "best" on the dev pairs, "averaged" from the best, or "last"
+    model_step: int  # its step, if it is the best or the last
     dev: Evaluation | None  # of that model; None: it was not evaluated
     history: tuple[Evaluated, ...]  # one entry an evaluation
     steps: int  # batches
@@ -163,6 +164,7 @@ def _training(result: Result, folder: Folder | None) -> Training:
     return Training(
         translator=Translator(result.seq2seq),
         model=result.model,
+        model_step=result.model_step,
         dev=result.dev,
         history=tuple(result.state.history),
         steps=result.state.step,
@@ -178,6 +180,7 @@ def _finished(folder: Folder, result: Mapping[str, Any]) -> Training:
     return Training(
         translator=Translator.load(folder.path),
         model=result["model"],
+        model_step=result["model_step"],
         dev=None if result["dev"] is None else Evaluation(**result["dev"]),
         history=tuple(history),
         steps=result["steps"],
