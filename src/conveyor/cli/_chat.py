@@ -93,9 +93,8 @@ def attention_lines(translation: Translation) -> Text:
     text = Text()
     written = [*translation.tokens, "<end>"]
     width = max(map(len, written))
-    for token, weights in zip(
-        written, [] if translation.attention is None else translation.attention, strict=False
-    ):
+    attention = [] if translation.attention is None else translation.attention
+    for token, weights in zip(written, attention, strict=False):
         text.append(f"{token:>{width}}  ", style="bold")
         for piece, weight in zip(translation.source, weights, strict=False):
             shade = round(255 * (1 - float(weight) ** 0.5))
