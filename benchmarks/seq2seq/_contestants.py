@@ -13,7 +13,8 @@ from typing import IO
 from conveyor.cli.bench._pool import Worker, environment
 
 # By default the C library gives large arrays back to the system and clears fresh pages for the
-# next: 15 to 20 ms for the logits of one batch alone, where a step takes about 300. With these it keeps them, in all processes alike.
+# next: 15 to 20 ms for the logits of one batch alone, where a step takes about 300. With these it
+# keeps them, in all processes alike.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "4294967296"}
 
 BACKENDS = ("torch", "jax", "tensorflow")

@@ -69,7 +69,8 @@ def _conveyor(files: Files, minutes: float, threads: int) -> dict[str, Any]:
 
 def curve_of(log: list[dict[str, Any]]) -> list[tuple[float, float]]:
     """Minutes of training and dev BLEU, of each evaluation in a log."""
-    return [(line["seconds"] / 60, line["bleu"]) for line in log if line.get("bleu") is not None]
+    evaluations = [line for line in log if line["event"] == "evaluation" and line["dev"]]
+    return [(line["seconds"] / 60, line["dev"]["bleu"]) for line in evaluations]
 
 
 def _command(*arguments: str, threads: int, text: str | None = None) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from conveyor.seq2seq._candidates import likeliest, normalizers, top, top_candidates
-from conveyor.seq2seq._characters import END
+from conveyor.seq2seq._tokens import END
 from frameworks import compiled, to_numpy
 
 NEVER = [0, 1, 3]

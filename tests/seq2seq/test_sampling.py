@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from conveyor.seq2seq import SearchConfig
-from conveyor.seq2seq._characters import END
+from conveyor.seq2seq._tokens import END
 from conveyor.seq2seq._sampling import draw
 from conveyor.seq2seq._search import search
 from frameworks import compiled, to_numpy

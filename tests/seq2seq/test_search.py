@@ -13,7 +13,7 @@ from conveyor import ConveyorError
 from conveyor.seq2seq import SearchConfig
 from conveyor.seq2seq._backtrace import best_of_beams
 from conveyor.seq2seq._batched_search import find
-from conveyor.seq2seq._characters import END
+from conveyor.seq2seq._tokens import END
 from conveyor.seq2seq._hypothesis import length_penalty
 from conveyor.seq2seq._search import beam_trees, search
 from conveyor.seq2seq._steps import Plan

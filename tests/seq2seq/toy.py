@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from conveyor.seq2seq._characters import BEGIN, END, PADDING, UNKNOWN
+from conveyor.seq2seq._tokens import BEGIN, END, PADDING, UNKNOWN
 
 WRITABLE_FROM = 4
 

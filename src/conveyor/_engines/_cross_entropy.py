@@ -83,13 +83,12 @@ def by_rows(r: CrossEntropy, arrays: Sequence[Array], labels: Array, wanted: boo
         _chunk(r, features[at], kernel, bias, labels[at], counts[at], wanted)
         for at in _slices(rows)
     ]
-    losses, cross_entropies, d_features = (
-        ops.concatenate(parts) if parts[0] is not None else None
-        for parts in list(zip(*chunks, strict=True))[:3]
+    losses, cross_entropies = (
+        ops.concatenate([chunk[place] for chunk in chunks]) for place in (0, 1)
     )
     if not wanted:
         return losses, cross_entropies, None
-    gradients = [d_features]
+    gradients = [ops.concatenate([chunk[2] for chunk in chunks])]
     for place, array in enumerate((kernel, *bias), start=3):
         gradients.append(ops.cast(sum(chunk[place] for chunk in chunks), array.dtype))
     return losses, cross_entropies, gradients
@@ -110,7 +109,7 @@ def _chunk(
     labels: Array,
     counts: Array,
     wanted: bool,
-) -> tuple[Array | None, ...]:
+) -> tuple[Array, ...]:
     """Losses, cross entropies; gradients of features, kernel and bias."""
     classes, eps = int(kernel.shape[0]), r.label_smoothing
     work = "float64" if glue.dtype_name(features) == "float64" else "float32"
@@ -119,36 +118,34 @@ def _chunk(
     z = ops.cast(features @ ops.transpose(kernel), work)
     for b in bias:
         z = z + ops.cast(b, work)
-    highest = ops.max(z, axis=-1, keepdims=True, initial=float("-inf"))
-    e = ops.exp(z - highest)
-    total = ops.sum(e, axis=-1, keepdims=True)
+    log_p = ops.log_softmax(z, axis=-1)
     there = ops.logical_and(labels >= 0, labels < classes)
     label = ops.where(there, labels, ops.zeros_like(labels))
-    z_label = ops.take_along_axis(z, label[:, None], axis=-1)[:, 0]
-    log_total = (highest + ops.log(total))[:, 0]
+    of_label = ops.take_along_axis(log_p, label[:, None], axis=-1)[:, 0]
 
     def where_it_counts(values: Array) -> Array:
         # A label that no class has: where nobody could look before, the loss shows it.
         values = ops.where(there, values, ops.full_like(values, float("nan")))
         return ops.where(counts, values, ops.zeros_like(values))
 
-    cross_entropies = where_it_counts(log_total - z_label)
+    cross_entropies = where_it_counts(-of_label)
     losses = cross_entropies
     if eps:
-        smoothed = log_total - (1 - eps) * z_label - (eps / classes) * ops.sum(z, axis=-1)
-        losses = where_it_counts(smoothed)
+        losses = where_it_counts((eps - 1) * of_label - (eps / classes) * ops.sum(log_p, axis=-1))
     if not wanted:
         return losses, cross_entropies, None, None, None
-    weight = ops.cast(counts, work)[:, None]
-    d = e * (weight / total)
+    d = ops.exp(log_p)
     if eps:
-        d = d - (eps / classes) * weight
-    d = d - ops.one_hot(label, classes, dtype=work) * ((1 - eps) * weight)
+        d = d - eps / classes
+    # Not less a one-hot array, which would be as large as d once more.
+    at = ops.stack([ops.arange(ops.shape(label)[0], dtype="int32"), label], axis=-1)
+    d = ops.scatter_update(d, at, ops.exp(of_label) - (eps / classes + 1 - eps))
     d_z = ops.cast(d, features.dtype)
+    d_features = d_z @ kernel
     return (
         losses,
         cross_entropies,
-        d_z @ kernel,
+        ops.where(counts[:, None], d_features, ops.zeros_like(d_features)),
         ops.cast(ops.transpose(d_z) @ features, work),
-        ops.sum(d, axis=0),
+        (ops.cast(counts, work)[None] @ d)[0],
     )

@@ -85,7 +85,9 @@ class Attention(WithOwnMasks):
         """Contexts (B, L, U) and weights (B, L, T) of L hidden states; `coverage` is (B, L, T)."""
         scores = ops.cast(self._scores(hidden_states, memory["keys"], coverage), "float32")
         mask = memory["mask"][:, None, :]
-        weights = ops.softmax(ops.where(mask, scores, _FAR_BELOW), axis=-1)
+        # Of one token Keras warns that its softmax is always 1, which here is what is meant.
+        one = scores.shape[-1] == 1
+        weights = ops.ones_like(scores) if one else _softmax(scores, mask)
         weights = ops.where(mask, weights, 0.0)  # of a source without tokens, too
         context = ops.matmul(ops.cast(weights, self.compute_dtype), memory["values"])
         return context, weights
@@ -102,3 +104,7 @@ class Attention(WithOwnMasks):
     def _weighted(self, coverage: Array) -> Array:
         weight = ops.cast(self.coverage_weight, self.compute_dtype)
         return ops.cast(coverage, self.compute_dtype)[..., None] * weight
+
+
+def _softmax(scores: Array, mask: Array) -> Array:
+    return ops.softmax(ops.where(mask, scores, _FAR_BELOW), axis=-1)

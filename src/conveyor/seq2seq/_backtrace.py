@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._errors import lesson
-from ._characters import END, PADDING
 from ._hypothesis import BeamTree, Floats, Hypothesis, Integers, length_penalty
+from ._tokens import END, PADDING
 
 
 @dataclass

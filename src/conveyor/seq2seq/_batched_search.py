@@ -26,7 +26,7 @@ def find(
 ) -> list[Paths | None]:
     """What was written for each source; None for one without tokens."""
     found: list[Paths | None] = [None] * len(sources)
-    for group in groups(sources, config.batch_tokens):
+    for group in groups([len(source) for source in sources], config.batch_tokens):
         search = GroupSearch(models, plan, sources, group, config, number_from)
         while search.unfinished:
             search.advance()

@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 
 from ._arrays import Array
-from ._characters import BEGIN, END, PADDING, UNKNOWN
+from ._tokens import BEGIN, END, PADDING, UNKNOWN
 
 _NEVER = (PADDING, BEGIN, UNKNOWN)  # all in the first block
 _LANES = 32  # a row of a block fills vectors

@@ -12,10 +12,10 @@ from keras import ops
 
 from ..layers import Compiled, over_time
 from ._arrays import Array
-from ._characters import BEGIN
 from ._ensemble import Ensemble, StepModel
 from ._hypothesis import Floats, Hypothesis
 from ._shapes import Group, groups, padded
+from ._tokens import BEGIN
 
 _CHUNK: Final = 32  # steps in one compiled call
 
@@ -33,7 +33,7 @@ def with_attention(
     """
     result: list[list[Hypothesis]] = [list(each) for each in hypotheses]
     forced = _forced(models)
-    for group in groups(sources, batch_tokens):
+    for group in groups([len(source) for source in sources], batch_tokens):
         width = max(len(hypotheses[n]) for n in group.members)
         targets = [_written(hypotheses[n], width) for n in group.members]
         every = _attention(forced, sources, group, targets)

@@ -7,7 +7,7 @@ import math
 from keras import ops
 
 from ._arrays import Array
-from ._characters import PADDING
+from ._tokens import PADDING
 
 
 def without_repeats(logits: Array, history: Array, length: Array, n: int) -> Array:

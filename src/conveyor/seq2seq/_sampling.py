@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from ._arrays import Array
-from ._characters import BEGIN, END, PADDING, UNKNOWN
+from ._tokens import BEGIN, END, PADDING, UNKNOWN
 
 _HALVINGS = 32  # of the range of logits: then the limits of float32 are reached
 

@@ -28,18 +28,16 @@ class Group(NamedTuple):
     length: int  # to pad to
 
 
-def groups(sources: Sequence[Sequence[int]], most_tokens: int) -> Iterator[Group]:
-    """All sources but those without tokens, those of similar lengths together; longest first.
+def groups(lengths: Sequence[int], most_tokens: int) -> Iterator[Group]:
+    """All but those of length 0, those of similar lengths together; the longest first.
 
-    >>> [group.members for group in groups([[4], [4] * 900, [], [5] * 2], 1000)]
+    >>> [group.members for group in groups([1, 900, 0, 2], 1000)]
     [[1], [3, 0]]
     """
-    order = sorted(
-        (n for n, source in enumerate(sources) if len(source)), key=lambda n: -len(sources[n])
-    )
+    order = sorted((n for n, length in enumerate(lengths) if length), key=lambda n: -lengths[n])
     start = 0
     while start < len(order):
-        longest = len(sources[order[start]])
+        longest = lengths[order[start]]
         length = _padded_length(longest) if _compiles() else longest
         rows = max(1, most_tokens // max(_SHORTEST, length))
         rows = 1 << rows.bit_length() - 1 if _compiles() else rows

@@ -15,11 +15,11 @@ from keras import ops
 
 from ._arrays import Array
 from ._candidates import likeliest, normalizers, top, top_candidates
-from ._characters import BEGIN, END, PADDING
 from ._ensemble import Ensemble
 from ._hypothesis import length_penalty
 from ._repeats import without_repeats
 from ._sampling import draw
+from ._tokens import BEGIN, END, PADDING
 
 Carry = dict[str, Any]
 Record = tuple[Array, Array, Array]

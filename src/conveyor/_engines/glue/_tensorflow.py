@@ -64,7 +64,7 @@ def compiled(run: Run, request: LSTMRequest) -> States:
 def sum_with_gradients(run: Any, arrays: Sequence[Array], labels: Array) -> tuple[Array, Any]:
     wanted = recording()
 
-    @tf.custom_gradient
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
     def summed(*arrays: Array) -> Any:
         value, rest, gradients = run(arrays, labels, wanted)
 

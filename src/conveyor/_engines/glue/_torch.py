@@ -48,7 +48,7 @@ class _Sum(torch.autograd.Function):
         ctx.save_for_backward(*outputs[-arrays:])
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, d_value: Array | None, *_: Any) -> tuple[Array | None, ...]:
         gradients = ctx.saved_tensors
         needs = ctx.needs_input_grad[2:]
