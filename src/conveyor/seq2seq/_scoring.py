@@ -37,9 +37,9 @@ def evaluate(
         )
     sources = [pair.source for pair in judged]
     if keras.backend.backend() != "torch":
-        translator(sources, **settings)  # compiled, which is no part of the speed
+        translator.translate(sources, **settings)  # compiled, which is no part of the speed
     began = time.perf_counter()
-    written = translator(sources, **settings)
+    written = translator.translate(sources, **settings)
     seconds = time.perf_counter() - began
     log_probabilities = [found.log_probability for found in translator.score(judged)]
     target = translator.target

@@ -103,13 +103,13 @@ def float64() -> AbstractContextManager[None]:
 
 
 def compile_function(function: Any, variables: Sequence[Any]) -> Any:
-    @jax.jit
     def run(values: list[Array], arrays: tuple[Any, ...]) -> Any:
         # As arguments: weights that a compiled function has closed over are constants in it.
         with keras.StatelessScope(state_mapping=zip(variables, values, strict=True)):
             return function(*arrays)
 
-    return lambda *arrays: run([variable.value for variable in variables], arrays)
+    compiled = jax.jit(run)
+    return lambda *arrays: compiled([variable.value for variable in variables], arrays)
 
 
 def without_gradients() -> AbstractContextManager[None]:
