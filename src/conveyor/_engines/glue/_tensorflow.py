@@ -117,7 +117,17 @@ class StateVariable(_state_variable.StateVariable):
 
 def compile_function(function: Any, variables: Sequence[Any]) -> Any:
     # Autograph would rewrite what is written for all frameworks, and wrap its errors.
-    return tf.function(function, autograph=False)
+    traced = tf.function(function, autograph=False)
+    # One for each set of shapes, kept here: called itself, `traced` warns of each new shape.
+    compiled: dict[Any, Any] = {}
+
+    def run(*nests: Any) -> Any:
+        shapes = tuple((tuple(a.shape), a.dtype) for a in tf.nest.flatten(nests))
+        if shapes not in compiled:
+            compiled[shapes] = traced.get_concrete_function(*nests)
+        return compiled[shapes](*nests)
+
+    return run
 
 
 def without_gradients() -> AbstractContextManager[None]:
