@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,33 +10,13 @@ import pytest
 
 from conveyor.inspection import Attention, ReportExample, write_report
 from conveyor.inspection._packing import pack, unpack
-from frameworks import BACKEND
+from report_reader import IN_A_BROWSER, SIZES, Reader
 from report_traces import dataset, lstm_states, text_tree, tree
 
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="the browser tests need: pip install playwright"
-)
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium here to open the page in"),
-    pytest.mark.skipif(
-        BACKEND != "jax", reason="a page is a page; it is opened in the tests on jax"
-    ),
-]
+pytestmark = IN_A_BROWSER
 
 TEXTS = ["le 4 mai 2025", "mardi 4 mars", "4 de maio", "am 4. Mai 2025"]
 UNITS = 24
-SIZES = {"phone": (390, 800), "laptop": (1280, 900)}
-READY = ":root[data-ready]:not([data-busy])"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -75,29 +54,8 @@ def size(request):
     return request.param
 
 
-class Reader:
-    """Somebody who reads a report: points, clicks, drags, and sees."""
-
-    def __init__(self, page, path):
-        self.page, self.troubles, self.requests = page, [], []
-        page.on("console", lambda message: self.troubles.append(message.text))
-        page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.goto(path.as_uri())
-        self.wait()
-
-    def wait(self):
-        self.page.wait_for_selector(READY, state="attached")
-
-    def text(self, selector):
-        return self.page.locator(selector).first.inner_text()
-
-    def texts(self, selector):
-        return self.page.locator(selector).all_inner_texts()
-
-    def choose(self, name, value):
-        self.page.locator(f"input[name={name}][value='{value}']").check(force=True)
-        self.wait()
+class Explorer(Reader):
+    """Points, clicks and drags in the explorer."""
 
     def cell(self, row, step, rows=UNITS, steps=None, inside=".explorer .map"):
         steps = steps or self.page.locator(".explorer .ruler li").count()
@@ -132,7 +90,7 @@ def reader(browser, report, size):
     page = browser.new_page(
         viewport={"width": width, "height": height}, has_touch=size == "phone", offline=True
     )
-    reader = Reader(page, report)
+    reader = Explorer(page, report)
     yield reader
     page.close()
     assert reader.troubles == []
@@ -364,7 +322,7 @@ def test_what_was_left_out_cannot_be_chosen_and_is_explained(browser, tmp_path):
         tmp_path / "r.html", title="t", tree=tree(lstm=dataset(states)), max_bytes=190_000
     )
     page = browser.new_page()
-    reader = Reader(page, path)
+    reader = Explorer(page, path)
     assert "units are here" in reader.text(".left-out")
     reader.choose("state", "candidates")
     reader.choose("sample", 19)
@@ -390,7 +348,7 @@ def test_the_smallest_and_the_emptiest_do_no_harm(browser, tmp_path):
         tmp_path / "r.html", title="t", tree=tree(smallest=smallest, emptiest=emptiest)
     )
     page = browser.new_page()
-    reader = Reader(page, path)
+    reader = Explorer(page, path)
     for layer, sample, tip in [(0, 0, "+1.000"), (1, 0, "not finite"), (1, 1, "masked")]:
         reader.choose("layer", layer)
         reader.choose("sample", sample)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from conveyor import ConveyorError
 from conveyor.seq2seq import Characters, fold
-from conveyor.seq2seq._characters import BEGIN, END, PADDING, UNKNOWN
+from conveyor.seq2seq._tokens import BEGIN, END, PADDING, UNKNOWN
 
 
 @given(st.lists(st.text()))
@@ -39,7 +39,7 @@ def test_ids_are_within_the_vocabulary_and_never_special(known, text):
 @given(st.text(), st.booleans())
 def test_written_as_json_and_read_back(text, folded):
     characters = Characters.from_texts([text], folded=folded)
-    assert Characters(**json.loads(json.dumps(characters.to_dict()))) == characters
+    assert Characters.from_dict(json.loads(json.dumps(characters.to_dict()))) == characters
 
 
 def test_unknown_is_shown_and_special_ids_are_not():

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from .. import __version__
 from .._errors import ConveyorError
-from . import _bench, _look
+from . import _bench, _chat, _inspect, _look, _train, _translate
 
 app = typer.Typer(
     name="conveyor",
@@ -71,7 +71,18 @@ def info() -> None:
     show(Console())
 
 
-for _command in (_look.explain, _look.trace, _look.report, _bench.bench):
+for _command in (
+    _train.train,
+    _translate.translate,
+    _chat.chat,
+    _inspect.inspect,
+    _translate.evaluate,
+    _translate.score,
+    _look.explain,
+    _look.trace,
+    _look.report,
+    _bench.bench,
+):
     app.command()(_command)
 
 

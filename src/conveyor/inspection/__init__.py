@@ -45,6 +45,8 @@ from ._report import report as report
 from ._report_attention import Attention as Attention
 from ._report_example import ReportExample as ReportExample
 from ._report_page import write_report as write_report
+from ._search_tree import SearchNode as SearchNode
+from ._search_tree import SearchTree as SearchTree
 from ._time_drawing import draw_time_steps as draw_time_steps
 from ._trace import trace as trace
 from ._worked_example import WorkedExample as WorkedExample
@@ -61,6 +63,8 @@ __all__ = [
     "NonFinite",
     "ReportExample",
     "Returned",
+    "SearchNode",
+    "SearchTree",
     "WorkedExample",
     "describe",
     "draw_cell",

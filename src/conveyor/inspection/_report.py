@@ -15,6 +15,7 @@ from ._health import health
 from ._report_attention import Attention, Hypothesis
 from ._report_example import ReportExample
 from ._report_page import write_report
+from ._search_tree import SearchTree
 from ._trace import trace
 
 
@@ -32,6 +33,7 @@ def report(
     summary: Mapping[str, str] | None = None,
     attention: Attention | None = None,
     beams: Sequence[Sequence[Hypothesis]] | None = None,
+    searches: Sequence[SearchTree | None] | None = None,
     max_bytes: int = 5_000_000,
 ) -> Path:
     """Run a model and write one HTML page to explore what its LSTMs remembered.
@@ -56,6 +58,7 @@ def report(
         summary: facts for the head of the page, label to text, `{"accuracy": "93.8 %"}`.
         attention: for a sequence-to-sequence model, what it looked at while it wrote.
         beams: for each sample the hypotheses (text, score) that were considered.
+        searches: for each sample how the search for its text went, or None.
         max_bytes: how large the file may become. Numbers become less exact first, then gates
             are kept for fewer samples, then the units that vary least are left out; the page
             says which.
@@ -65,7 +68,8 @@ def report(
 
     Raises:
         ConveyorError: a model without weights or without LSTM; a text that does not fit the
-            steps; y without a loss; examples, attention or beams that do not fit the samples.
+            steps; y without a loss; examples, attention, beams or searches that do
+            not fit the samples.
         OSError: the file cannot be written.
 
     >>> import keras, numpy as np, tempfile
@@ -100,5 +104,6 @@ def report(
         health=health(tree),
         attention=attention,
         beams=beams,
+        searches=searches,
         max_bytes=max_bytes,
     )

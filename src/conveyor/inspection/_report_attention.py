@@ -101,14 +101,15 @@ def beam_data(
     ]
 
 
-def attention_section(*, attention: bool, beams: bool) -> str:
-    """The section as HTML; nothing where neither was given."""
-    if not attention and not beams:
+def attention_section(*, attention: bool, beams: bool, searches: bool) -> str:
+    """The section as HTML; nothing where none of them was given."""
+    if not (attention or beams or searches):
         return ""
     return (
         '<section class="looked-at" aria-labelledby="looked"><h2 id="looked">'
         f"{'What it looked at' if attention else 'What it considered'}</h2>"
         '<p class="lead">For the sample that is chosen above: <b class="of-sample"></b></p>'
         f"{load('attention.html') if attention else ''}{load('beam.html') if beams else ''}"
+        f"{load('search_tree.html') if searches else ''}"
         "<noscript><p>This part needs JavaScript.</p></noscript></section>"
     )

@@ -29,8 +29,12 @@ class Blocks:
     def add(self, array: npt.NDArray[Any], bits: Bits) -> dict[str, Any]:
         """Keep (samples, units, steps); what the page must know to read it."""
         packed = pack(array, bits)
-        self.data.append(packed.data)
-        return {"block": len(self.data) - 1, "bits": bits, "scales": list(packed.scales)}
+        return {"block": self.keep(packed.data), "bits": bits, "scales": list(packed.scales)}
+
+    def keep(self, data: str) -> int:
+        """Keep what is packed already; the number of its block."""
+        self.data.append(data)
+        return len(self.data) - 1
 
     def html(self) -> str:
         """The elements that hold them."""

@@ -21,6 +21,8 @@ from ._report_flow import flow_section
 from ._report_gradients import gradient_section, health_section
 from ._report_layers import TracedLayer, traced_layers
 from ._report_plan import plan
+from ._report_search import packed_searches, search_data, searches_left_out, that_fit
+from ._search_tree import SearchTree
 from ._templates import fill, load
 
 _SCRIPTS = (
@@ -33,9 +35,10 @@ _SCRIPTS = (
     "search.js",
     "passage.js",
     "attention.js",
+    "search_tree.js",
     "start.js",
 )
-_STYLES = ("report.css", "explorer.css")
+_STYLES = ("report.css", "explorer.css", "search_tree.css")
 
 
 def write_report(
@@ -51,6 +54,7 @@ def write_report(
     health: Any = None,
     attention: Attention | None = None,
     beams: Sequence[Sequence[Hypothesis]] | None = None,
+    searches: Sequence[SearchTree | None] | None = None,
     max_bytes: int = 5_000_000,
 ) -> Path:
     """Write one self-contained HTML page about a model and what it remembered.
@@ -73,14 +77,15 @@ def write_report(
         health: what is wrong with a layer, by its path: a text, or a list of lines.
         attention: what the model looked at while it wrote.
         beams: for each sample the hypotheses (text, score) that were considered.
+        searches: for each sample how the search for its text went, or None.
         max_bytes: how large the file may become.
 
     Returns:
         The path of the file.
 
     Raises:
-        ConveyorError: a trace without states over time; examples, attention or beams that do not
-            fit its samples; more than fits into `max_bytes`.
+        ConveyorError: a trace without states over time; examples, attention, beams or searches
+            that do not fit its samples; more than fits into `max_bytes`.
         OSError: the file cannot be written.
 
     The explorer follows LSTMVis (Strobelt, Gehrmann, Pfister & Rush 2018,
@@ -93,22 +98,25 @@ def write_report(
     'report.html'
     """
     layers = () if tree is None else _in_order(traced_layers(tree), flows)
-    if not layers and (examples or attention or beams):
+    if not layers and (examples or attention or beams or searches):
         raise lesson(
             "report",
-            "a trace beside examples, attention and beams, which are about its samples",
+            "a trace beside examples, attention, beams and searches, which are about its samples",
             "none",
             "Write tree=conveyor.trace(model, x).",
         )
     chosen = examples_of(examples, layers) if layers else ()
+    packed = packed_searches(searches, len(chosen))
 
     def page(budget: float) -> str:
         blocks = Blocks()
         texts: list[list[list[str]]] = []
-        data = _data(layers, budget, texts, blocks)
+        trees = that_fit(packed or (), budget)
+        data = _data(layers, budget - sum(len(tree or "") for tree in trees), texts, blocks)
         samples = max((len(layer["lengths"]) for layer in data), default=0)
         looked = attention_data(attention, len(chosen), blocks)
         considered = beam_data(beams, len(chosen))
+        searched = search_data(packed, trees, samples, blocks)
         return fill(
             "report.html",
             title=escape(title),
@@ -116,10 +124,14 @@ def write_report(
             summary=_summary(summary or {}),
             flow=flow_section(tuple(flows), handed_on or {}),
             explorer=explorer_section(layers, data, chosen[:samples]) if layers else "",
-            attention=attention_section(attention=looked is not None, beams=considered is not None),
+            attention=attention_section(
+                attention=looked is not None,
+                beams=considered is not None,
+                searches=searched is not None,
+            ),
             gradients=gradient_section(gradients),
             health=health_section(health),
-            exactness=_exactness(data),
+            exactness=_exactness(data, searches_left_out(searched)),
             data=script_json(
                 {
                     "palettes": PALETTES,
@@ -128,6 +140,7 @@ def write_report(
                     "samples": [example.title for example in chosen[:samples]],
                     "attention": looked,
                     "beams": considered,
+                    "searches": searched,
                 }
             ),
             blocks=blocks.html(),
@@ -195,7 +208,7 @@ def _summary(summary: Mapping[str, str]) -> str:
     return f'<dl class="facts">{facts}</dl>' if facts else ""
 
 
-def _exactness(data: Sequence[dict[str, Any]]) -> str:
+def _exactness(data: Sequence[dict[str, Any]], searches: str) -> str:
     """How exact the numbers are, and what is not here, layer by layer."""
     items = ""
     for layer in data:
@@ -206,9 +219,11 @@ def _exactness(data: Sequence[dict[str, Any]]) -> str:
         )
         said = " ".join([*layer["leftOut"], f"Numbers have {bits} bits: {errors} or better."])
         items += f"<li><b>{escape(layer['path'])}</b>: {escape(said)}</li>"
+    if searches:
+        items += f"<li><b>The search</b>: {searches}</li>"
     if not items:
         return ""
-    left_out = any(layer["leftOut"] for layer in data)
+    left_out = searches or any(layer["leftOut"] for layer in data)
     heading = "How exact this page is" + (", and what it leaves out" if left_out else "")
     return f'<div class="exactness"><h2>{heading}</h2><ul class="notes">{items}</ul></div>'
 

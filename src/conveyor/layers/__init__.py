@@ -1,20 +1,24 @@
 """Layers for Keras models."""
 
 from ._cell import LSTMCell as LSTMCell
+from ._compiled import Compiled as Compiled
 from ._gate_weights import gate_weights as gate_weights
 from ._gate_weights import set_gate_weights as set_gate_weights
 from ._keras_layers import running_here as running_here
 from ._lstm import LSTM as LSTM
+from ._over_time import over_time as over_time
 from ._recording import Record as Record
 from ._recording import Records as Records
 from ._recording import recording as recording
 
 __all__ = [
     "LSTM",
+    "Compiled",
     "LSTMCell",
     "Record",
     "Records",
     "gate_weights",
+    "over_time",
     "recording",
     "running_here",
     "set_gate_weights",

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from .._errors import lesson
+from ._tokens import BEGIN as BEGIN
+from ._tokens import END as END
+from ._tokens import FIRST_TOKEN, REPLACEMENT, SPECIAL_PIECES, unicode_text, until_end, visible
+from ._tokens import PADDING as PADDING
+from ._tokens import UNKNOWN as UNKNOWN
 
-# Ids that are no character. Padding is 0, as `keras.layers.Embedding` and its masks have it.
-PADDING: Final = 0
-BEGIN: Final = 1
-END: Final = 2
-UNKNOWN: Final = 3
-_FIRST_CHARACTER: Final = 4
-
-_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 # Marks that steer the direction of writing and cannot be seen; they are there when a program
 # wrote the text and absent when a person did.
 _INVISIBLE: Final = dict.fromkeys(map(ord, "\u061c\u200e\u200f\u2066\u2067\u2068\u2069"))
@@ -76,12 +73,12 @@ class Characters:
         alphabet: set[str] = set()
         for text in texts:
             alphabet.update(fold(text) if folded else text)
-        return cls("".join(sorted(alphabet)), folded)
+        return cls(unicode_text("".join(sorted(alphabet))), folded)
 
     @property
     def size(self) -> int:
         """How many ids there are."""
-        return _FIRST_CHARACTER + len(self.alphabet)
+        return FIRST_TOKEN + len(self.alphabet)
 
     def encode(self, text: str) -> list[int]:
         """One id a character; what is not in the alphabet is unknown (3)."""
@@ -90,20 +87,29 @@ class Characters:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text up to the first end; unknown is written as `\\ufffd`, padding not at all."""
-        characters: list[str] = []
-        for token in ids:
-            if token == END:
-                break
-            if token >= _FIRST_CHARACTER:
-                characters.append(self.alphabet[token - _FIRST_CHARACTER])
-            elif token == UNKNOWN:
-                characters.append(_REPLACEMENT)
-        return "".join(characters)
+        return "".join(
+            REPLACEMENT if token == UNKNOWN else self.alphabet[token - FIRST_TOKEN]
+            for token in until_end(ids)
+        )
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """What each id stands for, to be shown.
+
+        >>> Characters(" ab").pieces([1, 5, 4, 2])
+        ['<s>', 'a', '▁', '</s>']
+        """
+        every = (*SPECIAL_PIECES, *self.alphabet)
+        return [every[token] if token < FIRST_TOKEN else visible(every[token]) for token in ids]
 
     def to_dict(self) -> dict[str, Any]:
-        """For the configuration of a model; `Characters(**d)` reads it back."""
-        return asdict(self)
+        """For the files of a model; `from_dict` reads it back."""
+        return {"kind": "characters", "alphabet": self.alphabet, "folded": self.folded}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Characters:
+        """What `to_dict` wrote."""
+        return cls(values["alphabet"], values["folded"])
 
     @functools.cached_property
     def _ids(self) -> dict[str, int]:
-        return {c: token for token, c in enumerate(self.alphabet, _FIRST_CHARACTER)}
+        return {c: token for token, c in enumerate(self.alphabet, FIRST_TOKEN)}

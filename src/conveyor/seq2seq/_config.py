@@ -60,14 +60,28 @@ class ModelConfig(Section):
                 'attention="none", coverage=True',
                 'Write ModelConfig(attention="additive", coverage=True).',
             )
+        if self.input_feeding and self.attention == "none":
+            raise lesson(
+                "Config",
+                "an attention whose outcome input feeding hands on",
+                'attention="none", input_feeding=True',
+                'Write ModelConfig(attention="general", input_feeding=True).',
+            )
+        if self.recurrent_dropout and (self.input_feeding or self.coverage):
+            raise lesson(
+                "Config",
+                "no recurrent_dropout where the decoder goes step by step",
+                f"recurrent_dropout={self.recurrent_dropout}, input_feeding={self.input_feeding}, "
+                f"coverage={self.coverage}",
+                "Write ModelConfig(dropout=0.2, input_feeding=True): dropout is drawn once a "
+                "sequence there, too.",
+            )
         if self.tied_embeddings != "none" and self.output_size != self.embedding_size:
             raise lesson(
                 "Config",
                 "output_size equal to embedding_size where the embedding makes the logits",
-                f"model.output_size={self.output_size}, "
-                f"model.embedding_size={self.embedding_size}",
-                f"Write ModelConfig(output_size={self.embedding_size}), or "
-                'tied_embeddings="none".',
+                f"model.output_size={self.output_size}, model.embedding_size={self.embedding_size}",
+                f'Write ModelConfig(output_size={self.embedding_size}), or tied_embeddings="none".',
             )
 
 
@@ -91,8 +105,9 @@ class DataConfig(Section):
     max_source_tokens: int = 100  # longer pairs are left out of the training
     max_target_tokens: int = 100
     batch_tokens: int = 1_500  # target tokens, without padding
-    length_buckets: int = 6  # lengths that batches are padded to where the backend compiles
+    length_buckets: int = 8  # lengths that batches are padded to where the backend compiles
     history: int = from_zero(2)  # turns before the prompt, in a dialogue
+    mix_dialogues: bool = True  # learn first turns behind the last ones of other dialogues, too
     seed: int = from_zero(0)  # of the order of the pairs
 
 
@@ -215,10 +230,13 @@ class Config:
             ) from None
         return cls.from_dict({} if values is None else values)
 
+    def as_yaml(self) -> str:
+        """Every setting, defaults included, as text."""
+        return str(yaml().safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True))
+
     def to_yaml(self, path: str | Path) -> None:
-        """Write every setting, defaults included; `from_yaml` reads it back."""
-        text = yaml().safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
-        Path(path).write_text(text, encoding="utf-8")
+        """Write `as_yaml` to a file; `from_yaml` reads it back."""
+        Path(path).write_text(self.as_yaml(), encoding="utf-8")
 
     def with_settings(self, settings: Mapping[str, Any]) -> Config:
         """Some settings changed: `{"training.epochs": "10"}`, values as text or as they are.

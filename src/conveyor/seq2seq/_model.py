@@ -1,114 +1,167 @@
-"""The translator: a Keras model that learns from pairs of texts, and translates."""
+"""The model: encoder, bridge and decoder between two vocabularies."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from .._errors import lesson
-from ._batches import pad
-from ._characters import Characters
+from ._arrays import Array, Memory, State
+from ._bridge import Bridge
 from ._config import Config
 from ._decoder import Decoder
-from ._encoder import Array, Encoder
-from ._pairs import Pair
-from ._search import GreedySearch
-
-# Sources are padded to a multiple of this many characters, and batches to a power of two, so
-# that a compiled backend compiles a few shapes and not one for every batch.
-_LENGTH_STEP = 16
+from ._encoder import Encoder, mask_of
+from ._vocabulary import Vocabulary, vocabulary_from_dict
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
-class Translator(keras.Model):
-    """Text to text: an encoder LSTM hands its two final states to a decoder LSTM.
+class Seq2Seq(keras.Model):
+    """Source tokens (B, T) and target tokens (B, L) to logits (B, L, target.size).
 
-    All that the decoder learns of the source is that pair of states (Sutskever, Vinyals & Le
-    2014, doi:10.48550/arXiv.1409.3215). As a Keras model it maps source tokens (B, T) and
-    target tokens (B, L) to logits (B, L, target.size); `translate` maps texts to texts. A saved
-    model (`translator.save("dates.keras")`) carries its vocabularies and settings with it.
+    An encoder LSTM reads the source; a decoder LSTM, which begins with the encoder's last states
+    and looks back at all of them through attention, writes the target, one token after the
+    other (Sutskever, Vinyals & Le 2014; Bahdanau, Cho & Bengio 2015; Luong, Pham & Manning
+    2015). A Keras model: compile it with `SparseCategoricalCrossentropy(from_logits=True,
+    ignore_class=0)` and fit it, or let `conveyor.seq2seq.train` do that faster. A saved one
+    (`model.save("model.keras")`) carries its vocabularies and settings with it.
 
     Args:
         source: vocabulary of the texts to read.
         target: vocabulary of the texts to write.
-        config: its settings of the model; those of the training are for `train`.
+        config: `config.model` is the network; the rest is kept for those who use it.
+        **kwargs: `name` and `dtype` ("mixed_bfloat16").
 
-    >>> config = Config(units=16, embedding_size=8)
-    >>> translator = Translator(Characters("mars "), Characters("-0123456789"), config)
-    >>> tuple(translator({"source": pad([[4, 5]]), "target": pad([[1, 6, 4]])}).shape)
-    (1, 3, 15)
+    Raises:
+        ConveyorError: one embedding for both sides of two vocabularies.
+
+    >>> import numpy as np
+    >>> from conveyor.seq2seq import Characters, ModelConfig
+    >>> sizes = ModelConfig(units=16, embedding_size=8, output_size=8)
+    >>> letters = Characters("abc")
+    >>> model = Seq2Seq(letters, letters, Config(model=sizes))
+    >>> source, target = np.array([[4, 5, 0]]), np.array([[1, 6]])
+    >>> tuple(model({"source": source, "target": target}).shape)
+    (1, 2, 7)
     """
 
     def __init__(
-        self, source: Characters, target: Characters, config: Config, **kwargs: Any
+        self, source: Vocabulary, target: Vocabulary, config: Config | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
+        config = Config() if config is None else config
         self.source = source
         self.target = target
         self.config = config
-        sizes = (config.embedding_size, config.units)
-        self.encoder = Encoder(source.size, *sizes, name="encoder")
-        self.decoder = Decoder(target.size, *sizes, name="decoder")
+        settings, policy = config.model, self.dtype_policy
+        self.encoder = Encoder(settings, name="encoder", dtype=policy)
+        self.bridge = Bridge(settings, name="bridge", dtype=policy)
+        self.decoder = Decoder(settings, name="decoder", dtype=policy)
+        shared = settings.tied_embeddings == "all"
+        if shared and _tokens(source) != _tokens(target):
+            raise lesson(
+                "Seq2Seq",
+                "one vocabulary for both sides where both sides share their embedding",
+                f"{source.size} source tokens and {target.size} target tokens",
+                'Write ModelConfig(tied_embeddings="target").',
+            )
+        self.target_embedding = self._embedding(target.size, "target_embedding")
+        self.source_embedding = (
+            self.target_embedding if shared else self._embedding(source.size, "source_embedding")
+        )
+        self.to_logits = None
+        if settings.tied_embeddings == "none":
+            self.to_logits = keras.layers.Dense(target.size, name="to_logits", dtype=policy)
         self.build()
 
-    @classmethod
-    def for_pairs(cls, pairs: Sequence[Pair], config: Config | None = None) -> Translator:
-        """An untrained translator that knows the characters of these pairs."""
-        config = Config() if config is None else config
-        source = Characters.from_texts((p.source for p in pairs), folded=config.fold_source)
-        return cls(source, Characters.from_texts(p.target for p in pairs), config)
+    def _embedding(self, size: int, name: str) -> keras.layers.Layer:
+        features = self.config.model.embedding_size
+        # Logits are products with it, where it is tied: of a size that a softmax can start with.
+        initializer = keras.initializers.RandomNormal(stddev=features**-0.5)
+        return keras.layers.Embedding(
+            size, features, embeddings_initializer=initializer, name=name, dtype=self.dtype_policy
+        )
 
     def build(self, input_shape: Any = None) -> None:
         """Make the weights; they depend on no shape of the input."""
-        self.encoder.build((None, None))
-        self.decoder.build((None, None))
+        settings = self.config.model
+        self.target_embedding.build((None, None))
+        if self.source_embedding is not self.target_embedding:
+            self.source_embedding.build((None, None))
+        self.encoder.build((None, None, settings.embedding_size))
+        self.bridge.build()
+        self.decoder.build()
+        if self.to_logits is not None:
+            self.to_logits.build((None, None, self.decoder.output_size))
+        else:
+            self.logit_bias = self.add_weight(
+                shape=(self.target.size,), initializer="zeros", name="logit_bias"
+            )
         self.built = True
 
-    def call(self, inputs: dict[str, Array]) -> Array:
-        """Logits (B, L, target.size) of the token after each of `inputs["target"]` (B, L)."""
-        logits, _ = self.decoder(inputs["target"], self.encoder(inputs["source"]))
-        return logits
+    def call(self, inputs: dict[str, Array], training: bool = False) -> Array:
+        """Logits (B, L, V) of the token after each of `inputs["target"]` (B, L)."""
+        both = {"source": inputs["source"], "target": inputs["target"]}
+        return self.logits(self.vectors(both, training=training))
 
-    def translate(self, texts: Iterable[str], *, batch_size: int = 256) -> list[str]:
-        """The translation of each text, in the same order.
+    def vectors(self, inputs: dict[str, Array], training: bool = False) -> Array:
+        """The same up to the vectors (B, L, output_size) that logits are made of.
+
+        With `inputs["positions"]` (N,), which of the B * L steps count, only those: (N,
+        output_size).
+        """
+        memory, state = self.begin(inputs["source"], training=training)
+        target = inputs["target"]
+        embedded = self.target_embedding(target)
+        return self.decoder(
+            embedded,
+            mask_of(target),
+            memory,
+            state,
+            training=training,
+            positions=inputs.get("positions"),
+        )
+
+    def logits(self, vectors: Array) -> Array:
+        """Logits (..., V) of vectors (..., output_size), in float32."""
+        if self.to_logits is not None:
+            return ops.cast(self.to_logits(vectors), "float32")
+        kernel, bias = self.output_weights()
+        kernel = ops.cast(kernel, vectors.dtype)
+        products = ops.matmul(vectors, ops.transpose(kernel))
+        return ops.cast(products, "float32") + ops.cast(bias, "float32")
+
+    def output_weights(self) -> tuple[Array, Array]:
+        """Kernel (V, output_size) and bias (V,) of the logits."""
+        if self.to_logits is not None:
+            return ops.transpose(self.to_logits.kernel), self.to_logits.bias
+        return ops.convert_to_tensor(self.target_embedding.embeddings), ops.convert_to_tensor(
+            self.logit_bias
+        )
+
+    def begin(self, source: Array, training: bool = False) -> tuple[Memory, State]:
+        """Reads sources (B, T): what all steps look at, and what goes into the first.
+
+        Every array of both begins with the axis of the sources.
+        """
+        encoded = self.encoder(self.source_embedding(source), mask_of(source), training=training)
+        return self.decoder.begin(encoded, self.bridge(encoded.states))
+
+    def step(self, tokens: Array, memory: Memory, state: State) -> tuple[Array, State, Array]:
+        """One step of N targets of B sources, K each, those of a source next to each other.
 
         Args:
-            texts: several of them, of any length. Characters that the translator has never
-                met are read as one unknown character.
-            batch_size: how many to translate at a time.
+            tokens: (N,), what was written last.
+            memory: of `begin`, B rows.
+            state: of `begin`, each row repeated K times, or of the step before.
 
-        Raises:
-            ConveyorError: one text that is not in a list.
+        Returns:
+            Logits (N, V) in float32, the next state, weights of the attention (N, T), zeros
+            where the model has none.
         """
-        if isinstance(texts, str):
-            raise lesson(
-                "translate", "several texts", f"one: {texts!r}", f"Write translate([{texts!r}])."
-            )
-        sources = [self.source.encode(text) for text in texts]
-        by_length = sorted(range(len(sources)), key=lambda i: len(sources[i]))
-        translations = [""] * len(sources)
-        for start in range(0, len(sources), batch_size):
-            chosen = by_length[start : start + batch_size]
-            written = self._search([sources[i] for i in chosen])
-            for i, tokens in zip(chosen, written, strict=True):
-                translations[i] = self.target.decode(tokens)
-        return translations
-
-    def _search(self, sources: list[list[int]]) -> list[list[int]]:
-        rows = 1 << (len(sources) - 1).bit_length()
-        longest = max(1, *map(len, sources))
-        length = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
-        padded = pad([*sources, *[[]] * (rows - len(sources))], length)
-        tokens: list[list[int]] = self._greedy.predict_on_batch(padded).tolist()
-        return tokens[: len(sources)]
-
-    # Cached and not an attribute: Keras would save it as one more layer.
-    @functools.cached_property
-    def _greedy(self) -> GreedySearch:
-        return GreedySearch(self.encoder, self.decoder, self.config.max_target_length)
+        vectors, state, weights = self.decoder.step(self.target_embedding(tokens), memory, state)
+        return self.logits(vectors), state, weights
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` and a saved file need: vocabularies and settings."""
@@ -117,16 +170,22 @@ class Translator(keras.Model):
             "source": self.source.to_dict(),
             "target": self.target.to_dict(),
             "config": self.config.to_dict(),
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Translator:
-        """The translator that `get_config` describes, untrained."""
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Seq2Seq:
+        """The model that `get_config` describes, untrained."""
         return cls(
             **{
                 **config,
-                "source": Characters(**config["source"]),
-                "target": Characters(**config["target"]),
+                "source": vocabulary_from_dict(config["source"]),
+                "target": vocabulary_from_dict(config["target"]),
                 "config": Config.from_dict(config["config"]),
             }
         )
+
+
+def _tokens(vocabulary: Vocabulary) -> dict[str, Any]:
+    """What its ids stand for; one that folds what it reads may share them."""
+    return {**vocabulary.to_dict(), "folded": None}

@@ -1,13 +1,58 @@
-"""How many translations are exactly right, and which are not."""
+"""How good a translator is, on pairs it has not learned from."""
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
-from ._model import Translator
+import keras
+
+from .._errors import lesson
+from ._evaluation import Evaluation, evaluation_of, perplexity_of
 from ._pairs import Pair
+from ._translator import Translator
+
+
+def evaluate(
+    translator: Translator, pairs: Iterable[Pair], *, tokenize: str = "13a", **settings: Any
+) -> Evaluation:
+    """Translate the sources of these pairs, and compare with their targets.
+
+    Args:
+        translator: one model, or several together.
+        pairs: a corpus, or pairs in memory.
+        tokenize: of sacrebleu's BLEU; see `Evaluation`.
+        **settings: of the search, in place of the translator's own: `beam=1`.
+
+    Raises:
+        ConveyorError: no pairs; a tokenization that sacrebleu does not have.
+        ImportError: sacrebleu is missing; the message says how to install it.
+    """
+    judged = list(pairs)
+    if not judged:
+        raise lesson(
+            "evaluate", "pairs to judge by", "none", 'Write evaluate(translator, [Pair("a", "b")]).'
+        )
+    sources = [pair.source for pair in judged]
+    if keras.backend.backend() != "torch":
+        translator.translate(sources, **settings)  # compiled, which is no part of the speed
+    began = time.perf_counter()
+    written = translator.translate(sources, **settings)
+    seconds = time.perf_counter() - began
+    log_probabilities = [found.log_probability for found in translator.score(judged)]
+    target = translator.target
+    tokens = sum(len(target.encode(pair.target)) + 1 for pair in judged)
+    return evaluation_of(
+        written,
+        judged,
+        seconds=seconds,
+        target=target,
+        perplexity=perplexity_of(-sum(log_probabilities) / tokens),
+        of_pairs=len(judged),
+        tokenize=tokenize,
+    )
 
 
 class Mistake(NamedTuple):
@@ -27,7 +72,7 @@ class Score(NamedTuple):
 
 def score(translator: Translator, pairs: Sequence[Pair]) -> Score:
     """Translate the sources of these pairs and compare with their targets, letter by letter."""
-    written = translator.translate([pair.source for pair in pairs])
+    written = translator([pair.source for pair in pairs])
     mistakes: list[Mistake] = []
     right: defaultdict[str, list[bool]] = defaultdict(list)
     for pair, text in zip(pairs, written, strict=True):

@@ -1,163 +1,194 @@
-"""The training of a translator, on Keras's compile and fit."""
+"""Training: from pairs of texts to a translator, in memory or in a folder that outlives crashes."""
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 from rich.console import Console
 
-from ._batches import Batches
-from ._characters import PADDING
-from ._model import Translator
-from ._pairs import Pair
-from ._progress import ProgressDisplay
-from ._schedule import Pace, Schedule
-from ._scoring import score
+from ._checkpoint import read_checkpoint
+from ._config import Config
+from ._display import Display
+from ._evaluation import Evaluation
+from ._folder import Folder
+from ._given import Pairs, opened
+from ._history import Evaluated, Reporter
+from ._lock import locked
+from ._loop import DIVERGED, INTERRUPTED
+from ._prepare import prepare
+from ._record import begin, continued, pairs_of, result_of, write_result
+from ._run import Result, Run, facts_of
+from ._schedule import check_schedule
+from ._state import LoopState
+from ._translator import Translator
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a training did. Lists have one entry an evaluation."""
+    """What came out of a training."""
 
-    steps: int
-    seconds: float
-    losses: list[float]  # mean over the batches since the evaluation before
-    exact_matches: list[float]  # on the held-out pairs; empty without such
-    interrupted: bool  # whether Ctrl-C ended it
+    translator: Translator  # with the model to use
+    model: str  # which that is: "best" on the dev pairs, "averaged" from the best, or "last"
+    model_step: int  # its step, if it is the best or the last
+    dev: Evaluation | None  # of that model; None: it was not evaluated
+    history: tuple[Evaluated, ...]  # one entry an evaluation
+    steps: int  # batches
+    seconds: float  # of training; evaluation does not count
+    ended: str  # "epochs", "steps", "max_minutes", "patience", "interrupted", ...
+    folder: Path | None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended it: `resume` goes on."""
+        return self.ended == INTERRUPTED
 
 
 def train(
-    translator: Translator,
-    pairs: Sequence[Pair],
+    pairs: Pairs,
+    out: str | Path | None = None,
     *,
-    held_out: Sequence[Pair] = (),
+    dev: Pairs | None = None,
+    config: Config | None = None,
     console: Console | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Training:
-    """Train a translator in place, as its `config` says.
+    """Train a translator.
 
-    The loss is the cross entropy of each target token given the source and the target before
-    it. Now and then the held-out pairs are translated, by the search as in use, and compared
-    exactly. Ctrl-C ends the training after the batch at hand, with what has been learned; a
-    second Ctrl-C interrupts at once.
+    With `out`, everything is in that folder, and nothing is lost whatever happens: after
+    Ctrl-C, `kill -9` or a full disk `resume(out)` goes on where the last checkpoint was. Ctrl-C
+    ends the training after the batch at hand; a second one interrupts at once.
 
     Args:
-        translator: gets the new weights, and an optimizer if it has none.
-        pairs: to learn from.
-        held_out: to judge by; none: no evaluation. A thousand is plenty.
+        pairs: to learn from: a file (or two parallel ones), what `read_pairs` or
+            `read_dialogues` gives, or pairs in memory.
+        out: a folder that is not there yet, or empty; None: nothing is written.
+        dev: to judge by, the same kinds; None: one pair in fifty, at most 1,000, is held out;
+            `[]`: nothing is judged, the last model is the one to use.
+        config: settings of model, text, data and training.
         console: where to show the progress; None: nowhere.
-        callbacks: of Keras, in addition.
+        callbacks: of Keras; an epoch is, to them, what lies between two evaluations.
 
     Raises:
-        ConveyorError: pairs that cannot be learned from.
+        ConveyorError: pairs that cannot be learned from; a folder that holds a model; a loss
+            that becomes infinite before there is a model to keep.
+        ImportError: a package of the extra seq2seq is missing; the message says which.
 
     >>> from conveyor.seq2seq import Config
-    >>> pairs = [Pair("uno", "1"), Pair("due", "2"), Pair("tre", "3")]
-    >>> config = Config(units=16, embedding_size=8, batch_size=3, steps=20)
-    >>> train(Translator.for_pairs(pairs, config), pairs).steps
-    20
+    >>> config = Config().with_settings(
+    ...     {
+    ...         "text.tokens": "characters", "training.steps": 3, "data.batch_tokens": 16,
+    ...         "model.units": 8, "model.embedding_size": 8, "model.output_size": 8,
+    ...     }
+    ... )
+    >>> training = train([("uno", "1"), ("due", "2"), ("tre", "3")], config=config, dev=[])
+    >>> training.steps, training.ended, training.model
+    (3, 'steps', 'last')
     """
-    config = translator.config
-    pace = Pace(config)
-    batches = Batches(pairs, translator.source, translator.target, config)
-    _compile(translator)
-    evaluation = _Evaluation(translator, held_out)
-    all_callbacks = [Schedule(pace, config), evaluation, *callbacks]
-    display = None
-    if console is not None:
-        display = ProgressDisplay(pace, batches.tokens_per_batch, console)
-        all_callbacks.append(display)
-    try:
-        with _stopping_on_interrupt() as interrupt:
-            translator.fit(
-                iter(batches),
-                # An epoch, to Keras, is what lies between two evaluations.
-                steps_per_epoch=config.evaluate_every,
-                epochs=_ENDLESS,  # Schedule ends it
-                shuffle=False,
-                callbacks=[*all_callbacks, interrupt],
-                verbose=0,
-            )
-    finally:
-        if display is not None:
-            display.close()
+    config = Config() if config is None else config
+    check_schedule(config.training, "train")
+    given = opened(pairs, config.data)
+    given_dev = None if dev is None else opened(dev, config.data)
+    if out is None:
+        run = Run(prepare(given, given_dev, config, None), config, None, _reporters(console))
+        return _training(run.go(callbacks), None)
+    folder = Folder(out)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with locked(folder.path, "train"):
+        begin(folder, given, given_dev, config)
+        return _go(folder, config, console, callbacks)
+
+
+def resume(
+    out: str | Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    console: Console | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Training:
+    """Go on with a training, to the end that its settings say.
+
+    On the same machine, with the same versions, and an end by `epochs` or `steps`, each loss is
+    to the bit what it would have been without the interruption. With `max_minutes` the clock
+    decides how far the schedule is.
+
+    Args:
+        out: the folder that was given to `train`.
+        settings: of the training, to change: `{"training.epochs": 40}` prolongs one that is
+            finished.
+        console, callbacks: as in `train`.
+
+    Raises:
+        ConveyorError: no training in this folder, or one of another version; files that are
+            missing; settings that cannot change any more.
+    """
+    folder = Folder(out)
+    if not folder.training.exists():
+        continued(folder, {})  # which says what is wrong with it
+    with locked(folder.path, "resume"):
+        config, changed, notes = continued(folder, settings or {})
+        result = result_of(folder)
+        if result is not None:
+            if console is not None:
+                console.print(
+                    f"The training in {folder.path} is finished: {result['ended']} after "
+                    f"{result['steps']:,} steps."
+                )
+            return _finished(folder, result)
+        return _go(folder, config, console, callbacks, notes, reopened=changed)
+
+
+def _go(
+    folder: Folder,
+    config: Config,
+    console: Console | None,
+    callbacks: Sequence[keras.callbacks.Callback],
+    notes: Sequence[str] = (),
+    *,
+    reopened: bool = False,
+) -> Training:
+    ready = pairs_of(folder, config, list(notes))
+    run = Run(ready, config, folder, _reporters(console))
+    if reopened:
+        run.state.ended = None
+    result = run.go(callbacks)
+    if result.ended not in {INTERRUPTED, DIVERGED}:
+        write_result(folder, facts_of(result))
+    return _training(result, folder)
+
+
+def _training(result: Result, folder: Folder | None) -> Training:
     return Training(
-        pace.steps,
-        pace.seconds,
-        evaluation.losses,
-        evaluation.exact_matches,
-        interrupt.requested,
+        translator=Translator(result.seq2seq),
+        model=result.model,
+        model_step=result.model_step,
+        dev=result.dev,
+        history=tuple(result.state.history),
+        steps=result.state.step,
+        seconds=result.state.seconds,
+        ended=result.ended,
+        folder=None if folder is None else folder.path,
     )
 
 
-_ENDLESS = 10**9
-
-
-def _compile(translator: Translator) -> None:
-    if translator.compiled:
-        return  # loaded with its optimizer: go on with its moments
-    translator.compile(
-        # beta_2: the moments of Adam must keep up with a training of a few thousand batches.
-        optimizer=keras.optimizers.Adam(beta_2=0.99, global_clipnorm=translator.config.clip_norm),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=PADDING),
+def _finished(folder: Folder, result: Mapping[str, Any]) -> Training:
+    checkpoint = read_checkpoint(folder.checkpoint, "resume")
+    history = () if checkpoint is None else LoopState.from_dict(checkpoint.state["loop"]).history
+    return Training(
+        translator=Translator.load(folder.path),
+        model=result["model"],
+        model_step=result["model_step"],
+        dev=None if result["dev"] is None else Evaluation(**result["dev"]),
+        history=tuple(history),
+        steps=result["steps"],
+        seconds=result["seconds"],
+        ended=result["ended"],
+        folder=folder.path,
     )
 
 
-class _Evaluation(keras.callbacks.Callback):
-    """Translates the held-out pairs at the end of each of Keras's epochs."""
-
-    def __init__(self, translator: Translator, held_out: Sequence[Pair]) -> None:
-        super().__init__()
-        self._translator = translator
-        self._held_out = held_out
-        self.losses: list[float] = []
-        self.exact_matches: list[float] = []
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.losses.append(float(logs["loss"]))
-        if self._held_out:
-            logs["exact_match"] = score(self._translator, self._held_out).exact_match
-            self.exact_matches.append(logs["exact_match"])
-
-
-class _Interrupt(keras.callbacks.Callback):
-    """Stops after the batch at hand once asked to.
-
-    An exception in the midst of a batch would lose the weights: on JAX they are in the hands
-    of the compiled step.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.requested = False
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self.requested:
-            model: Any = self.model
-            model.stop_training = True
-
-
-@contextmanager
-def _stopping_on_interrupt() -> Iterator[_Interrupt]:
-    """Ctrl-C is a request to stop, as long as this lasts."""
-    interrupt = _Interrupt()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupt  # Python takes signals in the main thread only
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def request(*_: Any) -> None:
-        interrupt.requested = True
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, request)
-    try:
-        yield interrupt
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _reporters(console: Console | None) -> list[Reporter]:
+    return [] if console is None else [Display(console)]

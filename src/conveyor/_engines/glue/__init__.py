@@ -34,6 +34,9 @@ exact(activation)
     The same function, in the dtype of its argument where Keras's own falls short.
 float64()
     A context in which float64 arrays stay float64.
+compile_function(function, variables)
+    `function(*nests)` compiled, once for each set of shapes; `variables` are those of Keras
+    that it reads, which may change between calls. Tensors in, tensors out, no gradients.
 without_gradients()
     A context in which nothing is kept for gradients.
 gradients(function, arrays)

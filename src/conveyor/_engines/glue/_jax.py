@@ -103,6 +103,16 @@ def float64() -> AbstractContextManager[None]:
     return cast(AbstractContextManager[None], jax.experimental.enable_x64(True))
 
 
+def compile_function(function: Any, variables: Sequence[Any]) -> Any:
+    def run(values: list[Array], arrays: tuple[Any, ...]) -> Any:
+        # As arguments: weights that a compiled function has closed over are constants in it.
+        with keras.StatelessScope(state_mapping=zip(variables, values, strict=True)):
+            return function(*arrays)
+
+    compiled = jax.jit(run)
+    return lambda *arrays: compiled([variable.value for variable in variables], arrays)
+
+
 def without_gradients() -> AbstractContextManager[None]:
     return nullcontext()  # they are asked for, and not kept for later
 

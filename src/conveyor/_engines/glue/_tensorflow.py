@@ -116,6 +116,11 @@ class StateVariable(_state_variable.StateVariable):
         )
 
 
+def compile_function(function: Any, variables: Sequence[Any]) -> Any:
+    # Autograph would rewrite what is written for all frameworks, and wrap its errors.
+    return tf.function(function, autograph=False)
+
+
 def without_gradients() -> AbstractContextManager[None]:
     return nullcontext()  # they are asked for with a tape
 

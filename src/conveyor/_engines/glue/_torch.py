@@ -141,6 +141,10 @@ class StateVariable(_state_variable.StateVariable):
         self._value.data = value.detach().clone()
 
 
+def compile_function(function: Any, variables: Sequence[Any]) -> Any:
+    return torch.no_grad()(function)
+
+
 def without_gradients() -> AbstractContextManager[None]:
     return cast(AbstractContextManager[None], torch.no_grad())
 

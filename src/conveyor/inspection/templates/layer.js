@@ -1,12 +1,17 @@
 // ---- the numbers of one layer -------------------------------------------------------------
 
-/** Whole numbers out of the page: see the comment above the data. */
-async function unpack({ block, bits }, steps) {
+/** The bytes of a block of the page. */
+async function inflate(block) {
   const letters = atob(document.getElementById(`block-${block}`).textContent);
   const packed = new Uint8Array(letters.length);
   for (let i = 0; i < packed.length; i++) packed[i] = letters.charCodeAt(i);
   const inflated = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
-  const bytes = new Uint8Array(await new Response(inflated).arrayBuffer());
+  return new Uint8Array(await new Response(inflated).arrayBuffer());
+}
+
+/** Whole numbers out of the page: see the comment above the data. */
+async function unpack({ block, bits }, steps) {
+  const bytes = await inflate(block);
   const count = (8 * bytes.length) / bits;
   const whole = bits === 8 ? new Int8Array(count) : new Int16Array(count);
   for (let i = 0; i < count; i++) {

@@ -5,9 +5,10 @@ function start() {
   const explorer = section && new Explorer(section);
   if (explorer) {
     explorer.followers.push(new PassagePanel(section), new UnitPanel(section));
-    const [attention, beam, name] = [".card.attention", ".card.beam", ".of-sample"].map((part) => find(part));
+    const [attention, beam, search, name] = [".card.attention", ".card.beam", ".card.search-tree", ".of-sample"].map((part) => find(part));
     if (attention) explorer.followers.push(new AttentionPanel(attention));
     if (beam) explorer.followers.push(new BeamPanel(beam));
+    if (search) explorer.followers.push(new SearchTreePanel(search));
     if (name) explorer.followers.push({ follow: ({ sample }) => (name.textContent = page.samples[sample]) });
   }
   const button = find(".theme");
