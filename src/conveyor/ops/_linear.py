@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from keras import ops
+
 from .._engines import Array, glue
 from .._errors import lesson
 from . import _checks
@@ -43,6 +45,12 @@ def check(arrays: dict[str, Any], where: str) -> None:
                 its,
                 f'Write keras.ops.cast({name}, "{dtype}").',
             )
+
+
+def as_tensors(arrays: dict[str, Any]) -> list[Array]:
+    """Those that are there, as the framework has them."""
+    own = glue.active().own  # such are left alone: Keras would round float64 on NumPy
+    return [a if own(a) else ops.convert_to_tensor(a) for a in arrays.values() if a is not None]
 
 
 def check_shape(

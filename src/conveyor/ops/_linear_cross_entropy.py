@@ -98,7 +98,7 @@ def linear_cross_entropy_and_decision(
     in_numpy = all(a is None or isinstance(a, np.ndarray) for a in (*given.values(), labels))
     wide = in_numpy and features.dtype == np.float64
     with glue.active().float64() if wide else nullcontext():
-        tensors = [ops.convert_to_tensor(a) for a in given.values() if a is not None]
+        tensors = _linear.as_tensors(given)
         labels = _as_labels(labels, features.shape[0], int(kernel.shape[0]), ignore)
         decision = _engines.choose_cross_entropy(tensors, labels, engine, _WHERE)
         request = CrossEntropy(float(label_smoothing), ignore, decision.engine == "native")

@@ -58,9 +58,7 @@ def linear_top_k(
     in_numpy = all(a is None or isinstance(a, np.ndarray) for a in given.values())
     wide = in_numpy and features.dtype == np.float64
     with glue.active().float64() if wide else nullcontext():
-        tensors = [
-            ops.stop_gradient(ops.convert_to_tensor(a)) for a in given.values() if a is not None
-        ]
+        tensors = [ops.stop_gradient(a) for a in _linear.as_tensors(given)]
         decision = _engines.choose_top_k(tensors, engine, _WHERE)
         found: Any = _engines.run_top_k(tensors, int(k), decision)
         if in_numpy:
