@@ -35,9 +35,9 @@ def full_disk(monkeypatch, room, only=lambda path: True):
             left.room -= taken
             return super().write(memoryview(data).cast("B")[:taken])
 
-    def opening(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, *rest):
+    def opening(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, **rest):
         if not set(mode) & set("wax+") or isinstance(file, int) or not only(pathlib.Path(file)):
-            return real_open(file, mode, buffering, encoding, errors, newline, *rest)
+            return real_open(file, mode, buffering, encoding, errors, newline, **rest)
         raw = Full(os.fspath(file), mode.replace("b", "").replace("t", ""))
         if buffering == 0:
             return raw

@@ -35,12 +35,14 @@ from .inspection import trace as trace
 from .inspection import worked_example as worked_example
 from .layers import LSTM as LSTM
 from .layers import LSTMCell as LSTMCell
+from .seq2seq import Translator as Translator
 
 __all__ = [
     "LSTM",
     "ConveyorError",
     "Input",
     "LSTMCell",
+    "Translator",
     "callbacks",
     "engines",
     "explain",

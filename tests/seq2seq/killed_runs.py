@@ -1,12 +1,12 @@
-"""A training that is killed now and then, beside one that is not: `python killed_runs.py FOLDER`.
+"""A training that is killed now and then, beside one that is not: for `test_resume.py`.
 
 One process imports all there is to import; the trainings are children of it.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
-import random
 import signal
 import sys
 import time
@@ -15,44 +15,37 @@ from pathlib import Path
 
 import keras
 
-from conveyor.seq2seq import Config, Pair
+from conveyor.seq2seq import Config
 from conveyor.seq2seq._training import resume, train
 
-STEPS = 24
-# Between checkpoints, in the midst of an epoch; the last one after an evaluation.
-KILLED_AT = (3, 11, 20)
+from .tiny import DEV, PAIRS, config
 
-_LETTERS = random.Random(0)
-PAIRS = [
-    Pair(word, word[::-1])
-    for word in ("".join(_LETTERS.choices("abcd", k=_LETTERS.randint(2, 5))) for _ in range(60))
-]
+# Batches in the log: in the midst of an epoch; after an evaluation.
+KILLED_AT = (3, 14)
+
+# What Keras imports with the first batch.
+for module in ("torch._dynamo" if keras.backend.backend() == "torch" else "json", "tensorflow"):
+    if importlib.util.find_spec(module):
+        importlib.import_module(module)
 
 
-def config() -> Config:
-    settings = {
-        "model.units": 8,
-        "model.embedding_size": 6,
-        "model.output_size": 6,
-        "text.tokens": "characters",
-        "data.batch_tokens": 32,
-        "data.length_buckets": 1,
-        "training.epochs": None,
-        "training.steps": STEPS,
-        "training.learning_rate": 0.02,
-        "training.moving_average": 0.8,
-        "training.evaluate_every": 9,
-        "training.judge_by": "exact_match",
-        "training.dev_sentences": 2,
-        # Every few batches.
-        "training.checkpoint_minutes": 0.001,
-    }
+def settings() -> Config:
+    extra = {}
     if keras.backend.backend() == "torch":  # nothing to compile
-        settings["training.accumulate"] = 2
-        settings["training.scheduled_sampling"] = 0.3
-        settings["training.average_best"] = True
-        settings["data.length_buckets"] = 3
-    return Config().with_settings(settings)
+        extra = {
+            "accumulate": 2,
+            "scheduled_sampling": 0.3,
+            "average_best": True,
+            "data.length_buckets": 3,
+            "model.recurrent_dropout": 0.1,
+        }
+    return config(
+        steps=20,
+        moving_average=0.8,
+        evaluate_every=9,
+        checkpoint_minutes=0.001,  # every few batches
+        **extra,
+    )
 
 
 def start(folder: Path) -> int:
@@ -61,11 +54,10 @@ def start(folder: Path) -> int:
     if child:
         return child
     try:
-        # A training that died before there was anything to resume begins anew.
         if (folder / "training.json").exists():
             resume(folder)
         else:
-            train(PAIRS, folder, config=config(), dev=PAIRS[:2])
+            train(PAIRS, folder, config=settings(), dev=DEV)
     except BaseException:
         traceback.print_exc()
         os._exit(1)

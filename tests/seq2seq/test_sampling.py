@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from keras import ops
 
 from conveyor.seq2seq import SearchConfig
-from conveyor.seq2seq._tokens import END
 from conveyor.seq2seq._sampling import draw
 from conveyor.seq2seq._search import search
+from conveyor.seq2seq._tokens import END
 from frameworks import compiled, to_numpy
 from seq2seq.toy import Oracle, Table, sources
 

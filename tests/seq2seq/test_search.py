@@ -13,10 +13,10 @@ from conveyor import ConveyorError
 from conveyor.seq2seq import SearchConfig
 from conveyor.seq2seq._backtrace import best_of_beams
 from conveyor.seq2seq._batched_search import find
-from conveyor.seq2seq._tokens import END
 from conveyor.seq2seq._hypothesis import length_penalty
 from conveyor.seq2seq._search import beam_trees, search
 from conveyor.seq2seq._steps import Plan
+from conveyor.seq2seq._tokens import END
 from seq2seq.toy import Oracle, Table, sources
 
 GREEDY = SearchConfig(beam=1, max_length_ratio=1.0, max_length_extra=5)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -31,8 +31,6 @@ def chat(
 
     /why shows what the last answer looked at, /new begins anew, /quit ends.
     """
-    given = {"sample": sample or None, "temperature": temperature, "top_p": top_p, "seed": seed}
-    settings = {name: value for name, value in given.items() if value is not None}
     console = Console(highlight=False)
     translator = Translator.load(model)
     history = translator.config.data.history
@@ -53,7 +51,9 @@ def chat(
         elif said:
             prompt = join_turns([*turns, said], history)
             answer = ""
-            for piece in translator.stream(prompt, **settings):
+            for piece in translator.stream(
+                prompt, sample=sample or None, temperature=temperature, top_p=top_p, seed=seed
+            ):
                 answer += piece
                 console.out(piece, end="")
                 console.file.flush()
@@ -84,8 +84,8 @@ def _why(console: Console, translator: Translator, prompt: str) -> None:
     if translator.config.model.attention == "none":
         console.print("This model has no attention: it answers from its two states alone.")
         return
-    ((translation,),) = translator.translate([prompt], beam=1, n_best=1, return_attention=True)
-    console.print(attention_lines(translation))
+    found = translator.translate_lines([prompt], beam=1, return_attention=True)
+    console.print(attention_lines(next(found)[0]))
 
 
 def attention_lines(translation: Translation) -> Text:
@@ -93,7 +93,8 @@ def attention_lines(translation: Translation) -> Text:
     text = Text()
     written = [*translation.tokens, "<end>"]
     width = max(map(len, written))
-    for token, weights in zip(written, translation.attention, strict=False):
+    attention: Iterable[Any] = () if translation.attention is None else translation.attention
+    for token, weights in zip(written, attention, strict=False):
         text.append(f"{token:>{width}}  ", style="bold")
         for piece, weight in zip(translation.source, weights, strict=False):
             shade = round(255 * (1 - float(weight) ** 0.5))

@@ -73,7 +73,13 @@ def train(
         return
     console = Console()
     if resume_ is not None:
-        given = {"pairs": pairs, "--out": out, "--config": config, "--set": set_, "--dev": dev}
+        given: dict[str, Any] = {
+            "pairs": pairs,
+            "--out": out,
+            "--config": config,
+            "--set": set_,
+            "--dev": dev,
+        }
         given |= {"--max-minutes": max_minutes}
         _refuse_beside_resume([name for name, value in given.items() if value], resume_)
         folder, training = resume_, resume(resume_, console=console)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -54,18 +54,18 @@ def translate(
 ) -> None:
     """Translate the lines of standard input to lines of standard output, in order."""
     translator = Translator.load(*models)
-    settings: dict[str, Any] = {
-        "beam": beam,
-        "length_penalty": length_penalty,
-        "no_repeat_ngram": no_repeat_ngram,
-        "sample": sample or None,
-        "temperature": temperature,
-        "top_p": top_p,
-        "seed": seed,
-        "batch_tokens": batch_tokens,
-    }
-    settings = {name: value for name, value in settings.items() if value is not None}
-    found = translator.translate_lines(_lines(), n_best=n_best, **settings)
+    found = translator.translate_lines(
+        _lines(),
+        n_best=n_best,
+        beam=beam,
+        length_penalty=length_penalty,
+        no_repeat_ngram=no_repeat_ngram,
+        sample=sample or None,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        batch_tokens=batch_tokens,
+    )
     for number, translations in enumerate(found, 1):
         for translation in translations:
             sys.stdout.write(_as_line(translation, number, numbered=n_best > 1, scores=scores))
@@ -93,10 +93,15 @@ def evaluate(
 ) -> None:
     """Translate pairs and compare: BLEU and chrF by sacrebleu, perplexity, speed."""
     translator = Translator.load(model)
-    settings = {"beam": beam, "length_penalty": length_penalty, "batch_tokens": batch_tokens}
-    settings = {name: value for name, value in settings.items() if value is not None}
     corpus = read_corpus(*pairs)
-    found = judge(translator, corpus, tokenize=tokenize, **settings)
+    found = judge(
+        translator,
+        corpus,
+        tokenize=tokenize,
+        beam=beam,
+        length_penalty=length_penalty,
+        batch_tokens=batch_tokens,
+    )
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_row("BLEU", f"{found.bleu:.2f}", found.bleu_signature)
     table.add_row("chrF", f"{found.chrf:.2f}", found.chrf_signature)

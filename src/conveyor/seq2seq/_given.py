@@ -62,14 +62,18 @@ def to_dict(corpus: Corpus) -> dict[str, Any] | None:
     return {"files": files, "settings": settings, "bad_lines": corpus.bad_lines}
 
 
-def from_dict(values: Mapping[str, Any]) -> Corpus:
+def from_dict(values: Mapping[str, Any], folder: Path) -> Corpus:
     """The corpus that `to_dict` described, which may have changed since.
+
+    Args:
+        values: what it gave.
+        folder: that paths which are not absolute begin in.
 
     Raises:
         ConveyorError: files that are gone.
     """
-    paths = [path for path, *_ in values["files"]]
-    gone = [path for path in paths if not Path(path).exists()]
+    paths = [folder / path for path, *_ in values["files"]]
+    gone = [str(path) for path in paths if not path.exists()]
     if gone:
         raise lesson(
             "resume",

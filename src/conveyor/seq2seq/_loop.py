@@ -87,12 +87,12 @@ class Loop:
         Raises:
             ConveyorError: a loss that is not finite, and no model before it to go back to.
         """
-        self._clock = Clock(self._state.seconds)
         self._learner.stop_training = False
         batches = iter(self._stream(Position(*self._state.position)))
         self._callbacks.on_train_begin()
         self._callbacks.on_epoch_begin(len(self._state.history))
         self._checkpoint()
+        self._clock = Clock(self._state.seconds)
         reason = self._until_the_end(batches)
         self._callbacks.on_train_end()
         return reason
@@ -135,6 +135,8 @@ class Loop:
             return STOPPED
         if self._config.patience is not None and self._without_better() >= self._config.patience:
             return NO_BETTER
+        if not self._state.step:
+            return None  # one batch at least
         shares = self._shares_done()
         limit = max(shares, key=shares.__getitem__)
         return limit if shares[limit] >= 1 else None

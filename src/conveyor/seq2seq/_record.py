@@ -31,7 +31,6 @@ class Continued(NamedTuple):
     """How a training goes on."""
 
     config: Config
-    changed: bool  # whether by other settings than so far
     notes: list[str]
 
 
@@ -50,8 +49,8 @@ def begin(
         "conveyor": __version__,
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
-        "pairs": _corpus(pairs, folder.data / "pairs.jsonl"),
-        "dev": None if dev is None else _corpus(dev, folder.data / "dev-pairs.jsonl"),
+        "pairs": _corpus(pairs, folder, "pairs.jsonl"),
+        "dev": None if dev is None else _corpus(dev, folder, "dev-pairs.jsonl"),
         "config": config.to_dict(),
         "result": None,
     }
@@ -97,7 +96,7 @@ def continued(folder: Folder, settings: Mapping[str, Any]) -> Continued:
         _write_config(folder, config)
     if changes:
         write_json(folder.training, {**given, "config": config.to_dict(), "result": None})
-    return Continued(config, bool(changes), notes)
+    return Continued(config, notes)
 
 
 def pairs_of(folder: Folder, config: Config, notes: list[str]) -> Prepared:
@@ -107,9 +106,9 @@ def pairs_of(folder: Folder, config: Config, notes: list[str]) -> Prepared:
     if ready is None:
         dev = given["dev"]
         if dev is not None:
-            dev = from_dict(dev) if dev["files"] else []
-        ready = prepare(from_dict(given["pairs"]), dev, config, folder)
-    elif _has_changed(given["pairs"]):
+            dev = from_dict(dev, folder.path) if dev["files"] else []
+        ready = prepare(from_dict(given["pairs"], folder.path), dev, config, folder)
+    elif _has_changed(given["pairs"], folder):
         notes.append("The files of pairs have changed since; it goes on with them as they were.")
     ready.notes[:0] = notes
     return ready
@@ -187,18 +186,21 @@ def _refuse_what_is_there(folder: Folder) -> None:
         )
 
 
-def _corpus(pairs: Corpus | list[Pair], file: Path) -> dict[str, Any]:
-    """The files of pairs; those that are in none go into this one, for `resume`."""
+def _corpus(pairs: Corpus | list[Pair], folder: Folder, name: str) -> dict[str, Any]:
+    """The files of pairs; those that are in none go into one of the folder, for `resume`."""
     described = to_dict(pairs) if isinstance(pairs, Corpus) else None
     if described is None and pairs:
+        file = folder.data / name
         write_pairs(file, pairs)
-        described = to_dict(read_pairs(file))
+        described = to_dict(read_pairs(file)) or {}
+        # The folder may be moved.
+        described["files"][0][0] = str(file.relative_to(folder.path))
     return described or {"files": []}
 
 
-def _has_changed(corpus: Mapping[str, Any]) -> bool:
+def _has_changed(corpus: Mapping[str, Any], folder: Folder) -> bool:
     for path, size, time in corpus["files"]:
-        file = Path(path)
+        file = folder.path / path
         if file.exists() and [file.stat().st_size, file.stat().st_mtime_ns] != [size, time]:
             return True
     return False

@@ -100,7 +100,7 @@ class Run:
                 interrupt=interrupt,
                 state=self.state,
             )
-            ended = self.state.ended or loop.run()
+            ended = loop.run()
             try:
                 result = self._finish(ended, reporters, interrupt)
             except OSError as error:
@@ -148,8 +148,6 @@ class Run:
 
     def _finish(self, ended: str, reporters: Reporter, interrupt: Interrupt) -> Result:
         """Checkpoint; choose the model to use, and write it."""
-        if ended not in {INTERRUPTED, DIVERGED}:
-            self.state.ended = ended
         if ended != DIVERGED:  # the weights are lost
             self._save(self.state)
         model, dev = "last", None

@@ -5,18 +5,22 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 import keras
 
 from .._errors import lesson
 from ._evaluation import Evaluation, evaluation_of, perplexity_of
 from ._pairs import Pair
-from ._translator import Translator
+from ._translator import SearchSettings, Translator
 
 
 def evaluate(
-    translator: Translator, pairs: Iterable[Pair], *, tokenize: str = "13a", **settings: Any
+    translator: Translator,
+    pairs: Iterable[Pair],
+    *,
+    tokenize: str = "13a",
+    **settings: Unpack[SearchSettings],
 ) -> Evaluation:
     """Translate the sources of these pairs, and compare with their targets.
 
@@ -37,19 +41,18 @@ def evaluate(
         )
     sources = [pair.source for pair in judged]
     if keras.backend.backend() != "torch":
-        translator(sources, **settings)  # compiled, which is no part of the speed
+        translator.translate(sources, **settings)  # compiled, which is no part of the speed
     began = time.perf_counter()
-    written = translator(sources, **settings)
+    written = translator.translate(sources, **settings)
     seconds = time.perf_counter() - began
-    log_probabilities = [found.log_probability for found in translator.score(judged)]
-    target = translator.target
-    tokens = sum(len(target.encode(pair.target)) + 1 for pair in judged)
+    scored = [found.token_log_probabilities for found in translator.score(judged)]
+    tokens = max(1, sum(map(len, scored)))
     return evaluation_of(
         written,
         judged,
         seconds=seconds,
-        target=target,
-        perplexity=perplexity_of(-sum(log_probabilities) / tokens),
+        target=translator.target,
+        perplexity=perplexity_of(-sum(map(sum, scored)) / tokens),
         of_pairs=len(judged),
         tokenize=tokenize,
     )

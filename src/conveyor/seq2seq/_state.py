@@ -26,7 +26,6 @@ class LoopState:
     tokens: int = 0
     best: list[tuple[Score, int]] = field(default_factory=list)
     history: list[Evaluated] = field(default_factory=list)
-    ended: str | None = None  # why; None: not yet, or interrupted
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it; `from_dict` reads it back."""

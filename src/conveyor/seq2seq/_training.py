@@ -129,7 +129,7 @@ def resume(
     if not folder.training.exists():
         continued(folder, {})  # which says what is wrong with it
     with locked(folder.path, "resume"):
-        config, changed, notes = continued(folder, settings or {})
+        config, notes = continued(folder, settings or {})
         result = result_of(folder)
         if result is not None:
             if console is not None:
@@ -138,7 +138,7 @@ def resume(
                     f"{result['steps']:,} steps."
                 )
             return _finished(folder, result)
-        return _go(folder, config, console, callbacks, notes, reopened=changed)
+        return _go(folder, config, console, callbacks, notes)
 
 
 def _go(
@@ -147,13 +147,9 @@ def _go(
     console: Console | None,
     callbacks: Sequence[keras.callbacks.Callback],
     notes: Sequence[str] = (),
-    *,
-    reopened: bool = False,
 ) -> Training:
     ready = pairs_of(folder, config, list(notes))
     run = Run(ready, config, folder, _reporters(console))
-    if reopened:
-        run.state.ended = None
     result = run.go(callbacks)
     if result.ended not in {INTERRUPTED, DIVERGED}:
         write_result(folder, facts_of(result))

@@ -17,6 +17,7 @@ from jax import lax
 
 from .._request import Activation, Array, LSTMRequest, Run, States
 from ._jax_linear import native_cross_entropy as native_cross_entropy
+from ._jax_linear import native_top_k as native_top_k
 from ._jax_native import native as native
 from ._jax_native import why_not_native as why_not_native
 from ._state_variable import StateVariable as StateVariable
@@ -103,13 +104,13 @@ def float64() -> AbstractContextManager[None]:
 
 
 def compile_function(function: Any, variables: Sequence[Any]) -> Any:
-    @jax.jit
     def run(values: list[Array], arrays: tuple[Any, ...]) -> Any:
         # As arguments: weights that a compiled function has closed over are constants in it.
         with keras.StatelessScope(state_mapping=zip(variables, values, strict=True)):
             return function(*arrays)
 
-    return lambda *arrays: run([variable.value for variable in variables], arrays)
+    compiled = jax.jit(run)
+    return lambda *arrays: compiled([variable.value for variable in variables], arrays)
 
 
 def without_gradients() -> AbstractContextManager[None]:

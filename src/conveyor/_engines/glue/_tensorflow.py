@@ -13,6 +13,7 @@ from .._request import Activation, Array, LSTMRequest, Run, States
 from . import _state_variable
 from . import _tensorflow_native_gradients as _tensorflow_native_gradients  # registers them
 from ._tensorflow_linear import native_cross_entropy as native_cross_entropy
+from ._tensorflow_linear import native_top_k as native_top_k
 from ._tensorflow_native import native as native
 from ._tensorflow_native import recording
 from ._tensorflow_native import why_not_native as why_not_native
