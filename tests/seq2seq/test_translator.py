@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from conveyor import ConveyorError
 from conveyor.seq2seq import Characters, Config, ModelConfig, Pair, Seq2Seq
 from conveyor.seq2seq._folder import Folder
+from conveyor.seq2seq._search import search
 from conveyor.seq2seq._streaming import growing_text
 from conveyor.seq2seq._subwords import Subwords
 from conveyor.seq2seq._tokens import BEGIN, END
@@ -242,6 +243,7 @@ def test_models_of_different_vocabularies():
         (lambda t: t.translate(["abc"], beem=2), "search.beam"),
         (lambda t: t.translate(["abc"], beam=0), "beam=0"),
         (lambda t: t.translate(["abc"], n_best=0), "n_best=1"),
+        (lambda t: search(t.models, [[4], [12]]), r"from 1 to 11; got sources\[1\]=\[12\]"),
         (lambda t: t.score([("a",)]), "number 0"),
         (lambda t: t.score(["ab"]), "'ab' as number 0"),
         (lambda t: Translator([]), "Translator.load"),

@@ -60,7 +60,8 @@ def search(
     """
     config = SearchConfig() if config is None else config
     every = _several(models)
-    check(sources, config, n_best)
+    check(config, n_best)
+    _check_sources(every, sources)
     found = find(every, _plan(config, n_best), sources, config, number_from)
     hypotheses = [
         [nothing()] * (n_best if config.sample else 1)
@@ -91,7 +92,8 @@ def beam_trees(
     if config.sample:
         raise lesson("beam_trees", "a search by beams", "sample=True", "Write sample=False.")
     every = _several(models)
-    check(sources, config, n_best)
+    check(config, n_best)
+    _check_sources(every, sources)
     trees = []
     for paths in find(every, _plan(config, n_best), sources, config):
         if paths is None:
@@ -110,7 +112,7 @@ def _several(models: StepModel | Sequence[StepModel]) -> tuple[StepModel, ...]:
     return several
 
 
-def check(sources: Sequence[Sequence[int]], config: SearchConfig, n_best: int) -> None:
+def check(config: SearchConfig, n_best: int) -> None:
     """Refuses what cannot be searched for."""
     whole = isinstance(n_best, int) and not isinstance(n_best, bool)
     if not whole or n_best < 1:
@@ -122,14 +124,19 @@ def check(sources: Sequence[Sequence[int]], config: SearchConfig, n_best: int) -
             f"beam={config.beam}, n_best={n_best}",
             f"Write beam={n_best}, n_best={n_best}.",
         )
+
+
+def _check_sources(models: Sequence[StepModel], sources: Sequence[Sequence[int]]) -> None:
+    size = min((model.source.size for model in models if hasattr(model, "source")), default=None)
     for n, source in enumerate(sources):
         tokens = np.asarray(source)
-        if tokens.size and (
-            tokens.ndim != 1 or tokens.dtype.kind not in "iu" or not (tokens > 0).all()
-        ):
+        if not tokens.size:
+            continue
+        known = tokens.ndim == 1 and tokens.dtype.kind in "iu" and int(tokens.min()) > 0
+        if not known or (size is not None and int(tokens.max()) >= size):
             raise lesson(
                 "search",
-                "sources of token ids above 0 (which is padding)",
+                f"sources of token ids from 1{'' if size is None else f' to {size - 1}'}",
                 f"sources[{n}]={source!r:.100}",
                 'Write search(model, [model.source.encode("a text")]).',
             )

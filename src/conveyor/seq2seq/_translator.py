@@ -288,7 +288,7 @@ class Translator:
     def _check(self, n_best: int, settings: Any) -> SearchConfig:
         given = {f"search.{name}": value for name, value in settings.items() if value is not None}
         config = self.config.with_settings(given).search
-        check([], config, n_best)
+        check(config, n_best)
         return config
 
     def _check_vocabularies(self) -> None:
