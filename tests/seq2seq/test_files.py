@@ -24,9 +24,14 @@ ARRAYS = {"learner/0": np.arange(6, dtype="float32").reshape(2, 3), "optimizer/0
 def test_an_error_leaves_the_file_as_it_was(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"text": "é"})
-    with pytest.raises(KeyError), replacing(path) as part:
-        part.write_text("half")
-        raise KeyError
+
+    def break_off():
+        with replacing(path) as part:
+            part.write_text("half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        break_off()
     assert json.loads(path.read_text(encoding="utf-8")) == {"text": "é"}
     assert list(tmp_path.iterdir()) == [path]
 

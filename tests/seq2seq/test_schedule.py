@@ -32,7 +32,7 @@ def test_the_learning_rate_rises_to_its_peak_then_decays(decay):
 
 def test_without_warmup_it_begins_at_its_peak():
     assert learning_rate_at(0.0, TrainingConfig(warmup=0.0, learning_rate=0.5)) == 0.5
-    with pytest.raises(ConveyorError, match="warmup=0.03"):
+    with pytest.raises(ConveyorError, match=r"warmup=0\.03"):
         check_schedule(TrainingConfig(decay="inverse_sqrt", warmup=0.0), "train")
 
 

@@ -57,6 +57,8 @@ def test_copying_and_reversal_are_learned():
         "model.units": 32,
         "model.embedding_size": 16,
         "model.output_size": 16,
+        "model.attention": "additive",
+        "model.attention_size": 32,
         "model.dropout": 0.0,
         "data.batch_tokens": 160,
         "label_smoothing": 0.0,
@@ -65,14 +67,14 @@ def test_copying_and_reversal_are_learned():
     training = train(
         rest,
         dev=dev,
-        config=config(steps=240, evaluate_every=120, learning_rate=0.015, **settings),
+        config=config(steps=320, evaluate_every=80, learning_rate=0.015, **settings),
         console=Console(file=output, width=120),
     )
     assert training.dev.exact_match == 1
     found = score(training.translator, dev)
     assert found.by_tag == {"copy": 1.0, "reversal": 1.0}
     assert training.model == "best"
-    assert [entry.step for entry in training.history] == [120, 240]
+    assert [entry.step for entry in training.history] == [80, 160, 240, 320]
     assert training.history[-1].loss < 0.1 * training.history[0].loss
     for words in (f"{len(rest):,} pairs to learn from", "exact 100.0%", "Ended by steps"):
         assert words in output.getvalue()
