@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from seq2seq._contestants import BACKENDS, DTYPES, PEERS, PLAIN, Contestant
-from seq2seq._data import ROOT, Files, prepare
-from seq2seq._race import Race
+from translators import _quality, _tables
+from translators._contestants import BACKENDS, DTYPES, PEERS, PLAIN, Contestant
+from translators._data import ROOT, Files, prepare
+from translators._race import Race
 
 from conveyor.cli.bench._pool import on_cores, usable_cores
-from seq2seq import _quality, _tables
 
 RESULTS = ROOT / "benchmarks" / "seq2seq.json"
 PAGE = ROOT / "docs" / "performance.md"

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import conveyor
 from conveyor._engines import _library, _native, glue
 from conveyor.cli import app, main
-from conveyor.seq2seq import Translator
+from conveyor.seq2seq import Seq2Seq, Translator
 from frameworks import BACKEND
 
 runner = CliRunner()
@@ -124,9 +124,8 @@ def test_demo_says_what_it_did(demo) -> None:
 
 def test_demo_writes_a_model_that_loads(demo) -> None:
     out, _ = demo
-    translator = keras.saving.load_model(out / "dates.keras")
-    assert isinstance(translator, Translator)
-    assert len(translator.translate(["mardi 4 mars 2025"])) == 1
+    assert isinstance(keras.saving.load_model(out / "dates.keras"), Seq2Seq)
+    assert len(Translator.load(out / "dates.keras")(["mardi 4 mars 2025"])) == 1
 
 
 def test_demo_writes_a_report_of_a_date_in_each_language(demo) -> None:

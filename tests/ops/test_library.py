@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 
 from cases import CASES, Case
 from conveyor import ConveyorError
-from conveyor._engines import _layout, _library, _native_numpy
+from conveyor._engines import _layout, _library, _linear, _native_numpy
 from conveyor._vocabulary import GATE_NAMES, STATE_NAMES
 from frameworks import TOLERANCE
 from oracles import reference_backward, reference_forward
 
 HEADER = Path(__file__).parents[2] / "native/include/conveyor/lstm.h"
+LINEAR = HEADER.with_name("linear.h")
 needs_core = pytest.mark.skipif(_library.missing() is not None, reason=str(_library.missing()))
 
 # ------------------------------------------------------------------------------ the header
@@ -43,6 +44,7 @@ def enum(header: str, name: str) -> dict[str, int]:
 def struct(header: str, name: str) -> list[tuple[str, object]]:
     """Its fields as ctypes says them."""
     types = {"size_t": ctypes.c_size_t, "int32_t": ctypes.c_int32, "int64_t": ctypes.c_int64}
+    types["float"] = ctypes.c_float
     body = re.search(rf"typedef struct {name} {{(.*?)}} {name};", header, re.DOTALL)[1]
     fields = []
     for declaration in filter(None, (d.strip() for d in body.split(";"))):
@@ -84,6 +86,24 @@ def test_the_vocabulary_is_one_in_python_and_in_the_header(header: str) -> None:
 )
 def test_structs_are_those_of_the_header(header: str, name: str, layout) -> None:
     assert struct(header, name) == list(layout._fields_)
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "packer"),
+    [
+        ("conveyor_linear", _linear.Linear, _linear._LINEAR),
+        ("conveyor_cross_entropy", _linear.CrossEntropy, _linear._CROSS_ENTROPY),
+        ("conveyor_top_k", _linear.TopK, _linear._TOP_K),
+    ],
+)
+def test_structs_of_the_output_layer_are_those_of_their_header(
+    header: str, name: str, layout, packer
+) -> None:
+    text = re.sub(r"/\*.*?\*/", "", LINEAR.read_text(), flags=re.DOTALL)
+    assert struct(text, name) == list(layout._fields_)
+    values = [3 * n + 1 for n, _ in enumerate(layout._fields_)]
+    packed = layout.from_buffer_copy(packer.pack(*values))
+    assert [getattr(packed, field) for field, _ in layout._fields_] == values
 
 
 def test_packed_bytes_are_the_structs() -> None:

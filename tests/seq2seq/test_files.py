@@ -25,7 +25,7 @@ def test_an_error_leaves_the_file_as_it_was(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"text": "é"})
 
-    def break_off():
+    def break_off() -> None:
         with replacing(path) as part:
             part.write_text("half")
             raise KeyError

@@ -30,8 +30,8 @@ SIZES = {"units": 16, "embedding_size": 12, "output_size": 12}
 @pytest.fixture
 def peer(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    yield importlib.import_module("seq2seq._peer")
-    for name in [name for name in sys.modules if name.split(".")[0] == "seq2seq"]:
+    yield importlib.import_module("translators._peer")
+    for name in [name for name in sys.modules if name.split(".")[0] == "translators"]:
         del sys.modules[name]
 
 
@@ -83,7 +83,7 @@ def test_its_search_is_greedy(peer: Any, model: Seq2Seq) -> None:
     with torch.no_grad():
         translator.logits.bias[2] += 2.0  # so that targets end
     targets = (
-        importlib.import_module("seq2seq._peer_search").Searcher(translator).translate(sources)
+        importlib.import_module("translators._peer_search").Searcher(translator).translate(sources)
     )
     for source, target in zip(sources, targets, strict=True):
         written = [*target, 2][: 2 * len(source) + 20]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from .._errors import lesson
-from . import _cross_entropy, _native, _portable, glue
+from . import _cross_entropy, _native, _portable, _top_k, glue
 from ._cross_entropy import CrossEntropy
 from ._request import Activation, Array, Decision, LSTMRequest, States
 
@@ -69,6 +69,11 @@ def choose_cross_entropy(
     return _choose(engine, lambda: _native.why_not_linear((*arrays, labels)), where)
 
 
+def choose_top_k(arrays: Sequence[Array], engine: str, where: str) -> Decision:
+    """The same for the largest logits of features, kernel and bias."""
+    return _choose(engine, lambda: _native.why_not_linear(arrays), where)
+
+
 def _choose(engine: str, why_not_native: Callable[[], str | None], where: str) -> Decision:
     check_name(engine, where)
     if engine == "portable":
@@ -110,6 +115,11 @@ def run_cross_entropy(
     return _cross_entropy.run(request, arrays, labels)
 
 
+def run_top_k(arrays: Sequence[Array], k: int, decision: Decision) -> tuple[Array, ...]:
+    """Values, indices and logsumexp."""
+    return (_top_k.native if decision.engine == "native" else _top_k.portable)(arrays, k)
+
+
 __all__ = [
     "Array",
     "CrossEntropy",
@@ -120,8 +130,10 @@ __all__ = [
     "check_name",
     "choose",
     "choose_cross_entropy",
+    "choose_top_k",
     "engines",
     "expect",
     "run",
     "run_cross_entropy",
+    "run_top_k",
 ]

@@ -80,8 +80,7 @@ def by_rows(r: CrossEntropy, arrays: Sequence[Array], labels: Array, wanted: boo
     rows = features.shape[0]
     counts = _counts(r, labels)
     chunks = [
-        _chunk(r, features[at], kernel, bias, labels[at], counts[at], wanted)
-        for at in _slices(rows)
+        _chunk(r, features[at], kernel, bias, labels[at], counts[at], wanted) for at in slices(rows)
     ]
     losses, cross_entropies = (
         ops.concatenate([chunk[place] for chunk in chunks]) for place in (0, 1)
@@ -94,7 +93,8 @@ def by_rows(r: CrossEntropy, arrays: Sequence[Array], labels: Array, wanted: boo
     return losses, cross_entropies, gradients
 
 
-def _slices(rows: int | None) -> list[slice]:
+def slices(rows: int | None) -> list[slice]:
+    """Some rows after the other, so that few logits are there at a time."""
     if rows is None:  # of a graph that is for any number
         return [slice(None)]
     step = max(_ROWS, -(-rows // _MOST_CHUNKS))

@@ -99,6 +99,27 @@ def cross_entropy(
     return results
 
 
+def top_k(
+    features: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, *, k: int
+) -> list[np.ndarray]:
+    """Values, indices, logsumexp."""
+    real, single = np.asarray(features).dtype, np.dtype("float32")
+    features, kernel = dense(features, real), dense(kernel, real)
+    bias = None if bias is None else dense(bias, single)
+    rows = len(features)
+    results = [_empty((rows, k), single), _empty((rows, k), np.dtype("int32"))]
+    results += [_empty((rows,), single)]
+    _linear.top_k(
+        _linear.Problem(real.name, rows, features.shape[1], len(kernel)),
+        _address(features),
+        _address(kernel),
+        0 if bias is None else _address(bias),
+        k,
+        [_address(a) for a in results],
+    )
+    return results
+
+
 def _as_the_core_reads(p: Problem, inputs: Inputs) -> dict[str, np.ndarray]:
     """The inputs that are there; copied only where dtype or layout are others."""
     dtypes = {"mask": np.dtype("bool"), "cell_state": numpy_dtype(p.state_dtype)}

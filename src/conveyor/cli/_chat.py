@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -93,9 +93,8 @@ def attention_lines(translation: Translation) -> Text:
     text = Text()
     written = [*translation.tokens, "<end>"]
     width = max(map(len, written))
-    for token, weights in zip(
-        written, [] if translation.attention is None else translation.attention, strict=False
-    ):
+    attention: Iterable[Any] = () if translation.attention is None else translation.attention
+    for token, weights in zip(written, attention, strict=False):
         text.append(f"{token:>{width}}  ", style="bold")
         for piece, weight in zip(translation.source, weights, strict=False):
             shade = round(255 * (1 - float(weight) ** 0.5))

@@ -28,10 +28,11 @@ def run(out: Path, *, seed: int, max_minutes: float, steps: int | None, console:
         f"{len(corpus.train):,} dates to learn from in {len(languages)} languages, "
         f"{len(corpus.held_out):,} to judge by, of days that no language shows in training."
     )
-    console.print(f"Backend {keras.backend.backend()}\n", highlight=False)
     config = _config(seed, max_minutes, steps)
     training = train(corpus.train, dev=corpus.held_out[:1000], config=config, console=console)
     translator = training.translator
+    engine = translator.models[0].decoder.lstms[0].explain_engine()
+    console.print(f"Backend {keras.backend.backend()}, {engine}", highlight=False)
     judged = score(translator, corpus.held_out)
     _print_result(console, training, judged)
     _print_examples(console, translator, _examples(corpus.held_out, seed), judged)
@@ -41,6 +42,7 @@ def run(out: Path, *, seed: int, max_minutes: float, steps: int | None, console:
     summary = {
         "exact match": f"{judged.exact_match:.1%} of {len(corpus.held_out):,} held-out dates",
         **summary_of(training),
+        "engine": f"{engine.splitlines()[0]} on {keras.backend.backend()}",
     }
     _write_report(report, translator, _to_look_at(corpus.held_out), summary)
     console.print(f"\nThe model:  {model}    conveyor.Translator.load reads it back")

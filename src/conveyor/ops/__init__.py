@@ -2,8 +2,16 @@
 
 from ._lengths import lengths_to_mask as lengths_to_mask
 from ._linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
+from ._linear_top_k import linear_top_k as linear_top_k
 from ._lstm import lstm as lstm
 from ._outputs import check_outputs as check_outputs
 from ._stream import LSTMStream as LSTMStream
 
-__all__ = ["LSTMStream", "check_outputs", "lengths_to_mask", "linear_cross_entropy", "lstm"]
+__all__ = [
+    "LSTMStream",
+    "check_outputs",
+    "lengths_to_mask",
+    "linear_cross_entropy",
+    "linear_top_k",
+    "lstm",
+]

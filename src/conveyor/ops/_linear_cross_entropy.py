@@ -11,7 +11,7 @@ from keras import ops
 from .. import _engines
 from .._engines import Array, CrossEntropy, Decision, glue
 from .._errors import lesson
-from . import _checks
+from . import _linear
 
 _WHERE = "conveyor.ops.linear_cross_entropy"
 
@@ -94,16 +94,12 @@ def linear_cross_entropy_and_decision(
             "Write label_smoothing=0.1 for a tenth, or 0.0 for none.",
         )
     given = {"features": features, "kernel": kernel, "bias": bias}
-    _checks.check_arrays(given, _WHERE)
+    _linear.check(given, _WHERE)
     in_numpy = all(a is None or isinstance(a, np.ndarray) for a in (*given.values(), labels))
     wide = in_numpy and features.dtype == np.float64
     with glue.active().float64() if wide else nullcontext():
-        _checks.check_framework(given, _WHERE)
         tensors = [ops.convert_to_tensor(a) for a in given.values() if a is not None]
-        labels = _as_labels(labels)
-        _check_axes(tensors, labels)
-        _check_dtypes(given)
-        _check_labels(labels, int(tensors[1].shape[0]), ignore)
+        labels = _as_labels(labels, features.shape[0], int(kernel.shape[0]), ignore)
         decision = _engines.choose_cross_entropy(tensors, labels, engine, _WHERE)
         request = CrossEntropy(float(label_smoothing), ignore, decision.engine == "native")
         found: Any = _engines.run_cross_entropy(request, tensors, labels)
@@ -113,7 +109,7 @@ def linear_cross_entropy_and_decision(
     return found, decision
 
 
-def _as_labels(labels: Any) -> Array:
+def _as_labels(labels: Any, rows: int | None, classes: int, ignore: int | None) -> Array:
     labels = np.asarray(labels) if isinstance(labels, (list, tuple)) else labels
     if not hasattr(labels, "dtype") or "int" not in glue.dtype_name(labels):
         given = type(labels).__name__ if not hasattr(labels, "dtype") else str(labels.dtype)
@@ -123,64 +119,14 @@ def _as_labels(labels: Any) -> Array:
             given,
             'Write keras.ops.cast(labels, "int32"), or ops.argmax(one_hot, axis=-1).',
         )
+    _linear.check_shape(labels, "labels", (rows,), f"({rows},), one for each row", _WHERE)
+    # Before they become int32, where a large one would be another.
+    _check_labels(labels, classes, ignore)
     return ops.cast(ops.convert_to_tensor(labels), "int32")
 
 
-def _check_axes(tensors: list[Array], labels: Array) -> None:
-    features, kernel, *bias = tensors
-    rows, width = (*features.shape, None, None)[:2]
-    classes = kernel.shape[0] if len(kernel.shape) == 2 else None
-    _expect(features, "features", "(rows, features)", 2, lambda s: True)
-    _expect(
-        kernel,
-        "kernel",
-        f"(classes, {width}), as a keras.layers.Embedding has it",
-        2,
-        lambda s: s[0] > 0 and width in (None, s[1]),
-        "Write kernel=keras.ops.transpose(kernel) for the kernel (features, classes) of a Dense.",
-    )
-    for b in bias:
-        _expect(b, "bias", f"({classes},)", 1, lambda s: s[0] == classes)
-    _expect(
-        labels,
-        "labels",
-        f"({rows},), one for each row",
-        1,
-        lambda s: None in (rows, s[0]) or s[0] == rows,
-    )
-
-
-def _check_dtypes(given: dict[str, Array | None]) -> None:
-    dtype = glue.dtype_name(given["features"])
-    _checks.check_floating(dtype, _WHERE)
-    for name, array in given.items():
-        its = dtype if array is None else glue.dtype_name(array)
-        if its != dtype and not (name == "bias" and its == "float32" and "16" in dtype):
-            raise lesson(
-                _WHERE,
-                f"{name} in the dtype of features, {dtype}",
-                its,
-                f'Write keras.ops.cast({name}, "{dtype}").',
-            )
-
-
-def _expect(
-    array: Array, name: str, axes: str, rank: int, fits: Any, write: str | None = None
-) -> None:
-    shape = tuple(array.shape)
-    if len(shape) == rank and fits(shape):
-        return
-    raise lesson(
-        _WHERE,
-        f"{name} of shape {axes}",
-        f"shape {shape}",
-        write
-        or "Sequences? Write features.reshape(-1, features.shape[-1]) and labels.reshape(-1).",
-    )
-
-
 def _check_labels(labels: Array, classes: int, ignore: int | None) -> None:
-    values = glue.active().concrete(labels)
+    values = labels if isinstance(labels, np.ndarray) else glue.active().concrete(labels)
     if values is None or values.size == 0:
         return
     if ignore is not None and (values.min() < 0 or values.max() >= classes):

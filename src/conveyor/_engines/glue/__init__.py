@@ -15,6 +15,8 @@ native(request)
 native_cross_entropy(features, kernel, bias, labels, *, label_smoothing, ignored, wanted)
     [losses, cross entropies] of the native engine, and where gradients are `wanted` those of the
     sum of the losses with respect to features, kernel and, where it is not None, bias.
+native_top_k(features, kernel, bias, *, k)
+    [values, indices, logsumexp] of the native engine.
 sum_with_gradients(run, arrays, labels)
     `run(arrays, labels, wanted)` -> a number, other results, and where gradients are `wanted`
     those of the number with respect to the arrays. Returns the number, which has these gradients

@@ -17,6 +17,7 @@ from jax import lax
 
 from .._request import Activation, Array, LSTMRequest, Run, States
 from ._jax_linear import native_cross_entropy as native_cross_entropy
+from ._jax_linear import native_top_k as native_top_k
 from ._jax_native import native as native
 from ._jax_native import why_not_native as why_not_native
 from ._state_variable import StateVariable as StateVariable

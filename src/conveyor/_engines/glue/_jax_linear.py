@@ -1,10 +1,11 @@
-"""JAX: the output layer of the native engine as a primitive.
+"""JAX: the output layer of the native engine as two primitives.
 
     cross_entropy_p    features, kernel, bias where there is one, labels -> losses, cross
-                       entropies, and with `gradients` those of the sum of the losses
+                       entropies, and where `wanted` the gradients of the sum of the losses
+    top_k_p            features, kernel, bias where there is one -> values, indices, logsumexp
 
-`_jax.py` gives the gradients to JAX. Exported, on another platform than the CPU, and where it is
-differentiated once more, the portable engine computes it.
+`_jax.py` gives the gradients to JAX; the largest have none. Exported, on another platform than
+the CPU, and where they are differentiated once more, the portable engine computes them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ._jax_native_batching import one_by_one
 from ._jax_native_lowering import as_portable, run_alone, say, unless_exported
 from ._jax_native_primitives import like
 
-_CALL = "conveyor_jax_cross_entropy"
+_CROSS_ENTROPY, _TOP_K = "conveyor_jax_cross_entropy", "conveyor_jax_top_k"
 
 
 def native_cross_entropy(
@@ -39,10 +40,48 @@ def native_cross_entropy(
     return results
 
 
+def native_top_k(features: Array, kernel: Array, bias: Array | None, *, k: int) -> list[Array]:
+    """Values, indices, logsumexp."""
+    _register()
+    arrays = (features, kernel, *(() if bias is None else (bias,)))
+    results: list[Array] = top_k_p.bind(*_varying_alike(arrays), k=k)
+    return results
+
+
 @cache
 def _register() -> None:
-    handler = jax.ffi.pycapsule(getattr(_library._core(), _CALL))
-    jax.ffi.register_ffi_target(_CALL, handler, platform="cpu")
+    for name in (_CROSS_ENTROPY, _TOP_K):
+        handler = jax.ffi.pycapsule(getattr(_library._core(), name))
+        jax.ffi.register_ffi_target(name, handler, platform="cpu")
+
+
+def _top_k_shapes(features: Any, *_: Any, k: int) -> list[Any]:
+    rows = features.shape[0]
+    values, total = (like(features, shape, "float32") for shape in ((rows, k), (rows,)))
+    return [values, values.update(dtype=jnp.dtype("int32")), total]
+
+
+def _portable_top_k(*arrays: Array, k: int) -> tuple[Array, ...]:
+    from .. import _top_k  # which imports the glue
+
+    return _top_k.portable(arrays, k)
+
+
+def _top_k_lowering(ctx: Any, *operands: Any, k: int) -> Any:
+    layer = _layer(ctx, bias=len(operands) == 3)
+    return jax.ffi.ffi_lowering(_TOP_K)(ctx, *operands, **layer, k=np.int64(k))
+
+
+def _layer(ctx: Any, bias: bool) -> dict[str, np.int64]:
+    """What `native/bindings/jax_linear.cc` reads for both."""
+    features, kernel = ctx.avals_in[:2]
+    return {
+        "dtype": np.int64(_library.DTYPES[features.dtype.name]),
+        "rows": np.int64(features.shape[0]),
+        "features": np.int64(features.shape[1]),
+        "classes": np.int64(kernel.shape[0]),
+        "bias": np.int64(bias),
+    }
 
 
 def _shapes(features: Any, kernel: Any, *rest: Any, wanted: bool, **_: Any) -> list[Any]:
@@ -64,15 +103,10 @@ def _portable(
 
 
 def _lowering(ctx: Any, *operands: Any, label_smoothing: float, ignored: int, wanted: bool) -> Any:
-    features, kernel = ctx.avals_in[:2]
-    return jax.ffi.ffi_lowering(_CALL)(
+    return jax.ffi.ffi_lowering(_CROSS_ENTROPY)(
         ctx,
         *operands,
-        dtype=np.int64(_library.DTYPES[features.dtype.name]),
-        rows=np.int64(features.shape[0]),
-        features=np.int64(features.shape[1]),
-        classes=np.int64(kernel.shape[0]),
-        bias=np.int64(len(operands) == 4),
+        **_layer(ctx, bias=len(operands) == 4),
         label_smoothing=np.float64(label_smoothing),
         ignored=np.int64(ignored),
         gradients=np.int64(wanted),
@@ -96,12 +130,22 @@ def _jvp(arrays: Sequence[Array], tangents: Sequence[Any], **params: Any) -> Any
     return cross_entropy_p.bind(*arrays, **params), list(moved)
 
 
-cross_entropy_p: Any = Primitive("conveyor_linear_cross_entropy")
-cross_entropy_p.multiple_results = True
-cross_entropy_p.def_impl(run_alone(cross_entropy_p))
-cross_entropy_p.def_abstract_eval(_shapes)
-_elsewhere = as_portable(_portable, "a cross entropy that is exported, or not for the CPU,")
-mlir.register_lowering(cross_entropy_p, _elsewhere)
-mlir.register_lowering(cross_entropy_p, unless_exported(_lowering, _elsewhere), "cpu")
-batching.primitive_batchers[cross_entropy_p] = partial(one_by_one, cross_entropy_p.bind)
+def _primitive(name: str, shapes: Any, lowering: Any, portable: Any, what: str) -> Any:
+    primitive: Any = Primitive(name)
+    primitive.multiple_results = True
+    primitive.def_impl(run_alone(primitive))
+    primitive.def_abstract_eval(shapes)
+    elsewhere = as_portable(portable, f"{what} that is exported, or not for the CPU,")
+    mlir.register_lowering(primitive, elsewhere)
+    mlir.register_lowering(primitive, unless_exported(lowering, elsewhere), "cpu")
+    batching.primitive_batchers[primitive] = partial(one_by_one, primitive.bind)
+    return primitive
+
+
+cross_entropy_p = _primitive(
+    "conveyor_linear_cross_entropy", _shapes, _lowering, _portable, "a cross entropy"
+)
+top_k_p = _primitive(
+    "conveyor_linear_top_k", _top_k_shapes, _top_k_lowering, _portable_top_k, "a search"
+)
 ad.primitive_jvps[cross_entropy_p] = _jvp

@@ -39,6 +39,10 @@ def native_cross_entropy(*arrays: Any, **options: Any) -> list[Array]:
     return _native_numpy.cross_entropy(*arrays, **options)
 
 
+def native_top_k(*arrays: Any, k: int) -> list[Array]:
+    return _native_numpy.top_k(*arrays, k=k)
+
+
 def sum_with_gradients(run: Any, arrays: Sequence[Array], labels: Array) -> tuple[Array, Any]:
     value, rest, _ = run(arrays, labels, False)
     return value, rest

@@ -13,6 +13,7 @@ from .._request import Activation, Array, LSTMRequest, Run, States
 from . import _state_variable
 from . import _tensorflow_native_gradients as _tensorflow_native_gradients  # registers them
 from ._tensorflow_linear import native_cross_entropy as native_cross_entropy
+from ._tensorflow_linear import native_top_k as native_top_k
 from ._tensorflow_native import native as native
 from ._tensorflow_native import recording
 from ._tensorflow_native import why_not_native as why_not_native
@@ -117,7 +118,17 @@ class StateVariable(_state_variable.StateVariable):
 
 def compile_function(function: Any, variables: Sequence[Any]) -> Any:
     # Autograph would rewrite what is written for all frameworks, and wrap its errors.
-    return tf.function(function, autograph=False)
+    traced = tf.function(function, autograph=False)
+    # One for each set of shapes, kept here: called itself, `traced` warns of each new shape.
+    compiled: dict[Any, Any] = {}
+
+    def run(*nests: Any) -> Any:
+        shapes = tuple((tuple(a.shape), a.dtype) for a in tf.nest.flatten(nests))
+        if shapes not in compiled:
+            compiled[shapes] = traced.get_concrete_function(*nests)
+        return compiled[shapes](*nests)
+
+    return run
 
 
 def without_gradients() -> AbstractContextManager[None]:

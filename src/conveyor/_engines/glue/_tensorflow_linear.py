@@ -39,3 +39,21 @@ def native_cross_entropy(
         for result, shape in zip(results, [row, row, *(a.shape for a in gradients)], strict=True):
             result.set_shape(shape)
     return results
+
+
+def native_top_k(features: Array, kernel: Array, bias: Array | None, *, k: int) -> list[Array]:
+    """Values, indices, logsumexp."""
+    biases = [] if bias is None else [bias]
+    results: list[Any] = ops().conveyor_linear_top_k(
+        [features, kernel, *biases],
+        result_types=[tf.float32, tf.int32, tf.float32],
+        dtype=_library.DTYPES[features.dtype.name],
+        threads=threads(),
+        bias=len(biases),
+        k=k,
+    )
+    if not tf.executing_eagerly():
+        rows = features.shape[0]
+        for result, shape in zip(results, ([rows, k], [rows, k], [rows]), strict=True):
+            result.set_shape(shape)
+    return results

@@ -10,9 +10,11 @@ import keras
 import numpy as np
 import torch
 
+from ..._errors import ConveyorError
 from .._request import Activation, Array, LSTMRequest, Run, States
 from . import _state_variable
 from ._torch_linear import native_cross_entropy as native_cross_entropy
+from ._torch_linear import native_top_k as native_top_k
 from ._torch_native import native as native
 from ._torch_native import why_not_native as why_not_native
 
@@ -30,6 +32,28 @@ def compiled(run: Run, request: LSTMRequest) -> States:
     return run(request)
 
 
+class _Once(torch.autograd.Function):
+    """A gradient, and the arrays that it is of: differentiated again it would not be zero."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(gradient: Array, *arrays: Array) -> Array:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Array) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> None:
+        raise ConveyorError(
+            "conveyor.ops.linear_cross_entropy has first derivatives only on PyTorch; a second was "
+            "asked for.\nWrite torch.nn.functional.cross_entropy(features @ kernel.T + bias, "
+            "labels) where the gradient is differentiated again."
+        )
+
+
 class _Sum(torch.autograd.Function):
     """`run`, the labels and the arrays -> the number, other results, the gradients."""
 
@@ -42,21 +66,23 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, outputs: tuple[Array, ...]) -> None:
-        arrays = len(inputs) - 2
+        arrays = inputs[2:]
         ctx.mark_non_differentiable(*outputs[1:])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*outputs[-arrays:])
+        ctx.save_for_backward(*arrays, *outputs[-len(arrays) :])
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, d_value: Array | None, *_: Any) -> tuple[Array | None, ...]:
-        gradients = ctx.saved_tensors
+        count = len(ctx.saved_tensors) // 2
+        if d_value is None:
+            return (None,) * (2 + count)
+        arrays, gradients = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
         needs = ctx.needs_input_grad[2:]
         return (
             None,
             None,
             *[
-                g * d_value.to(g.dtype) if need and d_value is not None else None
+                _Once.apply(g * d_value.to(g.dtype), *arrays) if need else None
                 for g, need in zip(gradients, needs, strict=True)
             ],
         )
@@ -83,8 +109,11 @@ _PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
 def concrete(array: Array) -> np.ndarray | None:
-    if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(array):
+    functorch = torch._C._functorch
+    if torch.compiler.is_compiling() or functorch.is_functorch_wrapped_tensor(array):
         return None
+    if functorch.peek_interpreter_stack() is not None:
+        return None  # detach() would wrap it
     values: np.ndarray = array.detach().cpu().numpy()
     return values
 

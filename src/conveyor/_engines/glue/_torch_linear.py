@@ -3,6 +3,7 @@
 conveyor::linear_cross_entropy    losses, cross entropies, and the gradients of the sum of the
                                   losses where `gradients` says so; `_torch.py` gives them to
                                   autograd.
+conveyor::linear_top_k            values, indices, logsumexp.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ library.define(
     "float label_smoothing, int ignored, bool gradients) -> Tensor[]"
 )
 _operator = torch.ops.conveyor.linear_cross_entropy.default
+library.define("linear_top_k(Tensor features, Tensor kernel, Tensor? bias, int k) -> Tensor[]")
+_top_k_operator = torch.ops.conveyor.linear_top_k.default
 _DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 
@@ -67,11 +70,45 @@ def _cross_entropy(
     return results
 
 
-def _check_all(features: Array, kernel: Array, bias: Array | None, labels: Array) -> None:
-    """`ops.linear_cross_entropy` has looked; this is for those who call the operator itself."""
+def native_top_k(features: Array, kernel: Array, bias: Array | None, *, k: int) -> list[Array]:
+    """Values, indices, logsumexp."""
+    results: list[Array] = _top_k_operator(features, kernel, bias, k)
+    return results
+
+
+def _top_k(features: Array, kernel: Array, bias: Array | None, k: int) -> list[Array]:
+    features, kernel = features.contiguous(), kernel.contiguous()
+    bias = None if bias is None else bias.contiguous()
+    _check_all(features, kernel, bias)
+    results = _empty_top_k(features, kernel, bias, k)
+    _linear.top_k(
+        _problem(features, kernel),
+        features.data_ptr(),
+        kernel.data_ptr(),
+        0 if bias is None else bias.data_ptr(),
+        k,
+        [r.data_ptr() for r in results],
+    )
+    return results
+
+
+def _empty_top_k(features: Array, kernel: Array, bias: Array | None, k: int) -> list[Any]:
+    rows = features.shape[0]
+    return [
+        features.new_empty((rows, k), dtype=torch.float32),
+        features.new_empty((rows, k), dtype=torch.int32),
+        features.new_empty((rows,), dtype=torch.float32),
+    ]
+
+
+def _check_all(
+    features: Array, kernel: Array, bias: Array | None, labels: Array | None = None
+) -> None:
+    """`conveyor.ops` has looked; this is for those who call the operators themselves."""
     (rows, width), classes, dtype = features.shape, kernel.shape[0], features.dtype
     _check((kernel.shape, kernel.dtype), "kernel", (classes, width), dtype)
-    _check((labels.shape, labels.dtype), "labels", (rows,), torch.int32)
+    if labels is not None:
+        _check((labels.shape, labels.dtype), "labels", (rows,), torch.int32)
     if bias is not None:
         _check((bias.shape, bias.dtype), "bias", (classes,), torch.float32)
 
@@ -99,6 +136,10 @@ def _empty(
     return results
 
 
-library.impl("linear_cross_entropy", _cross_entropy, "CPU")
-torch.library.register_fake("conveyor::linear_cross_entropy", _empty, lib=library)
-torch.library.register_vmap("conveyor::linear_cross_entropy", one_by_one(_operator), lib=library)
+for _name, _kernel, _fake, _itself in (
+    ("linear_cross_entropy", _cross_entropy, _empty, _operator),
+    ("linear_top_k", _top_k, _empty_top_k, _top_k_operator),
+):
+    library.impl(_name, _kernel, "CPU")
+    torch.library.register_fake(f"conveyor::{_name}", _fake, lib=library)
+    torch.library.register_vmap(f"conveyor::{_name}", one_by_one(_itself), lib=library)

@@ -49,13 +49,13 @@ class Process(Worker):
         paths = os.environ.get("PYTHONPATH", "")
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "seq2seq._worker"),
+                *(sys.executable, "-m", "translators._worker"),
                 *(contestant.name, contestant.dtype, str(threads), str(folder)),
             ],
             env={
                 **environment(threads, contestant.backend_of_conveyor or "torch"),
                 **MALLOC,
-                # After the paths given: only the worker needs it, as seq2seq.
+                # After the paths given: only the worker needs it, as translators.
                 "PYTHONPATH": f"{paths}{os.pathsep}{here}" if paths else here,
             },
             stdin=subprocess.PIPE,

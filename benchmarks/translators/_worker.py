@@ -1,4 +1,4 @@
-"""The process of one contestant: `python -m seq2seq._worker NAME DTYPE THREADS FOLDER`.
+"""The process of one contestant: `python -m translators._worker NAME DTYPE THREADS FOLDER`.
 
 Answers questions, one JSON object a line, until there are no more:
 
