@@ -19,13 +19,14 @@ from conveyor import ConveyorError
 from conveyor.seq2seq import Config, read_pairs
 from conveyor.seq2seq import _prepare as preparing
 from conveyor.seq2seq._best import weights_of
-from conveyor.seq2seq._dev import DevPairs
+from conveyor.seq2seq._folder import Folder
 from conveyor.seq2seq._lock import locked
+from conveyor.seq2seq._record import begin, pairs_of
 from conveyor.seq2seq._training import resume, train
 from frameworks import BACKEND
 from full_disk import full_disk
 
-from .test_training import ctrl_c, no_ctrl_c
+from .test_loop import ctrl_c, no_ctrl_c
 from .tiny import DEV, PAIRS, After, config, lines, losses
 
 
@@ -180,26 +181,27 @@ def test_without_data_what_was_only_in_memory_is_missed(copied):
 def test_a_corpus_that_has_changed_or_is_gone(tmp_path):
     corpus = write_tsv(tmp_path / "pairs.tsv")
     folder = tmp_path / "model"
-    train(corpus, folder, config=config(evaluate_every=12))
-    assert resume(folder, settings={"training.steps": 13}).steps == 13
+    train(corpus, folder, dev=[], config=config(steps=2))
     write_tsv(corpus, PAIRS[::-1])
-    assert resume(folder, settings={"training.steps": 14}).steps == 14
+    assert resume(folder, settings={"training.steps": 3}).steps == 3
     assert any("have changed" in line["text"] for line in lines(folder, "notice"))
     shutil.rmtree(folder / "data")
     with pytest.raises(ConveyorError, match="the files have changed"):
-        resume(folder, settings={"training.steps": 15})
-    write_tsv(corpus)
-    shutil.rmtree(folder / "data")
-    assert resume(folder).steps == 15
+        resume(folder, settings={"training.steps": 4})
     shutil.rmtree(folder / "data")
     corpus.unlink()
     with pytest.raises(ConveyorError, match=r"no .*pairs\.tsv"):
-        resume(folder, settings={"training.steps": 16})
+        resume(folder)
+    write_tsv(corpus)
+    assert resume(folder).steps == 4
 
 
 @pytest.mark.parametrize("broken_in", ["learn_vocabularies", "encode_pairs", "write_pairs"])
 def test_broken_off_while_pairs_are_made_ready(tmp_path, monkeypatch, broken_in):
     corpus = write_tsv(tmp_path / "pairs.tsv")
+    folder = Folder(tmp_path / "model")
+    folder.path.mkdir()
+    begin(folder, read_pairs(corpus), None, config())
     real = getattr(preparing, broken_in)
     calls = []
 
@@ -212,28 +214,28 @@ def test_broken_off_while_pairs_are_made_ready(tmp_path, monkeypatch, broken_in)
     with monkeypatch.context() as patch:
         patch.setattr(preparing, broken_in, breaking)
         with pytest.raises(KeyboardInterrupt):
-            train(read_pairs(corpus), tmp_path / "model", dev=DEV, config=config(steps=3))
-    assert resume(tmp_path / "model").steps == 3
-    train(corpus, tmp_path / "unbroken", dev=DEV, config=config(steps=3))
-    assert losses(tmp_path / "model") == losses(tmp_path / "unbroken")
+            pairs_of(folder, config(), [])
+    made, read = pairs_of(folder, config(), []), pairs_of(folder, config(), [])
+    in_memory = preparing.prepare(read_pairs(corpus), None, config(), None)
+    for ready in (made, read):
+        assert ready.dev == in_memory.dev
+        assert ready.source.to_dict() == in_memory.source.to_dict()
+        assert ready.train.digest == in_memory.train.digest
+        assert ready.dev_encoded.digest == in_memory.dev_encoded.digest
+    assert read.notes == []
 
 
 @no_ctrl_c
-def test_ctrl_c_in_a_batch_and_in_an_evaluation(tmp_path, monkeypatch):
-    settings = config(steps=8, evaluate_every=4)
-    train(PAIRS, tmp_path / "unbroken", dev=DEV, config=settings)
+def test_ctrl_c_then_resume(tmp_path):
     folder = tmp_path / "model"
-    training = train(PAIRS, folder, dev=DEV, config=settings, callbacks=[After(3, ctrl_c)])
+    settings = config(steps=5)
+    training = train(PAIRS, folder, dev=[], config=settings, callbacks=[After(3, ctrl_c)])
     assert (training.interrupted, training.steps, training.model) == (True, 3, "last")
     assert step_of(folder) == 3
     assert (folder / "model.keras").exists()
-    with monkeypatch.context() as patch:
-        patch.setattr(DevPairs, "_perplexity", ctrl_c)
-        training = resume(folder)
-    assert (training.interrupted, training.steps, len(training.history)) == (True, 4, 0)
     training = resume(folder)
-    assert (training.ended, len(training.history)) == ("steps", 2)
-    assert losses(folder) == losses(tmp_path / "unbroken")
+    assert (training.ended, training.steps) == ("steps", 5)
+    assert [step for step, *_ in losses(folder)] == [1, 2, 3, 4, 5]
 
 
 def test_a_full_disk_ends_no_training(tmp_path, monkeypatch):
@@ -253,7 +255,7 @@ def test_a_full_disk_ends_no_training(tmp_path, monkeypatch):
             disk.room = 10**9
 
         callbacks = [After(3, no_room), After(8, look), After(9, room)]
-        training = train(PAIRS, folder, dev=DEV, config=settings, callbacks=callbacks)
+        training = train(PAIRS, folder, dev=[], config=settings, callbacks=callbacks)
     assert training.ended == "steps"
     assert steps["full"] in {2, 3}
     assert step_of(folder) == 12
@@ -271,11 +273,10 @@ def test_a_disk_that_stays_full_ends_with_a_lesson(tmp_path, monkeypatch):
             disk.room = 1_000
 
         with pytest.raises(ConveyorError, match=r"No space left[\s\S]*write resume"):
-            train(PAIRS, folder, dev=DEV, config=settings, callbacks=[After(3, no_room)])
+            train(PAIRS, folder, dev=[], config=settings, callbacks=[After(3, no_room)])
     assert step_of(folder) == 0
     assert resume(folder).steps == 6
-    train(PAIRS, tmp_path / "unbroken", dev=DEV, config=settings)
-    assert losses(folder) == losses(tmp_path / "unbroken")
+    assert [step for step, *_ in losses(folder)] == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_damaged_checkpoint_is_refused(copied):
