@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from conveyor.seq2seq._candidates import likeliest, normalizers, top, top_candidates
+from conveyor.seq2seq._candidates import (
+    Candidates,
+    best_of_logits,
+    best_of_vectors,
+    top,
+    top_candidates,
+)
 from conveyor.seq2seq._tokens import END
 from frameworks import compiled, to_numpy
 
@@ -51,9 +57,6 @@ def test_the_best_of_all_beams(problem):
     found = expected > -np.inf  # what is never written has no place
     np.testing.assert_array_equal((beam * logits.shape[1] + token)[found], order[found])
 
-    likeliest_tokens = to_numpy(likeliest(tensors[0], block))
-    np.testing.assert_array_equal(likeliest_tokens, allowed.argmax(axis=1))
-
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(values, min_size=6, max_size=60), st.sampled_from([1, 5, 20]))
@@ -65,27 +68,36 @@ def test_of_equals_the_first(numbers, count):
     np.testing.assert_array_equal(to_numpy(best), np.take_along_axis(rows, order, axis=1))
 
 
-def test_a_vocabulary_of_many():
+@pytest.mark.parametrize("by", ["logits", "vectors"])
+def test_a_vocabulary_of_many(by):
     rng = np.random.default_rng(0)
-    logits = rng.normal(size=(6, 8000)).astype("float32")
-    logits[:, NEVER] = 9.0  # the likeliest of all
-    totals = rng.normal(size=(2, 3)).astype("float32")
-    exact = logits.astype("float64")
-    exact -= np.log(np.exp(exact).sum(axis=1, keepdims=True))
-    tensor = ops.convert_to_tensor(logits)
-    normalizer = to_numpy(normalizers(tensor))
-    np.testing.assert_allclose(normalizer, (logits - exact)[:, 0], rtol=1e-5)
-    sums = exact.reshape(2, 3, -1) + totals[:, :, None]
-    sums[:, :, NEVER] = -np.inf
-    order = np.argsort(-sums.reshape(2, -1), axis=1)[:, :3]
-    offsets = ops.convert_to_tensor(totals - normalizer.reshape(2, 3))
-    best, beam, token = top_candidates(tensor, offsets, 3)
-    np.testing.assert_array_equal(to_numpy(beam) * 8000 + to_numpy(token), order)
-    np.testing.assert_allclose(
-        to_numpy(best), np.take_along_axis(sums.reshape(2, -1), order, axis=1), rtol=1e-5
-    )
+    vectors, kernel = rng.normal(size=(6, 16)), rng.normal(size=(8000, 16))
+    bias = rng.normal(size=8000)
+    bias[NEVER] = 90.0  # the likeliest of all
+    before = np.log(rng.random((2, 3)))
+    before[1, 2] = -np.inf
+    logits = vectors @ kernel.T + bias
+    exact = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    totals = exact.reshape(2, 3, -1) + before[:, :, None]
+    totals[:, :, NEVER] = -np.inf
+    order = np.argsort(-totals.reshape(2, -1), axis=1)[:, :3]
+
+    arrays = (vectors, kernel, bias) if by == "vectors" else (logits, logits)
+    given = [ops.convert_to_tensor(a.astype("float32")) for a in (*arrays, before)]
+    best = {"vectors": best_of_vectors, "logits": best_of_logits}[by]
+    found = Candidates(*map(to_numpy, best(*given, 3)))
+    np.testing.assert_array_equal(found.beams * 8000 + found.tokens, order)
+    for actual, values in ((found.totals, totals), (found.log_probabilities, exact)):
+        expected = np.take_along_axis(values.reshape(2, -1), order, axis=1)
+        np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("value", [np.nan, -np.inf])
 def test_where_nothing_may_follow_it_ends(value):
-    assert to_numpy(likeliest(ops.full((2, 9), value))).tolist() == [END, END]
+    logits, before = ops.full((2, 9), value), ops.zeros((2, 1))
+    found = best_of_logits(logits, logits, before, 1)
+    assert to_numpy(found.tokens).tolist() == [[END], [END]]
+    assert np.isnan(to_numpy(found.log_probabilities)).all()
+    found = best_of_vectors(ops.full((2, 3), np.nan), ops.ones((9, 3)), ops.ones(9), before, 1)
+    assert to_numpy(found.tokens).tolist() == [[END], [END]]
+    assert np.isnan(to_numpy(found.log_probabilities)).all()

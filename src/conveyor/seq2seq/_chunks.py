@@ -52,6 +52,10 @@ class Chunks:
             (CHUNK, B, K) each.
         """
 
+        # Logits are needed one by one where some are barred, or one is drawn.
+        whole = self.plan.ngram or self.plan.way == "sample"
+        output = None if whole else self._models.output()
+
         def goes_on(done: Array, carry: Carry, records: Any) -> Array:
             left = ops.sum(ops.cast(unfinished(self.plan, carry), "int32"))
             return ops.logical_and(done < schedule["steps"], left > schedule["leave_at"])
@@ -61,7 +65,7 @@ class Chunks:
             if "uniforms" in now:
                 now["uniforms"] = ops.take(now["uniforms"], done, axis=0)
             number = schedule["start"] + done
-            carry, record = step(self.plan, self._models, memory, carry, number, now)
+            carry, record = step(self.plan, self._models, output, memory, carry, number, now)
             here = ops.reshape(ops.arange(CHUNK, dtype="int32") == done, (-1, 1, 1))
             written = zip(records, record, strict=True)
             return done + 1, carry, tuple(ops.where(here, new, old) for old, new in written)

@@ -53,6 +53,24 @@ class Ensemble:
         attention = _mean_attention([each[2] for each in stepped if each[2] is not None])
         return logits, [each[1] for each in stepped], attention
 
+    def output(self) -> tuple[Array, Array] | None:
+        """Kernel (V, A) and bias (V,) of the logits; None where there is more than a product."""
+        model: Any = self.models[0]
+        if len(self.models) > 1 or not hasattr(model, "step_vectors"):
+            return None
+        kernel, bias = model.output_weights()
+        # Flat and back: what a framework only says to be transposed is so, once for all steps.
+        whole = ops.reshape(ops.reshape(kernel, (-1,)), kernel.shape)
+        return ops.cast(whole, model.compute_dtype), ops.cast(bias, "float32")
+
+    def vectors(
+        self, tokens: Array, memories: Sequence[Any], states: Sequence[Any]
+    ) -> tuple[Array, list[Any]]:
+        """The same up to the vectors (N, A) that the `output` of a single model takes."""
+        model: Any = self.models[0]
+        vectors, state, _ = model.step_vectors(tokens, memories[0], states[0])
+        return vectors, [state]
+
     def _mean_of(self, logits: list[Array]) -> Array:
         if len(logits) == 1:
             return logits[0]

@@ -160,8 +160,14 @@ class Seq2Seq(keras.Model):
             Logits (N, V) in float32, the next state, weights of the attention (N, T), zeros
             where the model has none.
         """
-        vectors, state, weights = self.decoder.step(self.target_embedding(tokens), memory, state)
+        vectors, state, weights = self.step_vectors(tokens, memory, state)
         return self.logits(vectors), state, weights
+
+    def step_vectors(
+        self, tokens: Array, memory: Memory, state: State
+    ) -> tuple[Array, State, Array]:
+        """The same with the vectors (N, output_size) that logits are made of."""
+        return self.decoder.step(self.target_embedding(tokens), memory, state)
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` and a saved file need: vocabularies and settings."""

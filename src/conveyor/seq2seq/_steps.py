@@ -14,7 +14,7 @@ import keras
 from keras import ops
 
 from ._arrays import Array
-from ._candidates import likeliest, normalizers, top, top_candidates
+from ._candidates import Candidates, best_of_logits, best_of_vectors, normalizers, top
 from ._ensemble import Ensemble
 from ._hypothesis import length_penalty
 from ._repeats import without_repeats
@@ -67,13 +67,20 @@ def unfinished(plan: Plan, carry: Carry) -> Array:
 
 
 def step(
-    plan: Plan, models: Ensemble, memory: Any, carry: Carry, number: Array, given: dict[str, Array]
+    plan: Plan,
+    models: Ensemble,
+    output: tuple[Array, Array] | None,
+    memory: Any,
+    carry: Carry,
+    number: Array,
+    given: dict[str, Array],
 ) -> tuple[Carry, Record]:
     """Writes one token of each target.
 
     Args:
         plan: of the search.
         models: that write.
+        output: kernel and bias of the logits, where vectors are enough for this plan.
         memory: of the models, B rows.
         carry: of the step before.
         number: of the step, from 0.
@@ -81,64 +88,56 @@ def step(
             of a beam search `alpha`; of samples `uniforms` (B, K), `temperature`, `top_p`.
     """
     last = ops.reshape(carry["last"], (-1,))
-    logits, states, _ = models.step(last, memory, carry["states"])
-    may = logits
-    if plan.ngram:
-        history = ops.reshape(carry["history"], (-1, carry["history"].shape[-1]))
-        may = without_repeats(logits, history, number, plan.ngram)
-    normalizer = ops.reshape(normalizers(logits), (-1, plan.width))
-    new = {**carry, "states": states}
-    if plan.way == "beam":
-        return _beams(plan, logits, may, normalizer, new, number, given)
-    return _independently(plan, logits, may, normalizer, new, number, given)
+    before = carry.get("total", ops.zeros_like(carry["last"], dtype="float32"))
+    if output is not None:
+        vectors, states = models.vectors(last, memory, carry["states"])
+        found = best_of_vectors(vectors, *output, before, plan.width)
+    else:
+        logits, states, _ = models.step(last, memory, carry["states"])
+        allowed = logits
+        if plan.ngram:
+            history = ops.reshape(carry["history"], (-1, carry["history"].shape[-1]))
+            allowed = without_repeats(logits, history, number, plan.ngram)
+        if plan.way == "sample":
+            found = _drawn(plan, logits, allowed, given)
+        else:
+            found = best_of_logits(logits, allowed, before, plan.width)
+    go_on = _beams if plan.way == "beam" else _independently
+    return go_on(plan, found, {**carry, "states": states}, number, given)
+
+
+def _drawn(plan: Plan, logits: Array, allowed: Array, given: dict[str, Array]) -> Candidates:
+    uniforms = ops.reshape(given["uniforms"], (-1,))
+    top_p = given["top_p"] if plan.nucleus else None
+    tokens = draw(allowed, uniforms, given["temperature"], top_p)
+    chosen = ops.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0]
+    logs = ops.reshape(chosen - normalizers(logits), (-1, plan.width))
+    return Candidates(logs, ops.zeros_like(tokens), ops.reshape(tokens, (-1, plan.width)), logs)
 
 
 def _independently(
-    plan: Plan,
-    logits: Array,
-    may: Array,
-    normalizer: Array,
-    carry: Carry,
-    number: Array,
-    given: dict[str, Array],
+    plan: Plan, found: Candidates, carry: Carry, number: Array, given: dict[str, Array]
 ) -> tuple[Carry, Record]:
-    if plan.way == "sample":
-        uniforms = ops.reshape(given["uniforms"], (-1,))
-        top_p = given["top_p"] if plan.nucleus else None
-        tokens = draw(may, uniforms, given["temperature"], top_p)
-    else:
-        tokens = likeliest(may)
-    chosen = ops.take_along_axis(logits, tokens[:, None], axis=-1)
-    log_probabilities = ops.reshape(chosen, (-1, plan.width)) - normalizer
+    """Each target goes on from itself."""
     in_use = carry["in_use"]
-    tokens = ops.where(in_use, ops.reshape(tokens, (-1, plan.width)), PADDING)
+    tokens = ops.where(in_use, found.tokens, PADDING)
     within = number + 1 < given["limits"][:, None]
     goes_on = ops.logical_and(ops.logical_and(in_use, tokens != END), within)
     new = {**carry, "last": tokens, "in_use": goes_on}
     if plan.ngram:
         new["history"] = _with(carry["history"], tokens, number)
-    return new, (tokens, ops.zeros_like(tokens), log_probabilities)
+    return new, (tokens, ops.zeros_like(tokens), found.log_probabilities)
 
 
 def _beams(
-    plan: Plan,
-    logits: Array,
-    may: Array,
-    normalizer: Array,
-    carry: Carry,
-    number: Array,
-    given: dict[str, Array],
+    plan: Plan, found: Candidates, carry: Carry, number: Array, given: dict[str, Array]
 ) -> tuple[Carry, Record]:
     """The best continuations of all beams of a source: as many as there is room for.
 
     A hypothesis that has ended keeps its room: K in all, finished and not. So one beam is
     greedy search, and K beams finish K hypotheses unless the search ends before.
     """
-    total, parents, tokens = top_candidates(may, carry["total"] - normalizer, plan.width)
-    size = logits.shape[-1]
-    of_source = ops.reshape(logits, (-1, plan.width * size))
-    log_probabilities = ops.take_along_axis(of_source, parents * size + tokens, axis=1)
-    log_probabilities -= ops.take_along_axis(normalizer, parents, axis=1)
+    total, parents, tokens, log_probabilities = found
     room = carry["room"]
     exists = ops.logical_and(ops.arange(plan.width) < room[:, None], total != -math.inf)
     tokens = ops.where(exists, tokens, PADDING)
