@@ -49,8 +49,9 @@ def test_killed_and_resumed_the_losses_are_those_of_the_unbroken_training(tmp_pa
     assert run.returncode == 0, run.stderr
     unbroken, killed = tmp_path / "unbroken", tmp_path / "killed"
     begun_at = [line["step"] for line in lines(killed, "begin")]
-    assert len(begun_at) == 3
-    assert 0 < begun_at[1] < begun_at[2] < 20
+    assert len(begun_at) == (3 if BACKEND == "torch" else 2)
+    assert begun_at == sorted(set(begun_at))
+    assert begun_at[-1] < 20
     assert len(losses(unbroken)) == 20
     assert losses(killed) == losses(unbroken)
     for one, other in zip(lines(killed, "evaluation"), lines(unbroken, "evaluation"), strict=True):
