@@ -1,4 +1,4 @@
-"""The settings as tables for docs/training.md; `python tests/seq2seq/config_tables.py` writes them."""
+"""The settings as tables for docs/training.md: `python tests/seq2seq/config_tables.py`."""
 
 from __future__ import annotations
 
