@@ -25,6 +25,7 @@ def without_repeats(logits: Array, history: Array, length: Array, n: int) -> Arr
     >>> ops.convert_to_numpy(barred)[0].tolist()
     [-inf, 0.0, 0.0, 0.0, 0.0, 0.0, -inf, 0.0]
     """
+    history = ops.cast(history, "int32")  # NumPy's integers have 64 bits, the rows below 32
     windows = history.shape[-1] - n + 1  # places where an n-gram may begin
     if windows < 1:
         return logits
