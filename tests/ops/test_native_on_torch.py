@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -431,3 +434,19 @@ def test_the_operator_itself_refuses_what_would_read_beyond_an_array() -> None:
         changed = [*arguments[:n], wrong, *arguments[n + 1 :]]
         with pytest.raises(ConveyorError, match=r"Call conveyor\.ops\.lstm"):
             torch.ops.conveyor.lstm(*changed)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_computes_on_the_threads_of_torch() -> None:
+    code = (
+        "import os, torch\n"
+        "torch.set_num_threads(2)\n"
+        "from conveyor import _engines, ops\n"
+        "count = lambda: len(os.listdir('/proc/self/task'))\n"
+        "torch.ones(512, 512) @ torch.ones(512, 512)\n"
+        "x, k, r = torch.ones(32, 50, 64), torch.ones(64, 256), torch.ones(64, 256)\n"
+        "before = count()\n"
+        "ops.lstm(x, k, r)\n"
+        "assert count() == before, (before, count())"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -59,6 +59,21 @@ def threads_beside(framework: int) -> int:
     return 0 if _number_of_threads is not None else framework
 
 
+_OPENMP = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads", "omp_get_max_threads")
+
+
+def use_openmp(runtime: ctypes.CDLL) -> bool:
+    """Compute on the threads of this OpenMP runtime; whether it is one."""
+    if missing() is not None:
+        return False
+    functions = [getattr(runtime, name, None) for name in _OPENMP]
+    if None in functions:
+        return False
+    addresses = [ctypes.cast(function, c_void_p).value for function in functions]
+    size = (1 + len(addresses)) * ctypes.sizeof(c_void_p)
+    return bool(_core().conveyor_use_openmp((c_void_p * 5)(size, *addresses)) == 0)
+
+
 @lru_cache(maxsize=1024)
 def reserve_bytes(problem: Problem) -> int:
     """The size of what the forward pass keeps for the backward pass.

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from .. import _library
 from .._request import Array, LSTMRequest, States
 from . import _torch_gradients as _torch_gradients
+from . import _torch_openmp
 from . import _torch_vmap as _torch_vmap
 from ._torch_operators import lstm
 
@@ -18,6 +19,7 @@ _PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 # Now, as torch.compile cannot follow how a library is loaded.
 _library.missing()
+_torch_openmp.share()
 
 
 def why_not_native(arrays: Sequence[Array]) -> str | None:
