@@ -9,6 +9,7 @@ import keras
 from conveyor.seq2seq._config import Config
 from conveyor.seq2seq._learner import Learner
 from conveyor.seq2seq._model import Seq2Seq
+from conveyor.seq2seq._optimizer import optimizer_for
 
 from ._data import Files, trim, vocabulary_of
 
@@ -24,13 +25,7 @@ class Conveyor:
         model = Seq2Seq(vocabulary, vocabulary, config, dtype=policy)
         self._model = model
         self._learner = Learner(model, config.training)
-        self._learner.compile(
-            optimizer=keras.optimizers.Adam(
-                config.training.learning_rate,
-                beta_2=config.training.beta_2,
-                global_clipnorm=config.training.clip_norm,
-            )
-        )
+        self._learner.compile(optimizer=optimizer_for(config.training))
         batches = files.batches()
         exact = keras.backend.backend() == "torch"  # the others compile each shape
         self._batches = [trim(batch) for batch in batches] if exact else batches

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from .._optimizers import adam, adamw
 from ._config import TrainingConfig
 
 
@@ -31,8 +32,8 @@ def optimizer_for(config: TrainingConfig) -> keras.optimizers.Optimizer:
         "ema_momentum": config.moving_average,
     }
     if config.optimizer == "adam":
-        return keras.optimizers.Adam(**shared)
-    optimizer = keras.optimizers.AdamW(weight_decay=config.weight_decay, **shared)
+        return adam(**shared)
+    optimizer = adamw(weight_decay=config.weight_decay, **shared)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     return optimizer
 

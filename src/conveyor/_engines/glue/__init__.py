@@ -42,6 +42,9 @@ without_gradients()
 gradients(function, arrays)
     `function(*tensors)`, a number, and its gradients with respect to the arrays (NumPy in,
     tensors out; zeros where it does not depend on one).
+in_one_pass(optimizer)
+    A subclass of Keras's Adam or AdamW that goes through memory once a step, or the class itself
+    where the framework sees to that.
 StateVariable(shape, dtype, name)
     A Keras variable whose batch axis may change between assignments.
 """

@@ -17,6 +17,7 @@ from ._torch_linear import native_cross_entropy as native_cross_entropy
 from ._torch_linear import native_top_k as native_top_k
 from ._torch_native import native as native
 from ._torch_native import why_not_native as why_not_native
+from ._torch_optimizers import in_one_pass as in_one_pass
 
 
 def scan(step: Any, carry: Any, steps: tuple[Array, ...], *, kept: int, unroll: bool) -> Any:
