@@ -51,7 +51,7 @@ def test_a_file_gives_back_what_was_written(tmp_path) -> None:
 def test_settings_from_text() -> None:
     text = {
         "training.learning_rate": "2e-3",
-        "training.epochs": "null",
+        "training.epochs": "none",
         "training.steps": "7",
         "model.bidirectional": "false",
         "model.bridge": "zero",

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from conveyor import ConveyorError
-from conveyor.seq2seq import Learner, Pair, TrainingConfig
+from conveyor import ConveyorError, _precision
+from conveyor.seq2seq import Config, Learner, Pair, TrainingConfig
 from conveyor.seq2seq._best import BestModels, weights_of
 from conveyor.seq2seq._dev import DevPairs
 from conveyor.seq2seq._evaluation import bleu_and_chrf
@@ -72,6 +72,16 @@ def test_copying_and_reversal_are_learned():
 
 
 @no_ctrl_c
+@pytest.mark.parametrize("fastest", ["float32", "bfloat16"])
+def test_the_precision_is_decided_once(tmp_path, monkeypatch, fastest):
+    monkeypatch.setattr(_precision, "fastest", lambda: fastest)
+    training = train(PAIRS, tmp_path / "model", dev=[], config=config(precision="auto", steps=2))
+    kept = Config.from_yaml(tmp_path / "model" / "config.yaml")
+    assert kept.training.precision == fastest
+    (seq2seq,) = training.translator.models
+    assert seq2seq.compute_dtype == fastest
+
+
 def test_ctrl_c_keeps_what_was_learned():
     handler = signal.getsignal(signal.SIGINT)
     after = After(3, ctrl_c)

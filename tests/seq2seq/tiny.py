@@ -30,6 +30,7 @@ def config(**training) -> Config:
         "training.steps": 12,
         "training.learning_rate": 0.02,
         "training.judge_by": "exact_match",
+        "training.precision": "float32",
     }
     settings.update(
         {name if "." in name else f"training.{name}": value for name, value in training.items()}

@@ -66,10 +66,9 @@ def use_openmp(runtime: ctypes.CDLL) -> bool:
     """Compute on the threads of this OpenMP runtime; whether it is one."""
     if missing() is not None:
         return False
-    functions = [getattr(runtime, name, None) for name in _OPENMP]
-    if None in functions:
+    if not all(hasattr(runtime, name) for name in _OPENMP):
         return False
-    addresses = [ctypes.cast(function, c_void_p).value for function in functions]
+    addresses = [ctypes.cast(getattr(runtime, name), c_void_p).value for name in _OPENMP]
     size = (1 + len(addresses)) * ctypes.sizeof(c_void_p)
     return bool(_core().conveyor_use_openmp((c_void_p * 5)(size, *addresses)) == 0)
 

@@ -126,7 +126,8 @@ class TrainingConfig(Section):
     accumulate: int = 1  # batches to one step of the optimizer
     label_smoothing: float = share(0.1)
     scheduled_sampling: float = from_zero(0.0)  # at the end; from 0
-    precision: Literal["float32", "bfloat16"] = "float32"
+    # Of products; weights and sums are float32. auto: whichever this processor multiplies faster.
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     moving_average: float = share(0.0)  # momentum of averaged weights
 
     # The end: whichever comes first; the learning rate reaches its last value there

@@ -71,10 +71,12 @@ def from_dict(cls: type[T], values: Any, prefix: str = "") -> T:
 
 
 def parse(cls: type, name: str, value: Any) -> Any:
-    """A value as the command line gives it: the text of a number, of true, of null."""
+    """A value as the command line gives it: the text of a number, of true, of none."""
     wanted = get_type_hints(cls).get(name)
     if not isinstance(value, str) or wanted is None or get_origin(wanted) is Literal:
         return value
+    if value.lower() == "none" and type(None) in _choices(wanted):
+        return None
     parsed = yaml().safe_load(value)
     if isinstance(parsed, str):  # YAML reads 2e-3 as text
         try:

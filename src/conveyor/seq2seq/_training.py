@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from rich.console import Console
 
+from .. import _precision
 from ._checkpoint import read_checkpoint
 from ._config import Config
 from ._display import Display
@@ -88,7 +89,7 @@ def train(
     >>> training.steps, training.ended, training.model
     (3, 'steps', 'last')
     """
-    config = Config() if config is None else config
+    config = _with_precision(Config() if config is None else config)
     check_schedule(config.training, "train")
     given = opened(pairs, config.data)
     given_dev = None if dev is None else opened(dev, config.data)
@@ -139,6 +140,13 @@ def resume(
                 )
             return _finished(folder, result)
         return _go(folder, config, console, callbacks, notes)
+
+
+def _with_precision(config: Config) -> Config:
+    """What "auto" is here; from now on a setting like the others, also where it is resumed."""
+    if config.training.precision != "auto":
+        return config
+    return config.with_settings({"training.precision": _precision.fastest()})
 
 
 def _go(

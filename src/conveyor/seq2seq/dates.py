@@ -170,6 +170,7 @@ def config(seed: int = 0) -> Config:
             learning_rate=0.016,
             warmup=0.1,
             label_smoothing=0.0,
+            precision="float32",
             epochs=None,
             steps=2_400,
             evaluate_every=300,

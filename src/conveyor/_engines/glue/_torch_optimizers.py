@@ -11,7 +11,7 @@ from torch.optim.adam import adam
 class InOnePass:
     """Before `keras.optimizers.Adam`, or `AdamW`: the same numbers up to rounding."""
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def _clip_gradients(self: Any, grads: list[torch.Tensor]) -> list[torch.Tensor]:
         if not self.global_clipnorm or self.clipnorm or self.clipvalue:
             clipped: list[torch.Tensor] = super()._clip_gradients(grads)  # type: ignore[misc]
@@ -23,7 +23,7 @@ class InOnePass:
         torch._foreach_mul_(grads, self.global_clipnorm / norm + (norm - norm))
         return grads
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def _backend_update_step(
         self: Any, grads: list[torch.Tensor], trainable_variables: list[Any], learning_rate: Any
     ) -> None:
@@ -53,7 +53,7 @@ class InOnePass:
             maximize=False,
         )
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def _update_model_variables_moving_average(self: Any, trainable_variables: list[Any]) -> None:
         both = zip(trainable_variables, self._model_variables_moving_average, strict=True)
         pairs = [(v.value, average.value) for v, average in both if average is not None]
