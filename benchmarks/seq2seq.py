@@ -94,6 +94,8 @@ def main() -> None:
         console = Console()
         for table in _tables.TABLES[options.what](measured):
             console.print(table.to_rich())
+        if options.what == "quality":
+            measured = _quality.merged(results.get("quality", []), measured)
         results[options.what] = measured
     if options.no_save:
         return

@@ -13,7 +13,7 @@ import numpy as np
 
 from conveyor.cli.bench._pool import environment
 
-from ._contestants import MALLOC, Contestant, Process
+from ._contestants import Contestant, Process
 from ._data import Files, columns, vocabulary_of
 
 AIMS = {10: 16.0, 20: 23.0, 40: 27.0}  # test BLEU that was aimed at
@@ -75,7 +75,7 @@ def curve_of(log: list[dict[str, Any]]) -> list[tuple[float, float]]:
 
 def _command(*arguments: str, threads: int, text: str | None = None) -> str:
     command = [sys.executable, "-c", "from conveyor.cli import main; main()", *arguments]
-    variables = {**os.environ, **environment(threads, _BACKEND), **MALLOC}
+    variables = {**os.environ, **environment(threads, _BACKEND)}
     done = subprocess.run(
         command, env=variables, input=text, text=True, stdout=subprocess.PIPE, check=True
     )
@@ -105,6 +105,12 @@ def bleu(texts: list[str], references: list[str]) -> tuple[float, str]:
 
     metric = BLEU()
     return metric.corpus_score(texts, [references]).score, str(metric.get_signature())
+
+
+def merged(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All runs, those of today instead of earlier ones of the same budget."""
+    found = {(run["name"], run["minutes"]): run for run in [*before, *now]}
+    return [found[key] for key in sorted(found)]
 
 
 def plot(runs: list[dict[str, Any]], picture: Path) -> None:

@@ -130,8 +130,8 @@ def test_the_display_shows_what_matters(terminal):
     text = output.getvalue()
     for words in (
         "step 2",
-        "loss 4.000",
-        "perplexity 20.09",
+        "loss 3.500",  # of both
+        "perplexity 12.18",
         "25 tokens/s",  # 100 in 4 s
         "0:24 left",
         "1:15  step 20",

@@ -18,8 +18,9 @@ from ._history import Evaluated, Reporter, Sample, TrainedBatch
 
 _SECONDS_BETWEEN_UPDATES: Final = 0.5
 _SECONDS_BETWEEN_LINES: Final = 60.0  # where there is no terminal
-# Speed is of the last batches: those that were compiled first are soon forgotten.
-_BATCHES_OF_SPEED: Final = 50
+# Means are of the last batches: sentences of one length are together, and long ones are harder;
+# those that were compiled first are soon forgotten.
+_BATCHES_OF_MEANS: Final = 50
 
 
 class Display(Reporter):
@@ -37,8 +38,7 @@ class Display(Reporter):
         self._live: Live | None = None
         if console.is_terminal:
             self._live = Live(console=console, auto_refresh=False, transient=True)
-        self._recent: deque[tuple[float, int]] = deque(maxlen=_BATCHES_OF_SPEED + 1)
-        self._batch: TrainedBatch | None = None
+        self._recent: deque[TrainedBatch] = deque(maxlen=_BATCHES_OF_MEANS)
         self._evaluated: Evaluated | None = None
         self._shown = -math.inf
 
@@ -59,13 +59,12 @@ class Display(Reporter):
 
     def trained(self, batch: TrainedBatch) -> None:
         """Move, twice a second."""
-        self._batch = batch
-        self._recent.append((batch.seconds, batch.target_tokens))
+        self._recent.append(batch)
         now = time.monotonic()
         if self._live is None:
             if now - self._shown >= _SECONDS_BETWEEN_LINES:
                 self._shown = now
-                self._print(self._line(batch))
+                self._print(self._line())
         elif now - self._shown >= _SECONDS_BETWEEN_UPDATES:
             self._shown = now
             self._refresh()
@@ -108,28 +107,32 @@ class Display(Reporter):
         self._console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def _refresh(self, doing: str = "") -> None:
-        batch = self._batch
-        if self._live is None or batch is None:
+        if self._live is None or not self._recent:
             return
         bar = Table.grid(padding=(0, 1))
-        bar.add_row(ProgressBar(total=1.0, completed=batch.progress, width=24), Text(doing))
-        parts: list[Any] = [self._line(batch), bar]
+        done = self._recent[-1].progress
+        bar.add_row(ProgressBar(total=1.0, completed=done, width=24), Text(doing))
+        parts: list[Any] = [self._line(), bar]
         if self._evaluated is not None:
             parts += map(_sample_lines, self._evaluated.samples)
         self._live.update(Group(*parts))
         self._live.refresh()
 
-    def _line(self, batch: TrainedBatch) -> Text:
+    def _line(self) -> Text:
+        recent = list(self._recent)
+        first, batch = recent[0], recent[-1]
+        tokens = [each.target_tokens for each in recent]
+        loss = sum(n * each.loss for n, each in zip(tokens, recent, strict=True)) / sum(tokens)
+        nll = sum(n * each.cross_entropy for n, each in zip(tokens, recent, strict=True))
         parts = [
             f"{_time(batch.seconds)}",
             f"step {batch.step:,}",
             f"epoch {batch.epoch:.1f}",
-            f"loss {batch.loss:.3f}",
-            f"perplexity {_number(perplexity_of(batch.cross_entropy))}",
+            f"loss {loss:.3f}",
+            f"perplexity {_number(perplexity_of(nll / sum(tokens)))}",
         ]
-        if len(self._recent) > 1 and self._recent[-1][0] > self._recent[0][0]:
-            tokens = sum(tokens for _, tokens in list(self._recent)[1:])
-            speed = tokens / (self._recent[-1][0] - self._recent[0][0])
+        if batch.seconds > first.seconds:
+            speed = sum(tokens[1:]) / (batch.seconds - first.seconds)
             parts.append(f"{speed:,.0f} tokens/s")
         if batch.progress > 0:
             left = batch.seconds * (1 - batch.progress) / batch.progress
