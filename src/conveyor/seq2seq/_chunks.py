@@ -54,7 +54,8 @@ class Chunks:
 
         # Logits are needed one by one where some are barred, or one is drawn.
         whole = self.plan.ngram or self.plan.way == "sample"
-        output = None if whole else self._models.output()
+        models = self._models.bound()
+        output = None if whole else models.output()
 
         def goes_on(done: Array, carry: Carry, records: Any) -> Array:
             left = ops.sum(ops.cast(unfinished(self.plan, carry), "int32"))
@@ -65,7 +66,7 @@ class Chunks:
             if "uniforms" in now:
                 now["uniforms"] = ops.take(now["uniforms"], done, axis=0)
             number = schedule["start"] + done
-            carry, record = step(self.plan, self._models, output, memory, carry, number, now)
+            carry, record = step(self.plan, models, output, memory, carry, number, now)
             here = ops.reshape(ops.arange(CHUNK, dtype="int32") == done, (-1, 1, 1))
             written = zip(records, record, strict=True)
             return done + 1, carry, tuple(ops.where(here, new, old) for old, new in written)

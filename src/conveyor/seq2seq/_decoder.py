@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from ..layers import LSTM, over_time
+from ..ops import lstm as ops_lstm
 from ._arrays import Array, Memory, State
 from ._attention import Attention
 from ._bridge import States
@@ -118,63 +119,92 @@ class Decoder(WithOwnMasks):
             vectors = self._combined(_some(seen, positions))
         return self.output_dropout(vectors, training=training)
 
-    def step(self, vectors: Array, memory: Memory, state: State) -> tuple[Array, State, Array]:
+    def step(
+        self, vectors: Array, memory: Memory, state: State, weights: dict[str, Any] | None = None
+    ) -> tuple[Array, State, Array]:
         """One step of N targets: (N, F) to (N, output_size), the next state, weights (N, T).
 
         Memory has B rows, and N is a multiple of B: the targets of a source follow each other.
+        With `weights`, those of `step_weights`, no layer is called.
         """
-        return self._advance(vectors, memory, state, None)
+        return self._advance(vectors, memory, state, None, weights)
+
+    def step_weights(self) -> dict[str, Any]:
+        """What a step reads most of, in the compute dtype."""
+        weights: dict[str, Any] = {"lstms": [lstm.cell.weights_for_ops() for lstm in self.lstms]}
+        if self.combine is not None:
+            kernel = ops.convert_to_tensor(self.combine.kernel)
+            weights["combine"] = ops.cast(kernel, self.compute_dtype)
+        return weights
 
     def _advance(
-        self, vectors: Array, memory: Memory, state: State, dropped: list[Array] | None
+        self,
+        vectors: Array,
+        memory: Memory,
+        state: State,
+        dropped: list[Array] | None,
+        weights: dict[str, Any] | None = None,
     ) -> tuple[Array, State, Array]:
         if "fed" in state:
             vectors = ops.concatenate([vectors, state["fed"]], axis=-1)
         states = []
         for n, lstm in enumerate(self.lstms):
             read = vectors if dropped is None else vectors * dropped[n]
-            _, hidden_state, cell_state = lstm(
-                read[:, None, :], initial_state=list(state["lstms"][n])
-            )
+            before = state["lstms"][n]
+            if weights is None:
+                _, hidden_state, cell_state = lstm(read[:, None, :], initial_state=list(before))
+            else:
+                hidden_state, cell_state = ops_lstm(
+                    read[:, None, :],
+                    **weights["lstms"][n],
+                    hidden_state=before[0],
+                    cell_state=before[1],
+                    outputs=("hidden_state", "cell_state"),
+                )
             states.append((hidden_state, cell_state))
             vectors = self._above(vectors, hidden_state)
         sources = memory["mask"].shape[0]
         sources = ops.shape(memory["mask"])[0] if sources is None else sources
         by_source = ops.reshape(vectors, (sources, -1, vectors.shape[-1]))
-        coverage = state.get("coverage")
+        coverage = by_target = state.get("coverage")
         if coverage is not None:
             by_target = ops.reshape(coverage, (sources, -1, coverage.shape[-1]))
-            seen, weights = self._see(by_source, memory, by_target)
-        else:
-            seen, weights = self._see(by_source, memory, None)
-        vectors = self._combined(ops.reshape(seen, (-1, seen.shape[-1])))
-        weights = ops.reshape(weights, (-1, weights.shape[-1]))
+        seen, looked = self._see(by_source, memory, by_target, called=weights is None)
+        combine = None if weights is None else weights.get("combine")
+        vectors = self._combined(ops.reshape(seen, (-1, seen.shape[-1])), combine)
+        looked = ops.reshape(looked, (-1, looked.shape[-1]))
         following: State = {"lstms": states}
         if "fed" in state:
             following["fed"] = vectors
         if coverage is not None:
-            following["coverage"] = coverage + weights
-        return vectors, following, weights
+            following["coverage"] = coverage + looked
+        return vectors, following, looked
 
     def _above(self, below: Array, hidden_states: Array) -> Array:
         same_size = below.shape[-1] == hidden_states.shape[-1]
         return hidden_states + below if self.config.residual and same_size else hidden_states
 
     def _see(
-        self, hidden_states: Array, memory: Memory, coverage: Array | None
+        self,
+        hidden_states: Array,
+        memory: Memory,
+        coverage: Array | None,
+        *,
+        called: bool = True,
     ) -> tuple[Array, Array]:
         """Hidden states beside their contexts; and weights (B, L, T), 0 without attention."""
         if self.attention is None:
             mask = ops.cast(memory["mask"], "float32")
             none = ops.zeros_like(hidden_states[..., :1], "float32") * mask[:, None, :]
             return hidden_states, none
-        context, weights = self.attention(hidden_states, memory, coverage)
+        attend = self.attention if called else self.attention.call
+        context, weights = attend(hidden_states, memory, coverage)
         return ops.concatenate([context, hidden_states], axis=-1), weights
 
-    def _combined(self, seen: Array) -> Array:
+    def _combined(self, seen: Array, kernel: Array | None = None) -> Array:
         if self.combine is None:
             return seen
-        combined = self.combine(seen)
+        combined = self.combine(seen) if kernel is None else ops.matmul(seen, kernel)
         return combined if self.attention is None else ops.tanh(combined)
 
     def _steps(self, vectors: Array, memory: Memory, state: State, training: bool) -> Array:

@@ -11,6 +11,8 @@ from keras import ops
 
 from .._errors import lesson
 from ._arrays import Array
+from ._bound import Bound
+from ._model import Seq2Seq
 
 
 class StepModel(Protocol):
@@ -53,15 +55,17 @@ class Ensemble:
         attention = _mean_attention([each[2] for each in stepped if each[2] is not None])
         return logits, [each[1] for each in stepped], attention
 
+    def bound(self) -> Ensemble:
+        """The same for a loop; what it looks up now it does not look up at each step."""
+        bound: list[StepModel] = [
+            Bound(model) if isinstance(model, Seq2Seq) else model for model in self.models
+        ]
+        return Ensemble(bound)
+
     def output(self) -> tuple[Array, Array] | None:
         """Kernel (V, A) and bias (V,) of the logits; None where there is more than a product."""
-        model: Any = self.models[0]
-        if len(self.models) > 1 or not hasattr(model, "step_vectors"):
-            return None
-        kernel, bias = model.output_weights()
-        # Flat and back: what a framework only says to be transposed is so, once for all steps.
-        whole = ops.reshape(ops.reshape(kernel, (-1,)), kernel.shape)
-        return ops.cast(whole, model.compute_dtype), ops.cast(bias, "float32")
+        (model, *others) = self.models
+        return model.output if isinstance(model, Bound) and not others else None
 
     def vectors(
         self, tokens: Array, memories: Sequence[Any], states: Sequence[Any]

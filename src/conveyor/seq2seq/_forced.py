@@ -62,10 +62,11 @@ class Forced:
         """States and attention (N, steps, T) of tokens (N, steps)."""
         nothing = ops.cast(tokens[:, :1] * 0, "float32") + ops.zeros((source.shape[1],))
         shape = (nothing, states)
+        models = self._models.bound()
 
         def step(carry: tuple[Array, ...], row: tuple[Array, ...]) -> tuple[Array, ...]:
             _, before = keras.tree.pack_sequence_as(shape, list(carry))
-            _, after, attention = self._models.step(row[0], memory, before)
+            _, after, attention = models.step(row[0], memory, before)
             if attention is None:
                 attention = nothing
             return tuple(keras.tree.flatten((attention, after)))
