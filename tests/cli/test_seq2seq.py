@@ -115,6 +115,17 @@ def test_resume_of_a_finished_training_says_so(folder: Path) -> None:
     assert "is finished" in " ".join(shown.split())
 
 
+def test_nothing_is_held_out(folder: Path) -> None:
+    out, config = folder / "all", folder / "small.yaml"
+    pairs = folder / "pairs.tsv"
+    run(
+        *("train", pairs, "--no-dev", "--out", out, "--config", config),
+        *("--set", "training.steps=1"),
+    )
+    begun = json.loads((out / "log.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert (begun["pairs"], begun["dev_pairs"]) == (5, 0)
+
+
 def test_mistakes_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs, model = folder / "pairs.tsv", folder / "model"
     for arguments, message in [
@@ -124,6 +135,7 @@ def test_mistakes_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         (["train", pairs, "--out", folder / "m", "--set", "training.epoch=3"], "training.epochs"),
         (["train", pairs, "--out", folder / "m", "--set", "epochs"], "--set training.epochs=10"),
         (["train", pairs, "--resume", model], "nothing beside the folder"),
+        (["train", pairs, "--out", folder / "m", "--dev", pairs, "--no-dev"], "--dev or --no-dev"),
         (["translate", folder / "nothing"], "nothing"),
     ]:
         with pytest.raises((ConveyorError, OSError), match=message):

@@ -31,6 +31,10 @@ def train(
         list[str] | None,
         typer.Option(help="Pairs to judge by; twice for two files. Default: some are held out."),
     ] = None,
+    no_dev: Annotated[
+        bool,
+        typer.Option("--no-dev", help="Hold nothing out: learn every pair, keep the last model."),
+    ] = False,
     config: Annotated[
         Path | None, typer.Option(help="Settings as YAML; --show-config writes them all.")
     ] = None,
@@ -79,6 +83,7 @@ def train(
             "--config": config,
             "--set": set_,
             "--dev": dev,
+            "--no-dev": no_dev,
         }
         given |= {"--max-minutes": max_minutes}
         _refuse_beside_resume([name for name, value in given.items() if value], resume_)
@@ -93,11 +98,16 @@ def train(
             )
         if out is None:
             raise lesson("conveyor train", "a folder for the model", "no --out", "Add --out model.")
+        if dev and no_dev:
+            raise lesson(
+                "conveyor train", "--dev or --no-dev", "both", f"Write --dev {' --dev '.join(dev)}."
+            )
         kind: dict[str, Any] = {"dialogues": dialogues, "languages": languages}
         corpus = read_corpus(*pairs, config=settings.data, **kind)
         held_out = read_corpus(*dev, config=settings.data, **kind) if dev else None
+        judged_by = [] if no_dev else held_out
         folder = out
-        training = learn(corpus, out, dev=held_out, config=settings, console=console)
+        training = learn(corpus, out, dev=judged_by, config=settings, console=console)
     _close(console, folder, training)
 
 
