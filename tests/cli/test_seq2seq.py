@@ -124,6 +124,7 @@ def test_nothing_is_held_out(folder: Path) -> None:
     )
     begun = json.loads((out / "log.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert (begun["pairs"], begun["dev_pairs"]) == (5, 0)
+    assert "three" in (out / "report.html").read_text(encoding="utf-8")
 
 
 def test_mistakes_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

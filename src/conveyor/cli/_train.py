@@ -105,7 +105,7 @@ def train(
         kind: dict[str, Any] = {"dialogues": dialogues, "languages": languages}
         corpus = read_corpus(*pairs, config=settings.data, **kind)
         held_out = read_corpus(*dev, config=settings.data, **kind) if dev else None
-        judged_by = [] if no_dev else held_out
+        judged_by: Any = [] if no_dev else held_out
         folder = out
         training = learn(corpus, out, dev=judged_by, config=settings, console=console)
     _close(console, folder, training)
