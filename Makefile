@@ -62,11 +62,12 @@ sanitize-address: BUILD = build/sanitize-address
 sanitize-address: SANITIZERS = address;undefined
 sanitize-thread: BUILD = build/sanitize-thread
 sanitize-thread: SANITIZERS = thread
+sanitize-thread: OPTIONS = -DCONVEYOR_TARGETS=avx2  # threads are the same in all
 sanitize-address sanitize-thread: $(VENV)/.dev
 	$(build-and-run-tests)
 
 define build-and-run-tests
-	$(CMAKE) -S . -B $(BUILD) -DCONVEYOR_TESTS=ON "-DCONVEYOR_SANITIZE=$(SANITIZERS)"
+	$(CMAKE) -S . -B $(BUILD) -DCONVEYOR_TESTS=ON "-DCONVEYOR_SANITIZE=$(SANITIZERS)" $(OPTIONS)
 	$(CMAKE) --build $(BUILD) --parallel $(JOBS) --target conveyor_tests
 	$(BUILD)/native/tests/conveyor_tests
 endef
