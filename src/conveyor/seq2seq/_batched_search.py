@@ -26,8 +26,9 @@ def find(
 ) -> list[Paths | None]:
     """What was written for each source; None for one without tokens."""
     found: list[Paths | None] = [None] * len(sources)
+    weights = _chunks_of(models, plan).weights()
     for group in groups([len(source) for source in sources], config.batch_tokens):
-        search = GroupSearch(models, plan, sources, group, config, number_from)
+        search = GroupSearch(models, plan, sources, group, config, number_from, weights)
         while search.unfinished:
             search.advance()
         for n, written in zip(group.members, search.written, strict=True):
@@ -45,6 +46,7 @@ class GroupSearch:
         group: which of them.
         config: `length_penalty`, `temperature`, `top_p`, `seed`, the maximum length.
         number_from: number of the first source, which decides what is drawn for it.
+        weights: of the models, where they were looked up already.
     """
 
     def __init__(
@@ -55,10 +57,12 @@ class GroupSearch:
         group: Group,
         config: SearchConfig,
         number_from: int = 0,
+        weights: Any = None,
     ) -> None:
         chosen = [sources[n] for n in group.members]
         self.written = [Written() for _ in chosen]
         self._chunks = _chunks_of(models, plan)
+        self._weights = self._chunks.weights() if weights is None else weights
         # The source in each row, -1 where there is none.
         self._rows = np.full(group.rows, -1)
         self._rows[: len(chosen)] = np.arange(len(chosen))
@@ -94,7 +98,7 @@ class GroupSearch:
             "leave_at": leave_at(len(self._rows)),
         }
         self._carry, done, unfinished, records = self._chunks.run(
-            self._memory, self._carry, self._now(), schedule
+            self._weights, self._memory, self._carry, self._now(), schedule
         )
         made = int(done)
         tokens, parents, logs = (ops.convert_to_numpy(record)[:made] for record in records)

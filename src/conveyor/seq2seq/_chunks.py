@@ -28,6 +28,7 @@ class Chunks:
         self.plan = plan
         self._models = models
         layers = cast(Any, models.models)
+        self.weights = Compiled(models.weights, weights_of=layers)
         self.begin = Compiled(self._begin, weights_of=layers)
         self.run = Compiled(self._run, weights_of=layers)
         self.keep = Compiled(self._keep, weights_of=())
@@ -37,11 +38,17 @@ class Chunks:
         return memory, begin(self.plan, states, given, capacity)
 
     def _run(
-        self, memory: Any, carry: Carry, given: dict[str, Array], schedule: dict[str, Array]
+        self,
+        weights: Any,
+        memory: Any,
+        carry: Carry,
+        given: dict[str, Array],
+        schedule: dict[str, Array],
     ) -> tuple[Carry, Array, Array, Any]:
         """Steps until few enough sources are unfinished.
 
         Args:
+            weights: of `weights`, looked up once for a whole search.
             memory, carry: of the batch.
             given: see `step`, but `uniforms` (CHUNK, B, K).
             schedule: `start`, the number of the first step; `steps`, at most CHUNK;
@@ -54,7 +61,7 @@ class Chunks:
 
         # Logits are needed one by one where some are barred, or one is drawn.
         whole = self.plan.ngram or self.plan.way == "sample"
-        models = self._models.bound()
+        models = self._models.bound(weights)
         output = None if whole else models.output()
 
         def goes_on(done: Array, carry: Carry, records: Any) -> Array:

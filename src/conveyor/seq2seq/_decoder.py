@@ -131,7 +131,9 @@ class Decoder(WithOwnMasks):
 
     def step_weights(self) -> dict[str, Any]:
         """What a step reads most of, in the compute dtype."""
-        weights: dict[str, Any] = {"lstms": [lstm.cell.weights_for_ops() for lstm in self.lstms]}
+        names = ("kernel", "recurrent_kernel", "bias")
+        every = [lstm.cell.weights_for_ops() for lstm in self.lstms]
+        weights: dict[str, Any] = {"lstms": [{name: w[name] for name in names} for w in every]}
         if self.combine is not None:
             kernel = ops.convert_to_tensor(self.combine.kernel)
             weights["combine"] = ops.cast(kernel, self.compute_dtype)

@@ -11,7 +11,7 @@ from keras import ops
 
 from .._errors import lesson
 from ._arrays import Array
-from ._bound import Bound
+from ._bound import Bound, Weights, step_weights
 from ._model import Seq2Seq
 
 
@@ -55,10 +55,15 @@ class Ensemble:
         attention = _mean_attention([each[2] for each in stepped if each[2] is not None])
         return logits, [each[1] for each in stepped], attention
 
-    def bound(self) -> Ensemble:
-        """The same for a loop; what it looks up now it does not look up at each step."""
+    def weights(self) -> list[Weights]:
+        """What the steps of each model read; see `bound`."""
+        return [step_weights(m) if isinstance(m, Seq2Seq) else {} for m in self.models]
+
+    def bound(self, weights: Sequence[Weights]) -> Ensemble:
+        """The same for a loop, which looks no weights up."""
         bound: list[StepModel] = [
-            Bound(model) if isinstance(model, Seq2Seq) else model for model in self.models
+            Bound(model, own) if isinstance(model, Seq2Seq) else model
+            for model, own in zip(self.models, weights, strict=True)
         ]
         return Ensemble(bound)
 

@@ -33,10 +33,11 @@ def with_attention(
     """
     result: list[list[Hypothesis]] = [list(each) for each in hypotheses]
     forced = _forced(models)
+    weights = forced.weights()
     for group in groups([len(source) for source in sources], batch_tokens):
         width = max(len(hypotheses[n]) for n in group.members)
         targets = [_written(hypotheses[n], width) for n in group.members]
-        every = _attention(forced, sources, group, targets)
+        every = _attention(forced, weights, sources, group, targets)
         for n, attention in zip(group.members, every, strict=True):
             for k, hypothesis in enumerate(hypotheses[n]):
                 steps = len(hypothesis.token_log_probabilities)
@@ -52,17 +53,20 @@ class Forced:
     def __init__(self, models: Ensemble) -> None:
         self._models = models
         layers = cast(Any, models.models)
+        self.weights = Compiled(models.weights, weights_of=layers)
         self.begin = Compiled(self._begin, weights_of=layers)
         self.run = Compiled(self._run, weights_of=layers)
 
     def _begin(self, source: Array, copies: Array) -> Any:
         return self._models.begin(source, copies.shape[0])
 
-    def _run(self, source: Array, memory: Any, states: Any, tokens: Array) -> tuple[Any, Array]:
+    def _run(
+        self, weights: Any, source: Array, memory: Any, states: Any, tokens: Array
+    ) -> tuple[Any, Array]:
         """States and attention (N, steps, T) of tokens (N, steps)."""
         nothing = ops.cast(tokens[:, :1] * 0, "float32") + ops.zeros((source.shape[1],))
         shape = (nothing, states)
-        models = self._models.bound()
+        models = self._models.bound(weights)
 
         def step(carry: tuple[Array, ...], row: tuple[Array, ...]) -> tuple[Array, ...]:
             _, before = keras.tree.pack_sequence_as(shape, list(carry))
@@ -94,6 +98,7 @@ def _written(hypotheses: Sequence[Hypothesis], width: int) -> list[list[int]]:
 
 def _attention(
     forced: Forced,
+    weights: Any,
     sources: Sequence[Sequence[int]],
     group: Group,
     targets: list[list[list[int]]],
@@ -107,7 +112,8 @@ def _attention(
     memory, states = forced.begin(source, np.zeros(width, "int32"))
     pieces = []
     for start in range(0, steps, _CHUNK):
-        states, attention = forced.run(source, memory, states, tokens[:, start : start + _CHUNK])
+        chunk = tokens[:, start : start + _CHUNK]
+        states, attention = forced.run(weights, source, memory, states, chunk)
         pieces.append(ops.convert_to_numpy(attention))
     every = np.concatenate(pieces, axis=1)
     every = every.reshape(rows, width, steps, -1).transpose(0, 2, 1, 3)
