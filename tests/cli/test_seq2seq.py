@@ -154,3 +154,6 @@ def test_settings_are_shown(folder: Path) -> None:
     assert "  units: 64\n" in shown
     assert "  max_minutes: 3.0\n" in shown
     assert "  epochs: null\n" in shown
+    assert "  dropout: 0.2\n" in shown
+    for arguments in (["chatterbot:english"], ["talk.tsv", "--dialogues"]):
+        assert "  dropout: 0.0\n" in run("train", *arguments, "--show-config")

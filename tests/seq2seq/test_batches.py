@@ -204,6 +204,18 @@ def test_a_target_longer_than_a_batch(fixed_shapes):
     assert next(stream_of.stream()).target_tokens == 31
 
 
+@pytest.mark.parametrize(
+    ("pairs", "length", "tokens"),
+    [(10, 9, 300), (10, 400, 401), (8_000, 9, 400), (40_000, 9, 1_500)],
+)
+def test_a_small_corpus_has_smaller_batches(pairs, length, tokens):
+    stream_of = batches([Pair("a", "b" * length)] * pairs, batch_tokens=None, max_target_tokens=500)
+    assert stream_of.tokens == tokens
+    assert next(stream_of.stream()).target_tokens == min(pairs, tokens // (length + 1)) * (
+        length + 1
+    )
+
+
 @pytest.mark.parametrize("position", [Position(-1, 0), Position(0, -1), Position(0, 10_000)])
 def test_a_position_that_is_none(position):
     with pytest.raises(ConveyorError, match="a batch of an epoch"):

@@ -48,6 +48,19 @@ def test_a_file_gives_back_what_was_written(tmp_path) -> None:
             Config.from_yaml(tmp_path / "bad.yaml")
 
 
+def test_what_a_file_does_not_mention_is_as_in_others(tmp_path) -> None:
+    chatbot = Config.for_dialogues()
+    assert chatbot.model.dropout == chatbot.training.label_smoothing == 0
+    (tmp_path / "c.yaml").write_text("model:\n  units: 6\ntraining:\n  label_smoothing: 0.3\n")
+    config = Config.from_yaml(tmp_path / "c.yaml", chatbot)
+    changed = {"model.units": 6, "training.label_smoothing": 0.3}
+    assert config == chatbot.with_settings(changed)
+    with pytest.raises(ConveyorError, match="settings by name in model"):
+        Config.from_dict({"model": 3}, chatbot)
+    with pytest.raises(ConveyorError, match="settings by name"):
+        Config.from_dict(3, chatbot)
+
+
 def test_settings_from_text() -> None:
     text = {
         "training.learning_rate": "2e-3",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from conveyor import ConveyorError
 from conveyor.seq2seq import Pair
 from conveyor.seq2seq._config import DataConfig, TextConfig
 from conveyor.seq2seq._dialogues import SEPARATOR, join_turns, read_chatterbot, read_dialogues
+from conveyor.seq2seq._given import are_of_dialogues
 from conveyor.seq2seq._open import read_corpus
 from conveyor.seq2seq._vocabulary import learn_vocabularies
 
@@ -137,6 +139,16 @@ def test_what_a_name_on_the_command_line_stands_for(tmp_path):
         read_corpus(tmp_path / "chatterbot:english")
     with pytest.raises(ConveyorError, match="read_pairs expects"):
         read_corpus()
+
+
+def test_dialogues_are_known_before_they_are_read(tmp_path):
+    (tmp_path / "talk.tsv").write_text(CONTENTS["talk.tsv"])
+    assert are_of_dialogues(read_dialogues(tmp_path / "talk.tsv"))
+    assert are_of_dialogues("chatterbot:english")
+    assert are_of_dialogues(Path("talk.yml"))
+    assert not are_of_dialogues(tmp_path / "talk.tsv")
+    assert not are_of_dialogues([Pair("a", "b")])
+    assert not are_of_dialogues(read_corpus(tmp_path / "talk.tsv"))
 
 
 def test_other_formats(tmp_path):

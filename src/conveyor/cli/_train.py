@@ -11,6 +11,7 @@ from rich.console import Console
 from .._errors import lesson
 from ..seq2seq import Config, Training, read_corpus, resume
 from ..seq2seq import train as learn
+from ..seq2seq._open import are_dialogues
 from ._training_report import write_report
 
 Files = Annotated[
@@ -71,7 +72,8 @@ def train(
     Whatever happens to it, kill -9 and a full disk included, the folder stays whole:
     conveyor train --resume model goes on. Ctrl-C ends it after the batch at hand.
     """
-    settings = _settings(config, set_, max_minutes)
+    chat = dialogues or are_dialogues(*(pairs or []))
+    settings = _settings(config, set_, max_minutes, chat)
     if show_config:
         typer.echo(settings.as_yaml(), nl=False)
         return
@@ -111,8 +113,12 @@ def train(
     _close(console, folder, training)
 
 
-def _settings(config: Path | None, set_: list[str] | None, max_minutes: float | None) -> Config:
-    settings = Config() if config is None else Config.from_yaml(config)
+def _settings(
+    config: Path | None, set_: list[str] | None, max_minutes: float | None, chat: bool
+) -> Config:
+    settings = Config.for_dialogues() if chat else Config()
+    if config is not None:
+        settings = Config.from_yaml(config, settings)
     changes: dict[str, object] = {}
     for text in set_ or []:
         name, equals, value = text.partition("=")

@@ -20,6 +20,10 @@ Tokens = NDArray[np.int32]
 # So many batches are drawn together, then sorted by length, so that each is of similar lengths.
 _SORTED_TOGETHER: Final = 200
 
+# Steps of the optimizer are what a small corpus is short of, and a batch of fewer tokens than the
+# least keeps no processor busy.
+_LEAST, _MOST, _PER_EPOCH = 300, 1_500, 200
+
 
 def pad(sequences: Sequence[Sequence[int]], length: int | None = None) -> Tokens:
     """Ids as one array (N, length), padded on the right; by default to the longest.
@@ -86,6 +90,7 @@ class Batches:
             some pairs fit in none.
 
     Attributes:
+        tokens: target tokens of a batch, at most.
         shapes: that batches can have; empty without `fixed_shapes`.
 
     Raises:
@@ -111,15 +116,16 @@ class Batches:
     ) -> None:
         self._source, self._target = encoded.source, encoded.target
         self._steps = encoded.target.lengths + 1  # END
-        self._tokens, self._seed = config.batch_tokens, config.seed
+        self._seed = config.seed
         longest = int(self._steps.max())
-        if longest > self._tokens:
+        self.tokens = config.batch_tokens or max(longest, _usual(int(self._steps.sum())))
+        if longest > self.tokens:
             raise lesson(
                 "Batches",
                 "batch_tokens that the longest target fits in, END included",
-                f"batch_tokens={self._tokens}, and a target of {longest}",
+                f"batch_tokens={self.tokens}, and a target of {longest}",
                 f"Write DataConfig(batch_tokens={longest}), "
-                f"or max_target_tokens={self._tokens - 1} to leave such pairs out.",
+                f"or max_target_tokens={self.tokens - 1} to leave such pairs out.",
             )
         self.shapes: tuple[Shape, ...] = ()
         self._bucket = np.zeros(len(encoded), np.int64)
@@ -128,7 +134,7 @@ class Batches:
                 choose_shapes(
                     self._source.lengths,
                     self._steps,
-                    tokens=self._tokens,
+                    tokens=self.tokens,
                     most=config.length_buckets,
                 )
             )
@@ -136,7 +142,7 @@ class Batches:
             outside = self._bucket == len(self.shapes)
             if outside.any():
                 lengths = self._source.lengths[outside], self._steps[outside]
-                self.shapes += tuple(choose_shapes(*lengths, tokens=self._tokens, most=1))
+                self.shapes += tuple(choose_shapes(*lengths, tokens=self.tokens, most=1))
         self._planned: tuple[int, list[NDArray[Any]]] | None = None
 
     def per_epoch(self, epoch: int) -> int:
@@ -182,7 +188,7 @@ class Batches:
         return plan
 
     def _sorted_in_windows(self, order: NDArray[Any]) -> NDArray[Any]:
-        per_window = max(1, int(_SORTED_TOGETHER * self._tokens / self._steps.mean()))
+        per_window = max(1, int(_SORTED_TOGETHER * self.tokens / self._steps.mean()))
         window = np.arange(len(order)) // per_window
         # Up and down in turn: a batch across two windows is of similar lengths, too.
         sign = 1 - 2 * (window % 2)
@@ -196,7 +202,7 @@ class Batches:
         plan = []
         start = before = 0
         while start < len(order):
-            end = int(np.searchsorted(ends, before + self._tokens, "right"))
+            end = int(np.searchsorted(ends, before + self.tokens, "right"))
             bucket = int(buckets[start])
             if self.shapes:
                 of_bucket = int(np.searchsorted(buckets, bucket, "right"))
@@ -218,7 +224,7 @@ class Batches:
         following = target[:, 1:].copy()
         following[np.arange(len(indices)), steps - 1] = END
         counting = np.flatnonzero(following)
-        positions, labels = np.zeros((2, self._tokens), np.int32)
+        positions, labels = np.zeros((2, self.tokens), np.int32)
         positions[: len(counting)] = counting
         labels[: len(counting)] = following.ravel()[counting]
         inputs = {
@@ -228,6 +234,10 @@ class Batches:
             "labels": labels,
         }
         return Batch(inputs, after, indices, int(lengths.sum()), len(counting))
+
+
+def _usual(tokens: int) -> int:
+    return min(max(tokens // _PER_EPOCH, _LEAST), _MOST)
 
 
 def _fill(rows: Tokens, side: Side, indices: NDArray[Any]) -> None:

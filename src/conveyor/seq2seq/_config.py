@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from .._errors import lesson
 from ._extras import yaml
@@ -104,7 +104,9 @@ class DataConfig(Section):
     bad_lines: Literal["skip", "refuse"] = "skip"  # either way they are counted and shown
     max_source_tokens: int = 100  # longer pairs are left out of the training
     max_target_tokens: int = 100
-    batch_tokens: int = 1_500  # target tokens, without padding
+    # Target tokens, without padding. None: 1,500, of a small corpus fewer, so that an epoch has
+    # two hundred batches; at least 300.
+    batch_tokens: int | None = None
     length_buckets: int = 8  # lengths that batches are padded to where the backend compiles
     history: int = from_zero(2)  # turns before the prompt, in a dialogue
     mix_dialogues: bool = True  # learn first turns behind the last ones of other dialogues, too
@@ -168,8 +170,17 @@ class SearchConfig(Section):
     top_p: float = 1.0  # samples come from the likeliest tokens of so much probability
     max_length_ratio: float = 2.0  # target tokens to source tokens ...
     max_length_extra: int = 20  # ... and so many more, at which a translation is cut off
-    batch_tokens: int = 4_000  # source tokens translated together, padding included
+    batch_tokens: int = 16_000  # source tokens translated together, padding included
     seed: int = from_zero(0)  # of samples
+
+
+# A chatbot repeats what it was taught, so nothing keeps it from learning that by heart, and how
+# long an answer is does not depend on the prompt.
+_OF_DIALOGUES: Final = {
+    "model.dropout": 0.0,
+    "training.label_smoothing": 0.0,
+    "search.max_length_extra": 100,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,23 +213,38 @@ class Config:
             )
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Config:
-        """The settings given, and the defaults for the others.
+    def for_dialogues(cls) -> Config:
+        """The defaults of a chatbot: what it was taught it may learn by heart.
+
+        >>> Config.for_dialogues().model.dropout
+        0.0
+        """
+        return cls().with_settings(_OF_DIALOGUES)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], others: Config | None = None) -> Config:
+        """The settings given; all that they do not mention is as in `others`, or the default.
 
         >>> Config.from_dict({"model": {"unit": 256}})
         Traceback (most recent call last):
         conveyor._errors.ConveyorError: Config expects settings that it knows; got 'model.unit'.
         Did you mean 'model.units'?
         """
-        return from_dict(cls, values)
+        if others is None or not isinstance(values, Mapping):
+            return from_dict(cls, values)
+        merged = others.to_dict()
+        for topic, some in values.items():
+            both = isinstance(some, Mapping) and topic in merged
+            merged[topic] = {**merged[topic], **some} if both else some
+        return from_dict(cls, merged)
 
     def to_dict(self) -> dict[str, Any]:
         """All settings: topic, name, value."""
         return asdict(self)
 
     @classmethod
-    def from_yaml(cls, path: str | Path) -> Config:
-        """Settings of a file; what it does not mention has its default.
+    def from_yaml(cls, path: str | Path, others: Config | None = None) -> Config:
+        """Settings of a file; what it does not mention is as in `others`, or has its default.
 
         Raises:
             ConveyorError: a file that is no YAML of settings.
@@ -229,7 +255,7 @@ class Config:
             raise lesson(
                 "Config.from_yaml", "YAML", f"{path}: {error}", "Write training:\n  epochs: 10"
             ) from None
-        return cls.from_dict({} if values is None else values)
+        return cls.from_dict({} if values is None else values, others)
 
     def as_yaml(self) -> str:
         """Every setting, defaults included, as text."""

@@ -53,6 +53,11 @@ class Corpus:
         if not report.pairs:
             raise report.nothing(self.name)
 
+    @property
+    def is_of_dialogues(self) -> bool:
+        """Whether the pairs are prompts and responses."""
+        return self._settings[:1] == ["dialogues"]
+
     def fingerprint(self) -> list[Any]:
         """What changes when the pairs may have changed: files, their sizes and times."""
         stats = [(file, file.stat()) for file in self._files]

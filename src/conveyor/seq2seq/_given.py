@@ -12,7 +12,7 @@ from ._config import DataConfig
 from ._corpus import Corpus, read_pairs
 from ._dialogues import read_dialogues
 from ._files import replacing
-from ._open import read_corpus
+from ._open import are_dialogues, read_corpus
 from ._pairs import Pair
 
 # A corpus; a file, or two parallel ones; pairs in memory.
@@ -40,6 +40,13 @@ def opened(pairs: Pairs, config: DataConfig) -> Corpus | list[Pair]:
     if given and all(isinstance(item, str | Path) for item in given):
         return read_corpus(*given, config=config)
     return [_pair(item, place) for place, item in enumerate(given)]
+
+
+def are_of_dialogues(pairs: Pairs) -> bool:
+    """Whether these pairs are known to be prompts and responses, before they are opened."""
+    if isinstance(pairs, Corpus):
+        return pairs.is_of_dialogues
+    return isinstance(pairs, str | Path) and are_dialogues(pairs)
 
 
 def _pair(item: Any, place: int) -> Pair:

@@ -11,6 +11,16 @@ from ._dialogues import read_chatterbot, read_dialogues
 _CHATTERBOT = "chatterbot:"
 
 
+def are_dialogues(*paths: str | Path) -> bool:
+    """Whether the paths can be of nothing else.
+
+    >>> are_dialogues("chatterbot:english"), are_dialogues("talk.yml"), are_dialogues("a.tsv")
+    (True, True, False)
+    """
+    first = str(paths[0]) if paths else ""
+    return first.startswith(_CHATTERBOT) or kind_of(Path(first)) in {".yml", ".yaml"}
+
+
 def read_corpus(
     *paths: str | Path,
     config: DataConfig | None = None,
@@ -41,6 +51,6 @@ def read_corpus(
         language, _, topics = first.removeprefix(_CHATTERBOT).partition("/")
         chosen = topics.split(",") if topics else []
         return read_chatterbot(language, *chosen, history=history, mix=mix, bad_lines=policy)
-    if dialogues or kind_of(Path(first)) in {".yml", ".yaml"}:
+    if dialogues or are_dialogues(*paths):
         return read_dialogues(*paths, history=history, mix=mix, bad_lines=policy)
     return read_pairs(*paths, languages=languages, bad_lines=policy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import keras
@@ -143,7 +144,9 @@ class Run:
         if encoded is None:
             return None
         shapes = self._batches.shapes
-        batches = Batches(encoded, self._config.data, fixed_shapes=_compiles(), shapes=shapes)
+        longest = int(encoded.target.lengths.max()) + 1  # END
+        data = replace(self._config.data, batch_tokens=max(self._batches.tokens, longest))
+        batches = Batches(encoded, data, fixed_shapes=_compiles(), shapes=shapes)
         return DevPairs(self._learner, self._ready.dev, batches, self._config)
 
     def _finish(self, ended: str, reporters: Reporter, interrupt: Interrupt) -> Result:
@@ -213,6 +216,7 @@ class Run:
         return {
             "step": self.state.step,
             "pairs": len(ready.train),
+            "batch_tokens": self._batches.tokens,
             "dev_pairs": len(ready.dev),
             "source_vocabulary": ready.source.size,
             "target_vocabulary": ready.target.size,

@@ -16,7 +16,7 @@ from ._config import Config
 from ._display import Display
 from ._evaluation import Evaluation
 from ._folder import Folder
-from ._given import Pairs, opened
+from ._given import Pairs, are_of_dialogues, opened
 from ._history import Evaluated, Reporter
 from ._lock import locked
 from ._loop import DIVERGED, INTERRUPTED
@@ -69,7 +69,8 @@ def train(
         out: a folder that is not there yet, or empty; None: nothing is written.
         dev: to judge by, the same kinds; None: one pair in fifty, at most 1,000, is held out;
             `[]`: nothing is judged, the last model is the one to use.
-        config: settings of model, text, data and training.
+        config: settings of model, text, data and training; by default `Config()`, of dialogues
+            `Config.for_dialogues()`.
         console: where to show the progress; None: nowhere.
         callbacks: of Keras; an epoch is, to them, what lies between two evaluations.
 
@@ -89,7 +90,9 @@ def train(
     >>> training.steps, training.ended, training.model
     (3, 'steps', 'last')
     """
-    config = _with_precision(Config() if config is None else config)
+    if config is None:
+        config = Config.for_dialogues() if are_of_dialogues(pairs) else Config()
+    config = _with_precision(config)
     check_schedule(config.training, "train")
     given = opened(pairs, config.data)
     given_dev = None if dev is None else opened(dev, config.data)
