@@ -47,13 +47,14 @@ test-numpy: $(VENV)/.dev
 
 # The native engine, into the source tree: after a change of native/, and nothing else.
 native: $(VENV)/.dev
-	$(CMAKE) -S . -B build/native -DCONVEYOR_EDITABLE=ON
-	$(CMAKE) --build build/native --parallel $(JOBS)
-	$(CMAKE) --install build/native
+	$(CMAKE) -S . -B build/editable -DCONVEYOR_EDITABLE=ON
+	$(CMAKE) --build build/editable --parallel $(JOBS)
+	$(CMAKE) --install build/editable
 
 # Its C++ tests: as it is shipped, and then under AddressSanitizer with UndefinedBehaviorSanitizer
 # and under ThreadSanitizer.
-test-native: BUILD = build/tests
+# Where pip has compiled the core already.
+test-native: BUILD = build/editable
 test-native: $(VENV)/.dev
 	$(build-and-run-tests)
 
@@ -84,20 +85,24 @@ types: $(VENV)/.dev
 contract: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-$(BIN)/python:
+# Always the same cmake and ninja: those of a build of pip's own would compile everything anew.
+INSTALL = $(BIN)/python -m pip install --quiet --no-build-isolation
+$(VENV)/.venv:
 	$(PYTHON) -m venv $(VENV)
-
-$(VENV)/.demo: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -e ".[jax,demo]"
+	$(BIN)/python -m pip install --quiet "scikit-build-core>=1.1" "cmake>=3.20" ninja
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet -e ".[dev]"
+$(VENV)/.demo: pyproject.toml $(VENV)/.venv
+	$(INSTALL) -e ".[jax,demo]"
 	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.venv
+	$(INSTALL) -e ".[jax,demo,dev]"
+	@touch $(VENV)/.demo $@
 
 $(VENV)/.backends: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet -e ".[tensorflow]"
+	$(INSTALL) "$(TORCH)"
+	$(INSTALL) -e ".[tensorflow]"
 	@touch $@
 
 clean:
