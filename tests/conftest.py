@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from importlib.util import find_spec
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -37,3 +39,20 @@ def _fresh_keras():
     keras.config.set_dtype_policy("float32")
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c():
+    """A shell makes what it runs in the background deaf to Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config, items):
+    """What needs no backend runs with one of them only."""
+    first = next(name for name in ("jax", "torch", "tensorflow") if find_spec(name))
+    if keras.backend.backend() == first:
+        return
+    again = [item for item in items if item.get_closest_marker("any_backend")]
+    config.hook.pytest_deselected(items=again)
+    items[:] = [item for item in items if item not in set(again)]

@@ -35,6 +35,10 @@ from .inspection import trace as trace
 from .inspection import worked_example as worked_example
 from .layers import LSTM as LSTM
 from .layers import LSTMCell as LSTMCell
+from .layers import accelerate as accelerate
+from .layers import acceleration_plan as acceleration_plan
+from .layers import patch_keras as patch_keras
+from .layers import unpatch_keras as unpatch_keras
 from .seq2seq import Translator as Translator
 
 __all__ = [
@@ -43,6 +47,8 @@ __all__ = [
     "Input",
     "LSTMCell",
     "Translator",
+    "accelerate",
+    "acceleration_plan",
     "callbacks",
     "engines",
     "explain",
@@ -51,6 +57,7 @@ __all__ = [
     "health",
     "memory",
     "ops",
+    "patch_keras",
     "plot_gates",
     "plot_gradient_flow",
     "plot_memory",
@@ -59,5 +66,6 @@ __all__ = [
     "report",
     "seq2seq",
     "trace",
+    "unpatch_keras",
     "worked_example",
 ]

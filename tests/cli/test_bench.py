@@ -19,6 +19,8 @@ from conveyor.cli.bench._job import Job, arrays, masking
 from conveyor.cli.bench._peers import BY_NAME, PEERS, keras_beside
 from conveyor.cli.bench._report import Failure, Limits, Memory, Race, Rate, Report, Timing
 
+pytestmark = pytest.mark.any_backend
+
 ROOT = Path(__file__).parents[2]
 SMALL = Job(2, 5, 3, 4)
 OWN = "conveyor/numpy"

@@ -9,7 +9,7 @@ import xarray
 from keras import layers
 from typer.testing import CliRunner
 
-from conveyor import ConveyorError, trace
+from conveyor import LSTM, ConveyorError, trace
 from conveyor.cli import _look
 from conveyor.cli._app import app
 
@@ -82,3 +82,19 @@ def test_mistakes(folder, words, error, message) -> None:
     np.savez("y.npz", y=np.ones(3))
     with pytest.raises(error, match=message):
         run(*words)
+
+
+def test_accelerate(folder) -> None:
+    printed = run("accelerate", "model.keras", "-o", "fast.keras")
+    assert "1 of 1 recurrent layers" in printed
+    names = "fast.keras", "model.keras"
+    fast, model = (keras.saving.load_model(name, compile=False) for name in names)
+    assert type(fast.get_layer("reader")) is LSTM
+    x = np.load("data.npz")["x"]
+    np.testing.assert_allclose(fast.predict(x), model.predict(x), atol=1e-6)
+    assert sorted(path.name for path in folder.iterdir() if "keras" in path.name) == [
+        "fast.keras",
+        "model.keras",
+    ]
+    with pytest.raises(ConveyorError, match=r"-o fast\.keras"):
+        run("accelerate", "model.keras", "-o", "fast.h5")

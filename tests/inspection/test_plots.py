@@ -28,6 +28,8 @@ from conveyor.inspection._plots import (
 )
 from traces import make_layer, make_trace
 
+pytestmark = pytest.mark.any_backend
+
 mpl.use("Agg")  # no window
 
 TEXT = ["mardi $2_x$", "le 4"]

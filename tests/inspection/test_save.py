@@ -20,6 +20,8 @@ from conveyor import LSTM, ConveyorError
 from conveyor.inspection import describe, explain
 from conveyor.inspection._sheet import draw_sheet
 
+pytestmark = pytest.mark.any_backend
+
 SVG = "{http://www.w3.org/2000/svg}"
 LIGHT = {"#22242a", "#ffffff", "#c9650a", "#2565b8"}
 DARK = {"#e9e6df", "#181b20", "#f0913a", "#6aa9f4"}

@@ -22,6 +22,8 @@ from conveyor._vocabulary import GATE_NAMES, STATE_NAMES
 from frameworks import TOLERANCE
 from oracles import reference_backward, reference_forward
 
+pytestmark = pytest.mark.any_backend
+
 HEADER = Path(__file__).parents[2] / "native/include/conveyor/lstm.h"
 LINEAR = HEADER.with_name("linear.h")
 needs_core = pytest.mark.skipif(_library.missing() is not None, reason=str(_library.missing()))

@@ -12,6 +12,8 @@ import pytest
 
 from conveyor import _engines
 
+pytestmark = pytest.mark.any_backend
+
 INCLUDE = Path(__file__).parents[2] / "native/include/conveyor"
 
 

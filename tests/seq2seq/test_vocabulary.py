@@ -20,6 +20,8 @@ from conveyor.seq2seq._tokens import BEGIN, END, PADDING, UNKNOWN
 from conveyor.seq2seq._vocabulary import Vocabulary, learn_vocabularies, vocabulary_from_dict
 from conveyor.seq2seq._words import Words, split
 
+pytestmark = pytest.mark.any_backend
+
 PAIRS = [
     Pair("The cat sat on the mat.", "Le chat était assis sur le tapis."),
     Pair("Hello, world! 3.14", "Bonjour, le monde ! 3,14"),

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from .. import __version__
 from .._errors import ConveyorError
-from . import _bench, _chat, _inspect, _look, _train, _translate
+from . import _accelerate, _bench, _chat, _inspect, _look, _train, _translate
 
 app = typer.Typer(
     name="conveyor",
@@ -78,6 +78,7 @@ for _command in (
     _inspect.inspect,
     _translate.evaluate,
     _translate.score,
+    _accelerate.accelerate,
     _look.explain,
     _look.trace,
     _look.report,

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 import zipfile
 from pathlib import Path
 from typing import Annotated, Any
 
-import keras
 import numpy as np
 import typer
 from rich.console import Console
 
 from .. import inspection
 from .._errors import lesson
+from ._model_file import ModelFile, check_is_file, load
 
-Model = Annotated[Path, typer.Argument(help="A model of Keras, as model.save wrote it.")]
 Data = Annotated[
     Path,
     typer.Argument(
@@ -33,13 +31,13 @@ Characters = Annotated[
 
 
 def explain(
-    model: Model,
+    model: ModelFile,
     save: Annotated[
         Path | None, typer.Option(help="Write a drawing: flow.svg, flow.html or flow.png.")
     ] = None,
 ) -> None:
     """Walk one sample through the LSTMs of a model, with its own numbers."""
-    explanation = inspection.explain(_load(model))
+    explanation = inspection.explain(load(model))
     Console().print(explanation)
     if save is not None:
         explanation.save(save)
@@ -47,7 +45,7 @@ def explain(
 
 
 def trace(
-    model: Model,
+    model: ModelFile,
     data: Data,
     out: Annotated[Path, typer.Option(help="The Zarr store to write.")] = Path("trace.zarr"),
     text: Text = None,
@@ -70,7 +68,7 @@ def trace(
     x, _ = _read(data)
     select = {"layers": layer or None, "states": state or None}
     tree = inspection.trace(
-        _load(model),
+        load(model),
         x,
         tokens=_tokens(text, characters),
         select=select,
@@ -86,7 +84,7 @@ def trace(
 
 
 def report(
-    model: Model,
+    model: ModelFile,
     data: Data,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
     text: Text = None,
@@ -94,32 +92,13 @@ def report(
 ) -> None:
     """Write one HTML page on which to explore what the LSTMs of a model remember."""
     x, y = _read(data)
-    inspection.report(_load(model), x, out, text=_tokens(text, characters), y=y)
+    inspection.report(load(model), x, out, text=_tokens(text, characters), y=y)
     typer.echo(f"Written: {out}    open it in a browser")
-
-
-def _load(path: Path) -> Any:
-    _check_is_file(path, "a model", "model.save")
-    try:
-        with warnings.catch_warnings():
-            # A model that was saved before it was trained: nobody trains here.
-            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
-            return keras.saving.load_model(path)
-    except (ValueError, TypeError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise lesson(
-            str(path),
-            "a model that Keras can load",
-            f"one that it cannot: {reason}",
-            'Write model.save("model.keras"); layers of your own need '
-            "@keras.saving.register_keras_serializable() and are loaded in Python: "
-            "conveyor.explain(model).",
-        ) from error
 
 
 def _read(path: Path) -> tuple[Any, Any]:
     """The inputs, one array or a dict of them, and the targets."""
-    _check_is_file(path, "arrays", "np.savez")
+    check_is_file(path, "arrays", "np.savez")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {"x": file} if isinstance(file, np.ndarray) else dict(file)
@@ -146,8 +125,3 @@ def _tokens(path: Path | None, characters: bool) -> list[list[str]] | None:
         return None
     lines = path.read_text(encoding="utf-8").splitlines()
     return [list(line) if characters else line.split() for line in lines]
-
-
-def _check_is_file(path: Path, what: str, how: str) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}. It is to hold {what}, written by {how}.")

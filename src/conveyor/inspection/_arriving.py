@@ -14,7 +14,7 @@ from .._engines import glue
 from .._errors import lesson
 from .._vocabulary import StateName
 from ..layers import LSTM, Record, Records
-from ._find import Layer
+from ..layers._find import Layer
 
 Array = npt.NDArray[Any]
 Loss = Callable[[Any, Any, Any], Any]  # of x, y and what the model makes of x

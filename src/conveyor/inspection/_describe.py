@@ -8,7 +8,7 @@ import keras
 
 from .._errors import ConveyorError, lesson
 from .._vocabulary import StateName, has_time_axis
-from ._find import FoundLSTM, Layer, Shape, accepts_input_shape, find_lstms
+from ..layers._find import FoundLSTM, Layer, Shape, accepts_input_shape, find_lstms
 from ._flow import LayerFlow, Returned
 
 

@@ -12,9 +12,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from ..layers._find import Layer
 from ._describe import describe
 from ._explanation_html import in_notebook
-from ._find import Layer
 from ._flow import LayerFlow
 from ._printed import Printed
 from ._save import save

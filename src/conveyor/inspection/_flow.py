@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .._vocabulary import StateName
-from ._find import Direction, Shape
+from ..layers._find import Direction, Shape
 
 
 @dataclass(frozen=True)

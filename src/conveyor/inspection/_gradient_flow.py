@@ -11,9 +11,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..layers._find import Layer
 from ._arriving import arriving, loss_of
 from ._backward import StateGradients, backward
-from ._find import Layer
 from ._flow_verdict import Verdict, judge
 from ._printed import Printed
 from ._run import named, watching

@@ -13,9 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..layers._find import Layer
 from ._arriving import arriving, loss_of
 from ._backward import backward
-from ._find import Layer
 from ._printed import Printed
 from ._run import Call, Watched, named, run, watching
 from ._samples import as_samples, as_targets, batches, check_count, take

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import ConveyorError, lesson
+from ..layers._find import Layer
 from ._describe import describe
-from ._find import Layer
 from ._gradient_flow import gradient_flow
 from ._health import health
 from ._report_attention import Attention, Hypothesis

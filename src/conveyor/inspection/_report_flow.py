@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
+from ..layers._find import Shape
 from ._cell_drawing import draw_cell
-from ._find import Shape
 from ._flow import LayerFlow
 from ._templates import fill
 from ._time_drawing import draw_time_steps

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from .._errors import lesson
 from .._vocabulary import StateName
+from ..layers._find import Direction
 from ._characters import visible
-from ._find import Direction
 
 # The switch of the heat map, in this order, and what each state is.
 ABOUT: dict[StateName, str] = {

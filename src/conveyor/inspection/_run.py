@@ -13,7 +13,7 @@ import keras
 from .._engines import glue
 from .._errors import lesson
 from ..layers import LSTM, Record, Records, recording, running_here
-from ._find import FoundLSTM, Layer, find_lstms
+from ..layers._find import FoundLSTM, Layer, find_lstms
 
 
 @dataclass(frozen=True)

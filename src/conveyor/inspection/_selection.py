@@ -10,7 +10,7 @@ import numpy as np
 
 from .._errors import lesson
 from .._vocabulary import STATE_NAMES
-from ._find import FoundLSTM
+from ..layers._find import FoundLSTM
 from ._trace_arrays import INITIAL, PREACTIVATIONS
 
 Select = Mapping[str, Any]

@@ -13,8 +13,8 @@ import numpy as np
 from rich.progress import Progress
 
 from .._version import __version__
+from ..layers._find import FoundLSTM, Layer
 from ._describe import class_name, function_name
-from ._find import FoundLSTM, Layer
 from ._run import Call, run, watching
 from ._samples import as_samples, batches, check_count, take
 from ._selection import Select, Selection, check_selection

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ._find import Shape
+from ..layers._find import Shape
 from ._flow import LayerFlow
 
 _ORDINARY = ("hidden_state", "cell_state")

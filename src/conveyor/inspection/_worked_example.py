@@ -14,8 +14,8 @@ from rich.console import RenderableType
 from .. import ops
 from .._engines import glue
 from ..layers import _checks, gate_weights
+from ..layers._find import Layer
 from ..ops import _checks as ops_checks
-from ._find import Layer
 from ._flow import LayerFlow
 from ._printed import Printed
 from ._worked_inputs import Numbers, array, flow_of, place, states_at_start

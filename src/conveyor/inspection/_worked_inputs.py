@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from .._errors import lesson
 from ..layers import LSTM, _checks
+from ..layers._find import Layer, find_lstms, is_lstm
 from ..layers._keras_layers import check_is_plain
 from ..ops import _checks as ops_checks
 from ._describe import describe
-from ._find import Layer, find_lstms, is_lstm
 from ._flow import LayerFlow
 
 Numbers: TypeAlias = npt.NDArray[np.float64]

@@ -78,6 +78,9 @@ class LSTM(StatesBetweenCalls, WithGateWeights, keras.layers.LSTM):
         zero_output_for_mask: zeros instead of repeated states at masked steps, in
             everything that has a time axis.
         implementation: 1 or 2, see `dropout`.
+        keras_masks: True treats masks as Keras 3.15 does: the mask of the input is not looked at
+            where an `initial_state` is given, and goes on unturned with `go_backwards`.
+            `accelerate` sets it, so that a trained model keeps its numbers.
         **kwargs: `name`, `dtype` and `trainable`.
 
     Call arguments:
@@ -128,6 +131,7 @@ class LSTM(StatesBetweenCalls, WithGateWeights, keras.layers.LSTM):
         engine: str = "auto",
         zero_output_for_mask: bool = False,
         implementation: int = 2,
+        keras_masks: bool = False,
         **kwargs: Any,
     ) -> None:
         where = type(self).__name__
@@ -177,6 +181,7 @@ class LSTM(StatesBetweenCalls, WithGateWeights, keras.layers.LSTM):
         )
         self.outputs = names
         self.engine = engine
+        self.keras_masks = keras_masks
         self._use_cudnn = use_cudnn
         # As far as it is known now; every call says what it was.
         self._decision: Decision = _engines.expect(
@@ -209,7 +214,7 @@ class LSTM(StatesBetweenCalls, WithGateWeights, keras.layers.LSTM):
 
     def compute_mask(self, sequences: Array, mask: Any) -> Any:
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
-        if mask is not None and self.go_backwards:
+        if mask is not None and self.go_backwards and not self.keras_masks:
             mask = K.flip(mask, axis=1)
         masks = [mask if has_time_axis(name) else None for name in self.output_names()]
         return masks[0] if len(masks) == 1 else masks
@@ -241,9 +246,10 @@ class LSTM(StatesBetweenCalls, WithGateWeights, keras.layers.LSTM):
             _checks.check_unroll(time_steps, where)
         if initial_state is not None:
             _checks.check_initial_state(initial_state, batch, self.units, where)
-        # Keras looks for the mask of the input only where there is no initial state.
         mask = mask[0] if isinstance(mask, (list, tuple)) and hasattr(mask[0], "shape") else mask
-        mask = get_keras_mask(sequences) if mask is None else mask
+        # Keras looks for the mask of the input only where there is no initial state.
+        if mask is None and not (self.keras_masks and initial_state is not None):
+            mask = get_keras_mask(sequences)
         if mask is not None:
             mask = K.convert_to_tensor(mask) if not hasattr(mask, "shape") else mask
             ops_checks.check_mask(mask, batch, time_steps, where)
@@ -366,5 +372,6 @@ class LSTM(StatesBetweenCalls, WithGateWeights, keras.layers.LSTM):
             "use_cudnn": self._use_cudnn,
             "implementation": self.implementation,
             "engine": self.engine,
+            "keras_masks": self.keras_masks,
         }
         return {**super().get_config(), **own}

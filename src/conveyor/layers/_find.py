@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import keras
 
-# Keras ships no types: inside this package a layer is Any, and what is read from it is checked.
+# Keras ships no types: here a layer is Any, and what is read from it is checked.
 Layer: TypeAlias = Any
 Shape: TypeAlias = tuple[int | None, ...]
 Direction: TypeAlias = Literal["forward", "backward"]
@@ -16,10 +16,10 @@ Direction: TypeAlias = Literal["forward", "backward"]
 
 @dataclass(frozen=True)
 class FoundLSTM:
-    """One LSTM layer and where it stands.
+    """One LSTM layer, or another recurrent one, and where it stands.
 
     Attributes:
-        layer: the LSTM itself.
+        layer: the layer itself.
         path: the names from below the root down to the layer, `decoder/forward_lstm`.
         direction: which way it reads the time steps.
         merge_mode: how Bidirectional joins this direction with the other one:
@@ -54,27 +54,41 @@ def find_lstms(root: Layer, input_shape: Shape | None = None) -> tuple[FoundLSTM
         input_shape: what enters `root`, batch included. It is handed down as far as
             `accepts_input_shape` allows. Nothing is built or changed.
     """
+    return _find(root, is_lstm, input_shape)
+
+
+def find_recurrent(root: Layer) -> tuple[FoundLSTM, ...]:
+    """Every recurrent layer in `root`, LSTM or not, in the same way."""
+    return _find(root, lambda layer: isinstance(layer, keras.layers.RNN))
+
+
+Wanted: TypeAlias = Callable[[Layer], bool]
+
+
+def _find(root: Layer, wanted: Wanted, input_shape: Shape | None = None) -> tuple[FoundLSTM, ...]:
     found: list[FoundLSTM] = []
     paths: dict[str, int] = {}
-    for item in _walk(root, root.name if is_lstm(root) else "", input_shape, set()):
+    for item in _walk(root, root.name if wanted(root) else "", input_shape, set(), wanted):
         # Keras lets siblings in a list share a name; the paths stay apart all the same.
         count = paths[item.path] = paths.get(item.path, 0) + 1
         found.append(item if count == 1 else replace(item, path=f"{item.path} ({count})"))
     return tuple(found)
 
 
-def _walk(layer: Layer, path: str, shape: Shape | None, seen: set[int]) -> Iterator[FoundLSTM]:
+def _walk(
+    layer: Layer, path: str, shape: Shape | None, seen: set[int], wanted: Wanted
+) -> Iterator[FoundLSTM]:
     if id(layer) in seen:  # a shared layer has one set of weights: described once
         return
     seen.add(id(layer))
-    if is_lstm(layer):
+    if wanted(layer):
         direction: Direction = "backward" if layer.go_backwards else "forward"
         yield FoundLSTM(layer, path, direction, input_shape=shape)
         return
     bidirectional = isinstance(layer, keras.layers.Bidirectional)
     for child, child_shape in _children(layer, shape):
         child_path = f"{path}/{child.name}" if path else str(child.name)
-        for item in _walk(child, child_path, child_shape, seen):
+        for item in _walk(child, child_path, child_shape, seen, wanted):
             yield replace(item, merge_mode=layer.merge_mode or "list") if bidirectional else item
 
 
@@ -84,12 +98,12 @@ def _children(layer: Layer, shape: Shape | None) -> Iterator[tuple[Layer, Shape 
         wrapper: Layer = layer
         yield wrapper.forward_layer, shape
         yield wrapper.backward_layer, shape
-    elif isinstance(layer, keras.Sequential):
+    elif isinstance(layer, keras.Sequential) and shape is not None:
         model: Layer = layer
         layers = _up_to_last_lstm(model.layers)
         for child in layers:
             yield child, shape
-            if shape is not None and child is not layers[-1]:
+            if child is not layers[-1]:
                 shape = tuple(child.compute_output_shape(shape))
     else:
         # What `Model.layers` is made of, for every layer: Keras has no public name for it.

@@ -1,0 +1,208 @@
+"""From any side to any side."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from .._errors import lesson
+from . import _flax, _keras, _onnx, _tensorflow, _torch
+from ._layouts import LAYOUTS
+from ._proof import Proof, Run, prove
+from ._safetensors import write_safetensors
+from ._sources import Source, look_at
+from ._tensorflow import BlockLSTM
+from ._weights import LSTMWeights
+
+
+def weights_of(source: Source, name: str | None = None) -> LSTMWeights:
+    """The weights of LSTMs, wherever they are.
+
+    Args:
+        source: a layer of Keras or conveyor (LSTM, Bidirectional, RNN of LSTM cells), a list of
+            them, or a model; a `torch.nn.LSTM` or `LSTMCell`, or a state dict; parameters of
+            flax's LSTMCell; an ONNX model; a `BlockLSTM`; or the path of a file, .safetensors,
+            .pt, .pth, .onnx or .keras.
+        name: which, where there are several: of the layer, the node, or what stands before the
+            names of the weights.
+
+    Returns:
+        LSTMWeights: gates in conveyor's order, biases added up.
+
+    Raises:
+        ConveyorError: anything else, a file that is not what its name says, or an LSTM that
+            weights alone do not describe.
+
+    >>> from conveyor import LSTM
+    >>> layer = LSTM(4)
+    >>> layer.build((None, None, 3))
+    >>> print(weights_of(layer))
+    3 features to 4 units
+    """
+    return look_at(source, name)[1]
+
+
+def to_keras(source: Source, *, name: str | None = None, verbose: bool = True) -> Any:
+    """A `keras.Sequential` of `conveyor.LSTM`s, (B, T, F) to the hidden states of all steps.
+
+    `model.layers[n].get_weights()` are what Keras's own layer takes.
+
+    Args:
+        source, name: see `weights_of`.
+        verbose: print the largest difference between both sides on a random batch.
+
+    >>> import keras
+    >>> layer = keras.layers.LSTM(4)
+    >>> layer.build((None, None, 3))
+    >>> model = to_keras(layer, verbose=False)
+    >>> model.output_shape
+    (None, None, 4)
+    """
+    run, weights = look_at(source, name)
+    model = _keras.keras_model(weights)
+    _prove(weights, run, {"conveyor.LSTM": _keras.runner(model)}, verbose)
+    return model
+
+
+def to_torch(source: Source, *, name: str | None = None, verbose: bool = True) -> Any:
+    """A `torch.nn.LSTM(batch_first=True)`, of as many layers and directions; needs PyTorch.
+
+    Its second bias is zero: the first is Keras's.
+    """
+    run, weights = look_at(source, name)
+    module = _torch.torch_module(weights)
+    _prove(weights, run, {"torch.nn.LSTM": lambda x: _torch.run(module, x)}, verbose)
+    return module
+
+
+def to_flax(source: Source, *, name: str | None = None, verbose: bool = True) -> Any:
+    """Parameters for flax's `LSTMCell` and `OptimizedLSTMCell`, as NumPy arrays by name."""
+    run, weights = look_at(source, name)
+    params = _flax.flax_params(weights)
+    _prove(weights, run, {"flax LSTMCell": lambda x: _flax.run(params, x)}, verbose)
+    return params
+
+
+def to_onnx(source: Source, *, name: str | None = None, verbose: bool = True) -> Any:
+    """An ONNX model of one LSTM node a layer, (B, T, F) to hidden states; batch and time free."""
+    run, weights = look_at(source, name)
+    model = _onnx.onnx_model(weights)
+    _prove(weights, run, {"ONNX Runtime": lambda x: _onnx.run(model, x)}, verbose)
+    return model
+
+
+def to_block_lstm(
+    source: Source,
+    *,
+    version: int = 2,
+    forget_bias: float = 1.0,
+    name: str | None = None,
+    verbose: bool = True,
+) -> BlockLSTM:
+    """The arguments `w`, `b` and peepholes of `tf.raw_ops.BlockLSTMV2`, or of `BlockLSTM`.
+
+    Args:
+        source, name, verbose: see `to_keras`.
+        version: 1 for BlockLSTM, 2 for BlockLSTMV2.
+        forget_bias: what version 1 is told to add to the forget gate.
+    """
+    run, weights = look_at(source, name)
+    block = _tensorflow.block_lstm(weights, version=version, forget_bias=forget_bias)
+    side = "BlockLSTM" if version == 1 else "BlockLSTMV2"
+    _prove(weights, run, {side: lambda x: _tensorflow.run(block, x)}, verbose)
+    return block
+
+
+def save(
+    source: Source,
+    path: str | os.PathLike[str],
+    *,
+    layout: str | None = None,
+    name: str | None = None,
+    verbose: bool = True,
+) -> Path:
+    """Write weights to a file: .safetensors, .pt, .onnx or .keras. It appears whole or not at all.
+
+    Args:
+        source, name: see `weights_of`.
+        path: of the file.
+        layout: for .safetensors, how arrays are named and packed: "keras", "torch", "onnx",
+            "flax" or "block". The metadata says which, with gate order, bias form and sizes.
+        verbose: print the largest difference of what the file holds on a random batch.
+
+    Raises:
+        ConveyorError: another kind of file, or weights that it has no place for.
+    """
+    path = Path(path)
+    if path.suffix not in _WRITERS:
+        raise lesson(
+            "conveyor.convert.save",
+            f"a file of {', '.join(_WRITERS)}",
+            str(path),
+            'Write save(source, "weights.safetensors").',
+        )
+    if layout is not None and (layout not in LAYOUTS or path.suffix != ".safetensors"):
+        raise lesson(
+            "conveyor.convert.save",
+            f"layout to be one of {', '.join(LAYOUTS)}, for a .safetensors file",
+            f"layout={layout!r} for {path}",
+            'Write layout="torch", or leave it out.',
+        )
+    run, weights = look_at(source, name)
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        _WRITERS[path.suffix](weights, part, layout or "keras")
+        again = look_at(part, None)[1]
+        differs = not _equal(again, weights)
+        if differs:
+            raise AssertionError(f"{path} would not hold what was to be written")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    _prove(weights, run, {}, verbose)
+    return path
+
+
+def _equal(a: LSTMWeights, b: LSTMWeights) -> bool:
+    """Bit for bit; a bias of zeros may have come where there was none."""
+    pairs = zip(a.cells, b.cells, strict=True)
+    return all(
+        np.array_equal(x.kernel, y.kernel)
+        and np.array_equal(x.recurrent_kernel, y.recurrent_kernel)
+        and np.array_equal(_or_zeros(x.bias), _or_zeros(y.bias))
+        for x, y in pairs
+    )
+
+
+def _or_zeros(bias: np.ndarray | None) -> Any:
+    return 0 if bias is None or not bias.any() else bias
+
+
+def _write_keras(weights: LSTMWeights, path: Path, layout: str) -> None:
+    _keras.keras_model(weights).save(path)
+
+
+def _write_onnx(weights: LSTMWeights, path: Path, layout: str) -> None:
+    _onnx.onnx_package().save(_onnx.onnx_model(weights), path)
+
+
+_WRITERS = {
+    ".safetensors": write_safetensors,
+    ".pt": lambda weights, path, layout: _torch.write_state_dict(weights, path),
+    ".pth": lambda weights, path, layout: _torch.write_state_dict(weights, path),
+    ".onnx": _write_onnx,
+    ".keras": _write_keras,
+}
+
+
+def _prove(
+    weights: LSTMWeights, one: dict[str, Run], other: dict[str, Run], verbose: bool
+) -> Proof:
+    proof = prove(weights, {**one, **other})
+    if verbose:
+        Console().print(f"conveyor.convert: {proof}", markup=False, highlight=False, soft_wrap=True)
+    return proof

@@ -1,0 +1,190 @@
+"""Weights of Keras's and conveyor's layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from .._errors import lesson
+from ..layers import LSTM
+from ..layers._find import is_lstm
+from ._layouts import no_place
+from ._proof import Run
+from ._weights import CellWeights, LSTMWeights
+
+_ACTIVATIONS = {
+    "activation": keras.activations.tanh,
+    "recurrent_activation": keras.activations.sigmoid,
+}
+
+
+def weights_of_keras(layers: list[Any]) -> LSTMWeights:
+    """The weights of layers on top of each other."""
+    return LSTMWeights(tuple(cells for layer in layers for cells in _layer(layer)))
+
+
+def pick(source: Any, name: str | None) -> list[Any]:
+    """A layer, a list of layers, or the recurrent layers of a model, or that of this name."""
+    if isinstance(source, (list, tuple)):
+        return list(source)
+    if not isinstance(source, keras.Model):
+        return [source]
+    found = [layer for layer in source.layers if _is_recurrent(layer)]
+    names = [layer.name for layer in found]
+    if name is not None:
+        found = [layer for layer in found if layer.name == name]
+    if not found:
+        raise lesson(
+            "conveyor.convert",
+            "a model with an LSTM among its layers"
+            if name is None
+            else f"the name of one of its LSTMs: {', '.join(names) or 'there are none'}",
+            f'"{source.name}"' if name is None else f"name={name!r}",
+            "Pass the layer itself: conveyor.convert takes LSTMs and Bidirectional ones.",
+        )
+    return found
+
+
+def _is_recurrent(layer: Any) -> bool:
+    inner = layer.forward_layer if isinstance(layer, keras.layers.Bidirectional) else layer
+    return isinstance(inner, keras.layers.RNN) and (is_lstm(inner) or _stacked(inner))
+
+
+def _stacked(layer: Any) -> bool:
+    cell = getattr(layer, "cell", None)
+    return isinstance(cell, keras.layers.StackedRNNCells) and all(
+        isinstance(inner, keras.layers.LSTMCell) for inner in cell.cells
+    )
+
+
+def _layer(layer: Any) -> list[tuple[CellWeights, ...]]:
+    if not isinstance(layer, keras.layers.Layer) or not _is_recurrent(layer):
+        raise lesson(
+            "conveyor.convert",
+            "an LSTM, a Bidirectional of LSTMs, or a list of them",
+            type(layer).__name__,
+            "Pass the recurrent layers alone.",
+        )
+    if isinstance(layer, keras.layers.Bidirectional):
+        if layer.merge_mode != "concat":
+            raise lesson(
+                f'conveyor.convert: Bidirectional "{layer.name}"',
+                'merge_mode="concat", which all frameworks have',
+                f"merge_mode={layer.merge_mode!r}",
+                "Convert layer.forward_layer and layer.backward_layer one by one.",
+            )
+        forward, backward = layer.forward_layer, layer.backward_layer
+        return [(_cell(forward.cell, layer), _cell(backward.cell, layer))]
+    if layer.go_backwards:
+        raise lesson(
+            f'conveyor.convert: LSTM "{layer.name}"',
+            "an LSTM that reads forward",
+            "go_backwards=True",
+            "Turn it into a forward one: its weights are the same, its input the other way round.",
+        )
+    cells = layer.cell.cells if _stacked(layer) else [layer.cell]
+    return [(_cell(cell, layer),) for cell in cells]
+
+
+def _cell(cell: Any, layer: Any) -> CellWeights:
+    where = f'conveyor.convert: {type(layer).__name__} "{layer.name}"'
+    if not cell.built:
+        raise lesson(
+            where,
+            "a layer with its weights",
+            "one that is not built",
+            "Write layer.build((None, None, features)), or call it on a batch first.",
+        )
+    for name, usual in _ACTIVATIONS.items():
+        activation = getattr(cell, name)
+        if activation is not usual:
+            raise lesson(
+                where,
+                "tanh and sigmoid, the activations that all frameworks have",
+                f"{name}={getattr(activation, '__name__', activation)}",
+                "layer.get_weights() gives the weights without them.",
+            )
+    to_numpy = keras.ops.convert_to_numpy
+    bias = None if cell.bias is None else to_numpy(cell.bias)
+    return CellWeights(to_numpy(cell.kernel), to_numpy(cell.recurrent_kernel), bias)
+
+
+def keras_model(weights: LSTMWeights) -> Any:
+    """A Sequential of conveyor's LSTMs that returns the hidden states of all steps."""
+    for part in ("projection", "peepholes"):
+        if weights.has(part):
+            raise no_place(
+                part, "conveyor.LSTM", 'Write save(weights, "weights.safetensors") to keep them.'
+            )
+    dtype = weights.dtype.name
+    model = keras.Sequential([keras.Input((None, weights.features), dtype=dtype)], name="lstm")
+    for n, layer in enumerate(weights.layers):
+        biased = any(cell.bias is not None for cell in layer)
+        lstm = LSTM(
+            layer[0].units, return_sequences=True, use_bias=biased, name=f"lstm_{n}", dtype=dtype
+        )
+        both = len(layer) == 2
+        model.add(keras.layers.Bidirectional(lstm, name=f"both_{n}", dtype=dtype) if both else lstm)
+        model.layers[-1].set_weights([a for cell in layer for a in _in_order(cell, biased)])
+    return model
+
+
+def _in_order(cell: CellWeights, biased: bool) -> list[np.ndarray]:
+    bias = np.zeros(4 * cell.units) if cell.bias is None else cell.bias
+    return [cell.kernel, cell.recurrent_kernel, *([bias] if biased else [])]
+
+
+def with_every_step(layer: Any) -> Any:
+    """A layer of the same class and weights that returns the hidden states of all steps."""
+    if isinstance(layer, keras.layers.Bidirectional):
+        forward, backward = map(with_every_step, (layer.forward_layer, layer.backward_layer))
+        both = keras.layers.Bidirectional(
+            forward, backward_layer=backward, dtype=layer.dtype_policy
+        )
+        return _with_weights_of(both, layer)
+    config = {**layer.get_config(), "return_sequences": True, "return_state": False}
+    config |= {"stateful": False, "unroll": False}
+    if "outputs" in config:
+        config["outputs"] = None
+    return _with_weights_of(type(layer).from_config(config), layer)
+
+
+def _with_weights_of(copy: Any, layer: Any) -> Any:
+    features = layer.weights[0].shape[0]
+    if not copy.built:
+        copy.build((None, None, features))
+    copy.set_weights(layer.get_weights())
+    return copy
+
+
+def runner(layers: Any) -> Run:
+    """How layers on top of each other are run."""
+
+    def run(x: np.ndarray) -> np.ndarray:
+        y: Any = x
+        for layer in layers if isinstance(layers, list) else [layers]:
+            y = layer(y)
+        return np.asarray(keras.ops.convert_to_numpy(y))
+
+    return run
+
+
+def read_model(path: Path) -> Any:
+    """A .keras file.
+
+    Raises:
+        ConveyorError: one that Keras cannot load.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:  # of zip, JSON, HDF5 and Keras
+        reason = str(error).strip().partition("\n")[0]
+        raise lesson(
+            str(path),
+            "a model that Keras can load",
+            f"one that it cannot: {reason[:200]}",
+            'Write model.save("model.keras").',
+        ) from error

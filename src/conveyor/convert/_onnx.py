@@ -1,0 +1,214 @@
+"""Weights of the ONNX operator LSTM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._errors import lesson
+from ._layouts import listed, onnx_layer, pack
+from ._weights import LSTMWeights
+
+_OPSET = 14
+
+
+def onnx_package() -> Any:
+    """The package `onnx`, or an error that says how to install it."""
+    try:
+        import onnx
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            'ONNX files need the package onnx: pip install "conveyor[onnx]".'
+        ) from None
+    return onnx
+
+
+def pick(model: Any, name: str | None = None) -> list[Any]:
+    """The LSTM nodes of a ModelProto, in their order; or the node `name`."""
+    graph = model.graph
+    nodes = [node for node in graph.node if node.op_type == "LSTM" and not node.domain]
+    names = [node.name or node.output[0] for node in nodes]
+    chosen = [node for node, known in zip(nodes, names, strict=True) if name in (None, known)]
+    if not chosen:
+        raise lesson(
+            "conveyor.convert",
+            f"one of the LSTM nodes {', '.join(names)}" if nodes else "a graph with LSTM nodes",
+            f"name={name!r}" if nodes else ", ".join(sorted({n.op_type for n in graph.node})),
+            "Write the name of a node." if nodes else "Export the model with its LSTM as one node.",
+        )
+    return chosen
+
+
+_PARTS = {"W": 1, "R": 2, "B": 3, "P": 7}  # where they stand among the inputs
+
+
+def weights_of_nodes(model: Any, nodes: list[Any]) -> LSTMWeights:
+    """The weights of nodes on top of each other."""
+    for node in nodes:
+        _refuse_variants(node)
+    return LSTMWeights(tuple(onnx_layer(_arrays(model, node)) for node in nodes))
+
+
+def _arrays(model: Any, node: Any) -> dict[str, np.ndarray]:
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for other in model.graph.node:
+        if other.op_type == "Constant" and other.attribute[0].name == "value":
+            constants[other.output[0]] = other.attribute[0].t
+    arrays = {}
+    for part, place in _PARTS.items():
+        known = node.input[place] if place < len(node.input) else ""
+        if known and known not in constants:
+            raise lesson(
+                f'conveyor.convert: node "{node.name}"',
+                f"{part} to be an initializer of the graph",
+                f"{known}, which is computed",
+                "Fold the graph's constants first.",
+            )
+        if known:
+            arrays[part] = numpy_helper.to_array(constants[known])
+    if any(arrays[part].ndim != 3 for part in "WR"):
+        raise lesson(
+            f'conveyor.convert: node "{node.name}"',
+            "W (directions, 4 * units, features) and R (directions, 4 * units, units)",
+            listed(arrays),
+            "The file is damaged, or not ONNX's operator LSTM. Export it anew.",
+        )
+    return arrays
+
+
+def _refuse_variants(node: Any) -> None:
+    """Weights alone do not say what these attributes do."""
+    from onnx import helper
+
+    given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    directions = 2 if given.get("direction") == b"bidirectional" else 1
+    usual: dict[str, Any] = {
+        "activations": [b"Sigmoid", b"Tanh", b"Tanh"] * directions,
+        "input_forget": 0,
+        "clip": None,
+        "direction": given.get("direction", b"forward") if directions == 2 else b"forward",
+    }
+    for attribute, value in usual.items():
+        if attribute in given and given[attribute] != value:
+            raise lesson(
+                f'conveyor.convert: node "{node.name}"',
+                "a plain LSTM, whose weights say all",
+                f"{attribute}={given[attribute]!r}",
+                "Its numbers would not be those of the weights alone.",
+            )
+
+
+def onnx_model(weights: LSTMWeights) -> Any:
+    """A ModelProto of LSTM nodes, (B, T, F) to (B, T, D * U), batch and time free."""
+    onnx_package()
+    from onnx import helper, numpy_helper
+
+    arrays = pack(weights, "onnx")
+    nodes = []
+    for n, layer in enumerate(weights.layers):
+        named = {part: f"layers.{n}.{part}" for part in _PARTS}
+        node = helper.make_node(
+            "LSTM",
+            _inputs(f"steps_{n}", {part: name for part, name in named.items() if name in arrays}),
+            [f"y_{n}"],
+            name=f"lstm_{n}",
+            direction="bidirectional" if len(layer) == 2 else "forward",
+            hidden_size=layer[0].units,
+        )
+        nodes.append(node)
+    return _chain(nodes, [numpy_helper.from_array(a, name) for name, a in arrays.items()], weights)
+
+
+def model_of_nodes(model: Any, given: list[Any], weights: LSTMWeights) -> Any:
+    """Nodes as they are, with nothing between them, so that they can be run."""
+    from onnx import NodeProto, numpy_helper
+
+    nodes, constants = [], []
+    for n, node in enumerate(given):
+        copy = NodeProto()
+        copy.CopyFrom(node)
+        arrays = _arrays(model, node)
+        del copy.input[:], copy.output[:]
+        copy.input.extend(_inputs(f"steps_{n}", {part: f"{part}_{n}" for part in arrays}))
+        copy.output.append(f"y_{n}")
+        for attribute in [a for a in copy.attribute if a.name == "layout"]:
+            copy.attribute.remove(attribute)
+        nodes.append(copy)
+        constants += [numpy_helper.from_array(a, f"{part}_{n}") for part, a in arrays.items()]
+    return _chain(nodes, constants, weights)
+
+
+def _inputs(x: str, parts: dict[str, str]) -> list[str]:
+    inputs = [x, *[""] * 7]
+    for part, name in parts.items():
+        inputs[_PARTS[part]] = name
+    while not inputs[-1]:
+        inputs.pop()
+    return inputs
+
+
+def _chain(nodes: list[Any], constants: list[Any], weights: LSTMWeights) -> Any:
+    """A model in which node n reads `steps_n`, (T, B, F), and writes `y_n`, (T, D, B, U)."""
+    onnx = onnx_package()
+    from onnx import TensorProto, helper, numpy_helper
+
+    kind = TensorProto.DOUBLE if weights.dtype == np.float64 else TensorProto.FLOAT
+    every = [helper.make_node("Transpose", ["x"], ["steps_0"], perm=[1, 0, 2])]
+    for n, node in enumerate(nodes):
+        every += [
+            node,
+            helper.make_node("Transpose", [f"y_{n}"], [f"apart_{n}"], perm=[0, 2, 1, 3]),
+            helper.make_node("Reshape", [f"apart_{n}", "merged"], [f"steps_{n + 1}"]),
+        ]
+    last = f"steps_{len(nodes)}"
+    every.append(helper.make_node("Transpose", [last], ["hidden_states"], perm=[1, 0, 2]))
+    size = sum(cell.output_size for cell in weights.layers[-1])
+    graph = helper.make_graph(
+        every,
+        "lstm",
+        [helper.make_tensor_value_info("x", kind, ["batch", "time_steps", weights.features])],
+        [helper.make_tensor_value_info("hidden_states", kind, ["batch", "time_steps", size])],
+        [*constants, numpy_helper.from_array(np.array([0, 0, -1], np.int64), "merged")],
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", _OPSET)], producer_name="conveyor"
+    )
+    model.ir_version = 8  # what goes with this opset, for older runtimes
+    onnx.checker.check_model(model)
+    return model
+
+
+def read_onnx(path: Path) -> Any:
+    """A ModelProto.
+
+    Raises:
+        ConveyorError: a file that is none.
+    """
+    onnx = onnx_package()
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf's DecodeError, the checker's, and others
+        reason = str(error).strip().partition("\n")[0]
+        raise lesson(
+            str(path), "an ONNX model", f"one that is not valid: {reason[:200]}", "Export it anew."
+        ) from error
+    return model
+
+
+def run(model: Any, x: np.ndarray) -> np.ndarray | None:
+    """What ONNX Runtime computes; None where it is not installed, or lacks the type."""
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        return None
+    if x.dtype != np.float32:  # its LSTM has no other on CPUs
+        return None
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return np.asarray(session.run(None, {session.get_inputs()[0].name: x})[0])

@@ -1,0 +1,189 @@
+"""`conveyor.accelerate`: a Keras model with conveyor's LSTM in place of Keras's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from rich.console import Console
+from rich.table import Table
+
+from .. import _engines
+from .._errors import lesson
+from ._cell import LSTMCell
+from ._find import find_recurrent
+from ._keras_layers import run_here, runs_here
+from ._keras_loop import cells_of, why_not
+from ._lstm import LSTM
+
+_WHERE = "conveyor.accelerate"
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """What becomes of one recurrent layer.
+
+    Attributes:
+        path: of the layer in the model, `decoder/lstm`.
+        was: its class, with the class of its cell where that says more.
+        now: "conveyor.LSTM"; "its loop" where the class stays and only the loop over the time
+            steps runs on conveyor's engines; None where all stays as it is.
+        why: why it stays, or why not all of it is replaced; None for conveyor.LSTM.
+    """
+
+    path: str
+    was: str
+    now: str | None
+    why: str | None = None
+
+
+def accelerate(model: Any, *, verbose: bool = True) -> Any:
+    """Put conveyor's LSTM in place of Keras's in a model, and say what was replaced.
+
+    The model itself is changed and returned. Its weights are the same variables, and so the
+    optimizer's state, names, outputs and the file's layout stay what they are; it may be
+    Sequential, functional, subclassed, nested, built or not. `keras.layers.LSTM` and
+    `RNN(LSTMCell(...))` become `conveyor.LSTM`, also inside `Bidirectional` and other wrappers,
+    so that `outputs=`, traces and streams know them. Of a class derived from them, and of
+    `RNN([LSTMCell(...), ...])`, the loop over the time steps alone is replaced: a file written
+    from such a layer holds Keras's own again. A file with `conveyor.LSTM` in it wants
+    `import conveyor` before `keras.saving.load_model`.
+
+    `fit`, `predict` and `evaluate` are compiled anew. To go back, load the model's file without
+    accelerating it.
+
+    Args:
+        model: a Keras model or layer.
+        verbose: print what became of each recurrent layer; `acceleration_plan(model)` gives
+            the same as values, and changes nothing.
+
+    Returns:
+        The model that was given.
+
+    Raises:
+        ConveyorError: no Keras model; or a single layer that is to be replaced itself and
+            cannot be.
+
+    >>> import keras, conveyor
+    >>> model = keras.Sequential([keras.Input((7, 3)), keras.layers.LSTM(4), keras.layers.Dense(1)])
+    >>> model = conveyor.accelerate(model, verbose=False)
+    >>> type(model.layers[0]) is conveyor.LSTM
+    True
+    """
+    _check_is_model(model)
+    found = find_recurrent(model)
+    plan = acceleration_plan(model)
+    for item, replacement in zip(found, plan, strict=True):
+        if replacement.now == _LSTM:
+            _become_conveyor(item.layer)
+        elif replacement.now is not None and not runs_here(item.layer):
+            run_here(item.layer)
+    if any(replacement.now for replacement in plan):
+        _forget_compiled(model)
+    if verbose:
+        _show(model, plan)
+    return model
+
+
+_LSTM = "conveyor.LSTM"
+
+
+def acceleration_plan(model: Any) -> tuple[Replacement, ...]:
+    """What `accelerate(model)` would do to each recurrent layer; nothing is changed.
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.layers.LSTM(4, name="a"), keras.layers.GRU(4, name="b")])
+    >>> for replacement in acceleration_plan(model):
+    ...     print(replacement.path, replacement.now, replacement.why)
+    a conveyor.LSTM None
+    b None GRUCell, which is not an LSTM cell
+    """
+    _check_is_model(model)
+    return tuple(_planned(item.path, item.layer) for item in find_recurrent(model))
+
+
+def _planned(path: str, layer: Any) -> Replacement:
+    was = type(layer).__name__
+    if isinstance(layer, LSTM):
+        return Replacement(path, f"conveyor.{was}", None, "it is conveyor's already")
+    if type(layer) is keras.layers.RNN:
+        was = f"RNN({', '.join(type(cell).__name__ for cell in _cells(layer))})"
+    reason = why_not(layer)
+    if reason is not None:
+        return Replacement(path, was, None, reason)
+    if getattr(layer, "use_cudnn", "auto") is True:
+        return Replacement(path, was, None, "use_cudnn=True asks for Keras's own kernel")
+    keeps = _keeps_its_class(layer)
+    return Replacement(path, was, "its loop" if keeps else _LSTM, keeps)
+
+
+def _cells(layer: Any) -> list[Any]:
+    return cells_of(layer) if hasattr(layer, "cell") else []
+
+
+def _keeps_its_class(layer: Any) -> str | None:
+    """Why a layer cannot become a `conveyor.LSTM`, while its loop can run here."""
+    if type(layer) not in (keras.layers.RNN, keras.layers.LSTM):
+        return f"{type(layer).__name__} is a class of its own"
+    if type(layer.cell) not in (keras.layers.LSTMCell, LSTMCell):
+        return f"{type(layer.cell).__name__} is not one plain LSTM cell"
+    if layer.cell.dtype_policy.name != layer.dtype_policy.name:
+        return f"its cell has the dtype {layer.cell.dtype_policy.name}"
+    if layer.stateful and not layer.built:
+        return "it is stateful, and not built yet"
+    return None
+
+
+def _become_conveyor(layer: Any) -> None:
+    """The same object, with its variables, under another class.
+
+    Whatever refers to the layer goes on to: the graph of a functional model, an attribute of a
+    subclassed one, the optimizer. What `LSTM.__init__` sets beyond Keras's is set here.
+    """
+    cell, attributes = layer.cell, vars(layer)
+    remembered = attributes.pop("states", None)
+    use_cudnn = attributes.pop("use_cudnn", "auto")
+    # Past Keras, which would look for weights in them.
+    object.__setattr__(cell, "__class__", LSTMCell)
+    object.__setattr__(layer, "__class__", LSTM)
+    layer.outputs = None
+    layer.engine = "auto"
+    layer.keras_masks = True
+    layer._use_cudnn = use_cudnn
+    layer._decision = _engines.expect("auto", cell.activation, cell.recurrent_activation)
+    layer.input_spec = None  # the layer's own errors say more
+    layer.supports_jit = not (layer.stateful and keras.backend.backend() == "tensorflow")
+    if remembered is not None:
+        layer.build_memory(int(remembered[0].shape[0]))
+        layer.set_states([keras.ops.convert_to_numpy(state) for state in remembered])
+
+
+def _forget_compiled(model: Any) -> None:
+    """Compiled functions of a model, and of those inside, hold the old layers."""
+    for layer in model._flatten_layers(include_self=True, recursive=True):
+        if isinstance(layer, keras.Model):
+            layer.train_function = layer.test_function = layer.predict_function = None
+
+
+def _check_is_model(model: Any) -> None:
+    if not isinstance(model, keras.layers.Layer):
+        raise lesson(
+            _WHERE,
+            "a Keras model or layer",
+            type(model).__name__,
+            "Write conveyor.accelerate(model); a file is read by "
+            'keras.saving.load_model("model.keras").',
+        )
+
+
+def _show(model: Any, plan: tuple[Replacement, ...]) -> None:
+    done = sum(replacement.now is not None for replacement in plan)
+    title = f'{_WHERE}: {done} of {len(plan)} recurrent layers of "{model.name}" replaced'
+    table = Table("layer", "was", "is", "why")
+    for item in plan:
+        table.add_row(item.path, item.was, item.now or "as it was", item.why or "")
+    console = Console()
+    console.print(title, markup=False, highlight=False, soft_wrap=True)
+    if plan:
+        console.print(table)

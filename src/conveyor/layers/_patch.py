@@ -1,0 +1,80 @@
+"""`conveyor.patch_keras`: `keras.layers.LSTM` itself runs on conveyor's engines."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import Any
+
+import keras
+
+from ._keras_loop import LOOPS, STANDS_IN, run_loop, why_not
+
+
+class KerasPatch:
+    """What `patch_keras()` did; a `with` block undoes it."""
+
+    def __init__(self, *, undoes: bool) -> None:
+        self._undoes = undoes
+
+    def __enter__(self) -> KerasPatch:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._undoes:
+            unpatch_keras()
+
+    def __repr__(self) -> str:
+        state = "on" if is_patched() else "off"
+        return f"<keras.layers.LSTM runs on conveyor: {state}; conveyor.unpatch_keras() ends it>"
+
+
+def patch_keras() -> KerasPatch:
+    """Make `keras.layers.LSTM` compute on conveyor's engines, wherever it stands.
+
+    Models that exist and models that come, `Bidirectional`, `RNN(LSTMCell(...))` and
+    `RNN([LSTMCell(...), ...])` too. Classes, weights, numbers and files stay Keras's: only the
+    loop over the time steps is another. What a model has compiled before (`fit`, `predict`) it
+    goes on with; compile it again. Layers whose class has a loop or a step of its own, and
+    layers with `use_cudnn=True`, keep theirs.
+
+    Returns:
+        An object that says what is on; in a `with` block it is undone at the end.
+
+    >>> import keras, numpy as np, conveyor
+    >>> model = keras.Sequential([keras.Input((7, 3)), keras.layers.LSTM(4)])
+    >>> x = np.random.default_rng(0).normal(size=(2, 7, 3)).astype("float32")
+    >>> with conveyor.patch_keras():
+    ...     fast = model(x)
+    >>> bool(np.allclose(*map(keras.ops.convert_to_numpy, (fast, model(x))), atol=1e-5))
+    True
+    """
+    undoes = not is_patched()
+    for cls, loop in LOOPS.items():
+        cls.inner_loop = _standing_in_for(loop)
+    return KerasPatch(undoes=undoes)
+
+
+def unpatch_keras() -> None:
+    """Give Keras its own loops back. Nothing happens where they are there."""
+    for cls, loop in LOOPS.items():
+        cls.inner_loop = loop
+
+
+def is_patched() -> bool:
+    """Whether `keras.layers.LSTM` runs on conveyor's engines now."""
+    return hasattr(keras.layers.LSTM.inner_loop, STANDS_IN)
+
+
+def _standing_in_for(loop: Any) -> Any:
+    @wraps(loop)
+    def inner_loop(
+        self: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False
+    ) -> Any:
+        # Keras's GRU and others come here as well, through super().
+        ours = getattr(self, "use_cudnn", "auto") is not True and why_not(self) is None
+        if ours:
+            return run_loop(self, sequences, initial_state, mask, training)
+        return loop(self, sequences, initial_state, mask, training=training)
+
+    setattr(inner_loop, STANDS_IN, True)
+    return inner_loop
