@@ -17,6 +17,7 @@ except ModuleNotFoundError as error:
 
 # seq2seq too: keras.saving.load_model must know its classes after `import conveyor`.
 from . import callbacks as callbacks
+from . import convert as convert
 from . import ops as ops
 from . import seq2seq as seq2seq
 from ._engines import engines as engines
@@ -40,16 +41,19 @@ from .layers import acceleration_plan as acceleration_plan
 from .layers import patch_keras as patch_keras
 from .layers import unpatch_keras as unpatch_keras
 from .seq2seq import Translator as Translator
+from .streaming import Stream as Stream
 
 __all__ = [
     "LSTM",
     "ConveyorError",
     "Input",
     "LSTMCell",
+    "Stream",
     "Translator",
     "accelerate",
     "acceleration_plan",
     "callbacks",
+    "convert",
     "engines",
     "explain",
     "find_nonfinite",

@@ -28,11 +28,8 @@ def _package() -> Any:
 def write_safetensors(weights: LSTMWeights, path: Path, layout: str = "keras") -> None:
     """Write weights as a layout names and packs them, and say so in the metadata."""
     safetensors = _package()
-    safetensors.numpy.save_file(
-        {name: np.ascontiguousarray(array) for name, array in pack(weights, layout).items()},
-        path,
-        metadata=_metadata(weights, layout),
-    )
+    arrays = {n: np.ascontiguousarray(array) for n, array in pack(weights, layout).items()}
+    path.write_bytes(safetensors.numpy.save(arrays, metadata=_metadata(weights, layout)))
 
 
 def _metadata(weights: LSTMWeights, layout: str) -> dict[str, str]:

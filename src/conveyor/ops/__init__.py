@@ -4,6 +4,7 @@ from ._lengths import lengths_to_mask as lengths_to_mask
 from ._linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from ._linear_top_k import linear_top_k as linear_top_k
 from ._lstm import lstm as lstm
+from ._lstm_step import lstm_step as lstm_step
 from ._outputs import check_outputs as check_outputs
 from ._stream import LSTMStream as LSTMStream
 
@@ -14,4 +15,5 @@ __all__ = [
     "linear_cross_entropy",
     "linear_top_k",
     "lstm",
+    "lstm_step",
 ]

@@ -74,7 +74,7 @@ class LSTMStream:
         engine: str = "auto",
     ) -> None:
         weights: Weights = {"kernel": kernel, "recurrent_kernel": recurrent_kernel, "bias": bias}
-        problem = _problem(weights, batch, activation, recurrent_activation)
+        problem = problem_of(weights, batch, activation, recurrent_activation)
         dtype = _native_numpy.numpy_dtype(problem.dtype)
         weights = {
             n: None if a is None else _native_numpy.dense(a, dtype) for n, a in weights.items()
@@ -89,19 +89,14 @@ class LSTMStream:
         self._row_shape = (features,) if batch == 1 else None
         self._row = self._hidden_state[0]
 
-        _engines.check_name(engine, _WHERE)
-        missing = _native.missing() if engine != "portable" else None
-        native = engine != "portable" and missing is None
-        self._engine = _engines.Decision(
-            "native" if native else "portable", {} if missing is None else {"native": missing}
-        )
+        self._engine = decide(engine)
         arrays = (self._input, self._hidden_state, self._cell_state)
         self._run: Callable[..., int]
         self._arguments: tuple[Any, ...]
-        if native:
+        if self._engine.engine == "native":
             self._run, self._arguments = self._native_step(problem, weights, arrays)
         else:
-            self._run, self._arguments = numpy_step(problem, weights, arrays), ()
+            self._run, self._arguments = numpy_step(problem, weights), arrays
 
     def step(self, x: np.ndarray) -> np.ndarray:
         """Read one step of every row.
@@ -183,8 +178,7 @@ class LSTMStream:
     def _native_step(
         self, problem: _library.Problem, weights: Weights, arrays: tuple[np.ndarray, ...]
     ) -> tuple[Callable[..., int], tuple[Any, ...]]:
-        stream = _library.new_stream(problem, {n: _address(a) for n, a in weights.items()})
-        weakref.finalize(self, _library.free_stream, stream)
+        stream = new_stream(self, problem, weights)
         addresses = (c_void_p(_address(a)) for a in arrays)
         return _library.stream_step(), (c_void_p(stream), c_int64(problem.batch), *addresses)
 
@@ -205,7 +199,25 @@ class LSTMStream:
         )
 
 
-def _problem(
+def decide(engine: str) -> _engines.Decision:
+    """Which engine runs the steps of a stream."""
+    _engines.check_name(engine, _WHERE)
+    if engine == "portable":
+        return _engines.Decision("portable", {})
+    missing = _native.missing()
+    if missing is None:
+        return _engines.Decision("native", {})
+    return _engines.Decision("portable", {"native": missing})
+
+
+def new_stream(owner: Any, problem: _library.Problem, weights: Weights) -> int:
+    """A stream of the core's, which goes when its owner does."""
+    stream = _library.new_stream(problem, {n: _address(a) for n, a in weights.items()})
+    weakref.finalize(owner, _library.free_stream, stream)
+    return stream
+
+
+def problem_of(
     weights: Weights, batch: int, activation: Any, recurrent_activation: Any
 ) -> _library.Problem:
     """What is to be computed; everything is checked."""

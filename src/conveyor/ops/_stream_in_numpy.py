@@ -9,8 +9,6 @@ import numpy as np
 
 from .._engines._library import Problem
 
-Arrays = tuple[np.ndarray, ...]
-
 
 def _sigmoid(z: np.ndarray) -> np.ndarray:
     # 1 / (1 + exp(-z)), which overflows for a large negative z.
@@ -26,10 +24,11 @@ _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def numpy_step(problem: Problem, weights: dict[str, Any], arrays: Arrays) -> Callable[[], int]:
-    """A function that reads `input` and overwrites both states; 0, as the native one."""
-    x, hidden_state, cell_state = arrays
-    exact = cell_state.dtype  # float32 beside bfloat16
+def numpy_step(
+    problem: Problem, weights: dict[str, Any]
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], int]:
+    """A function that reads the input and overwrites both states; 0, as the native one."""
+    exact = np.dtype(problem.state_dtype)  # float32 beside bfloat16
     kernel, recurrent_kernel, bias = (
         None if weights[n] is None else weights[n].astype(exact)
         for n in ("kernel", "recurrent_kernel", "bias")
@@ -37,7 +36,7 @@ def numpy_step(problem: Problem, weights: dict[str, Any], arrays: Arrays) -> Cal
     sigma = _ACTIVATIONS[problem.recurrent_activation]
     phi = _ACTIVATIONS[problem.activation]
 
-    def step() -> int:
+    def step(x: np.ndarray, hidden_state: np.ndarray, cell_state: np.ndarray) -> int:
         z = x.astype(exact) @ kernel + hidden_state.astype(exact) @ recurrent_kernel
         if bias is not None:
             z += bias
