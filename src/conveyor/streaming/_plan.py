@@ -1,0 +1,340 @@
+"""A model as a list of operations on one time step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+from keras.src.backend import get_keras_mask  # Keras has no public name for it
+
+from .._errors import ConveyorError, lesson
+from ..layers import LSTM
+from ..layers._keras_loop import cells_of, why_not
+from ._cells import Cell, Recurrent
+from ._local import ByKeras, Place, in_numpy
+from ._values import Rows, Value
+
+WHERE = "conveyor.Stream"
+
+
+@dataclass
+class Plan:
+    """What a stream does at each step.
+
+    Attributes:
+        steps: operations, the numbers of the values that they read, and of those they write.
+        inputs, outputs: numbers of values.
+        cells: the LSTMs, in their order.
+        times: by number, whether the value has a time axis in the model.
+        shapes: of the inputs at one time step.
+        dtypes: of the inputs.
+        structure: of the outputs; None for a single one.
+    """
+
+    engine: str
+    steps: list[tuple[Any, list[int], list[int]]] = field(default_factory=list)
+    cells: list[Cell] = field(default_factory=list)
+    times: list[bool] = field(default_factory=list)
+    inputs: list[int] = field(default_factory=list)
+    outputs: list[int] = field(default_factory=list)
+    shapes: list[tuple[int | None, ...]] = field(default_factory=list)
+    dtypes: list[str] = field(default_factory=list)
+    structure: Any = None
+
+    def run(self, inputs: list[Value], rows: Rows) -> list[Value]:
+        """One step of these rows."""
+        values: list[Value | None] = [None] * len(self.times)
+        for number, value in zip(self.inputs, inputs, strict=True):
+            values[number] = value
+        for operation, reads, writes in self.steps:
+            given = [values[number] for number in reads]
+            for number, value in zip(writes, operation(given, rows), strict=True):
+                values[number] = value
+        return [values[number] for number in self.outputs]  # type: ignore[misc]
+
+    def new(self, time: bool) -> int:
+        """The number of one more value."""
+        self.times.append(time)
+        return len(self.times) - 1
+
+
+def plan_of(model: Any, engine: str) -> Plan:
+    """How a model is run step by step.
+
+    Raises:
+        ConveyorError: no model that a graph is known of, or a layer that needs more than the past.
+    """
+    graph = _graph(model)
+    plan = Plan(engine)
+    for tensor in graph.inputs:
+        if len(tensor.shape) < 2 or (tensor.shape[1] is not None and tensor.shape[1] == 0):
+            raise lesson(
+                WHERE,
+                "inputs of shape (batch, time_steps, ...)",
+                f"an input of shape {tuple(tensor.shape)}",
+                "Begin the model with Input(shape=(None, features)).",
+            )
+        plan.inputs.append(plan.new(True))
+        plan.shapes.append(tuple(tensor.shape[2:]))
+        plan.dtypes.append(str(tensor.dtype))
+    plan.outputs = _through(plan, graph, plan.inputs, "")
+    if len(plan.outputs) > 1 or isinstance(graph._outputs_struct, (list, tuple, dict)):
+        plan.structure = graph._outputs_struct
+    if not plan.cells:
+        raise lesson(
+            WHERE,
+            "a model with an LSTM inside",
+            f'"{model.name}", which holds none',
+            "Without a memory there is nothing to stream: call the model.",
+        )
+    return plan
+
+
+def _graph(model: Any) -> Any:
+    if isinstance(model, keras.Sequential) and model.built:
+        return model._functional
+    if isinstance(model, keras.Model) and hasattr(model, "_nodes_by_depth"):
+        return model
+    if isinstance(model, keras.layers.Layer) and model.built:
+        kind = type(model).__name__
+        if isinstance(model, keras.layers.RNN):
+            features = cells_of(model)[0].kernel.shape[0] if why_not(model) is None else None
+            x = keras.Input((None, features))
+            return keras.Model(x, model(x))
+        raise lesson(
+            WHERE,
+            "a Sequential or functional model, or an LSTM",
+            f"{kind}, whose call is Python that cannot be looked into",
+            "Build its layers into keras.Model(inputs, outputs), or stream its LSTMs one by one.",
+        )
+    raise lesson(
+        WHERE,
+        "a model with its weights",
+        f"{type(model).__name__}, which is not built"
+        if isinstance(model, keras.layers.Layer)
+        else type(model).__name__,
+        "Begin the model with Input(shape=(None, features)), or call it once; load its weights.",
+    )
+
+
+def _through(plan: Plan, graph: Any, inputs: list[int], path: str) -> list[int]:
+    """Add the operations of a graph that reads these values; the numbers of its outputs."""
+    known = {id(tensor): number for tensor, number in zip(graph.inputs, inputs, strict=True)}
+    needed = _needed(graph)
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        for node in graph._nodes_by_depth[depth]:
+            if id(node) not in needed:
+                continue
+            numbers = [known[id(tensor)] for tensor in _reads(node)]
+            written = _add(plan, node, numbers, path)
+            for tensor, number in zip(node.output_tensors, written, strict=True):
+                known[id(tensor)] = number
+    return [known[id(tensor)] for tensor in graph.outputs]
+
+
+def _needed(graph: Any) -> set[int]:
+    """The nodes that the outputs depend on, without those that compute masks.
+
+    Keras makes the mask of an input a part of the graph; here it goes with its value.
+    """
+    makers = {
+        id(tensor): node
+        for nodes in graph._nodes_by_depth.values()
+        for node in nodes
+        for tensor in node.output_tensors
+        if not node.is_input
+    }
+    inputs = {id(tensor) for tensor in graph.inputs}
+    needed, waiting = set(), list(graph.outputs)
+    while waiting:
+        tensor = waiting.pop()
+        node = makers.get(id(tensor))
+        if id(tensor) not in inputs and node is not None and id(node) not in needed:
+            needed.add(id(node))
+            waiting += _reads(node)
+    return needed
+
+
+def _arguments(node: Any) -> tuple[list[Any], dict[str, Any]]:
+    """What an operation is called with, but the mask."""
+    kwargs = {name: value for name, value in node.arguments.kwargs.items() if name != "mask"}
+    return list(node.arguments.args), kwargs
+
+
+def _reads(node: Any) -> list[Any]:
+    """The tensors among them."""
+    leaves = keras.tree.flatten(_arguments(node))
+    return [leaf for leaf in leaves if isinstance(leaf, keras.KerasTensor)]
+
+
+def _add(plan: Plan, node: Any, numbers: list[int], path: str) -> list[int]:
+    """Add one operation; the numbers of what it writes."""
+    layer = node.operation
+    path = f"{path}/{layer.name}" if path else str(layer.name)
+    time = any(plan.times[number] for number in numbers)
+    inner = getattr(layer, "_functional", None) or layer
+    if hasattr(inner, "_nodes_by_depth"):
+        if not all(plan.times[number] for number in numbers):
+            return _write(plan, node, numbers, _by_keras(node, False), False)
+        return _through(plan, inner, numbers, path)
+    if not time:
+        return _write(plan, node, numbers, _numpy_or_keras(node, False), False)
+    if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
+        return _add_recurrent(plan, node, numbers, path)
+    if not _is_local(layer, node):
+        raise refused(path, layer, "which looks at several time steps at once, or at their number")
+    return _write(plan, node, numbers, _numpy_or_keras(node, True), True)
+
+
+def _write(plan: Plan, node: Any, numbers: list[int], operation: Any, time: bool) -> list[int]:
+    written = [plan.new(time) for _ in node.output_tensors]
+    plan.steps.append((operation, numbers, written))
+    return written
+
+
+def refused(path: str, layer: Any, why: str) -> ConveyorError:
+    """For a layer that a stream cannot have."""
+    return lesson(
+        WHERE,
+        "layers that need nothing but the past",
+        f'{type(layer).__name__} "{path}", {why}',
+        "Leave it out of what is streamed, or train a model without it.",
+    )
+
+
+# ---------------------------------------------------------------------------- recurrent
+
+
+def _add_recurrent(plan: Plan, node: Any, numbers: list[int], path: str) -> list[int]:
+    layer = node.operation
+    if isinstance(layer, keras.layers.Bidirectional) or layer.go_backwards:
+        raise refused(
+            path, layer, "which reads the last time step first: it would have to wait for the end"
+        )
+    given = node.arguments.kwargs.get("mask")
+    if given is not None and given is not get_keras_mask(_reads(node)[0]):
+        raise refused(
+            path, layer, "whose mask is given at the call: Masking and Embedding make one"
+        )
+    if len(numbers) > 1:
+        raise refused(
+            path,
+            layer,
+            "whose initial_state is given by another layer: a session begins with zeros",
+        )
+    reason = why_not(layer)
+    if reason is not None:
+        raise refused(path, layer, f"with {reason}")
+    names = _outputs_of(layer, path)
+    cells = [
+        Cell(
+            path if len(cells_of(layer)) == 1 else f"{path}/{n}", cell, _weights(cell), plan.engine
+        )
+        for n, cell in enumerate(cells_of(layer))
+    ]
+    plan.cells += cells
+    operation = Recurrent(cells, names, bool(layer.zero_output_for_mask))
+    # Whether there is a time axis in the model: behind the last state there is none.
+    written = [plan.new(len(tensor.shape) == 3) for tensor in node.output_tensors]
+    plan.steps.append((operation, numbers, written))
+    return written
+
+
+_NAMES = {"hidden_states": "first", "cell_states": "cell", "cell_state": "cell"}
+
+
+def _outputs_of(layer: Any, path: str) -> tuple[str, ...]:
+    if isinstance(layer, LSTM) and layer.outputs is not None:
+        gates = [name for name in layer.outputs if "gate" in name or name == "candidates"]
+        if gates:
+            raise refused(path, layer, f"which returns {gates[0]}: a stream has states alone")
+        return tuple(_NAMES.get(name, "hidden") for name in layer.outputs)
+    if not layer.return_state:
+        return ("first",)
+    if len(cells_of(layer)) > 1:
+        raise refused(path, layer, "a stack of cells that returns its states: ask stream.states()")
+    return ("first", "hidden", "cell")
+
+
+def _weights(cell: Any) -> list[Any]:
+    weights = (cell.kernel, cell.recurrent_kernel, cell.bias)
+    return [None if w is None else keras.ops.convert_to_numpy(w) for w in weights]
+
+
+# -------------------------------------------------------------------------------- local
+
+
+def _numpy_or_keras(node: Any, time: bool) -> Callable[..., list[Value]]:
+    layer = node.operation
+    if isinstance(layer, keras.layers.Layer):
+        weights = [keras.ops.convert_to_numpy(w) for w in layer.weights]
+        operation = in_numpy(layer, weights)
+        if operation is not None:
+            return operation
+    return _by_keras(node, time)
+
+
+def _by_keras(node: Any, time: bool) -> ByKeras:
+    places = {id(tensor): Place(n) for n, tensor in enumerate(_reads(node))}
+
+    def placed(x: Any) -> Any:
+        return places.get(id(x), x)
+
+    return ByKeras(node.operation, keras.tree.map_structure(placed, _arguments(node)), time)
+
+
+_LOCAL = (
+    keras.layers.Dense,
+    keras.layers.Embedding,
+    keras.layers.Masking,
+    keras.layers.TimeDistributed,
+    keras.layers.Activation,
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.ELU,
+    keras.layers.Rescaling,
+    keras.layers.Add,
+    keras.layers.Subtract,
+    keras.layers.Multiply,
+    keras.layers.Average,
+    keras.layers.Maximum,
+    keras.layers.Minimum,
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout1D,
+    keras.layers.GaussianNoise,
+    keras.layers.GaussianDropout,
+    keras.layers.AlphaDropout,
+    keras.layers.ActivityRegularization,
+    keras.layers.Identity,
+)
+# Local if they work along the last axis, which is that of the features.
+_LAST_AXIS = (
+    keras.layers.LayerNormalization,
+    keras.layers.RMSNormalization,
+    keras.layers.BatchNormalization,
+    keras.layers.UnitNormalization,
+    keras.layers.Concatenate,
+    keras.layers.Softmax,
+)
+# Of keras.ops, as `x + y` makes them.
+_ELEMENTWISE = (
+    *("Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Negative", "Maximum", "Minimum"),
+    *("Tanh", "Sigmoid", "Relu", "Silu", "Gelu", "Softplus", "Exp", "Log", "Abs", "Absolute"),
+    *("Square", "Sqrt", "Power", "Cast"),
+)
+
+
+def _is_local(layer: Any, node: Any) -> bool:
+    """Whether each time step is computed from itself alone."""
+    if type(layer) in _LOCAL:
+        return True
+    if type(layer) in _LAST_AXIS:
+        axis = layer.axis if not isinstance(layer.axis, list | tuple) else layer.axis[-1]
+        several = isinstance(layer.axis, list | tuple) and len(layer.axis) > 1
+        return not several and axis in (-1, len(_reads(node)[0].shape) - 1)
+    same = all(len(t.shape) == len(node.output_tensors[0].shape) for t in _reads(node))
+    return (
+        type(layer).__name__ in _ELEMENTWISE and not isinstance(layer, keras.layers.Layer) and same
+    )

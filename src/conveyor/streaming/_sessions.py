@@ -1,0 +1,104 @@
+"""Which session has which row in the tables of states."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator
+
+import numpy as np
+
+from .._errors import lesson
+from ._cells import Cell
+from ._values import Rows
+
+States = dict[str, tuple[np.ndarray, np.ndarray]]
+
+_WHERE = "conveyor.Stream"
+
+
+class Sessions:
+    """Rows by key; a new key begins with zeros."""
+
+    def __init__(self, cells: list[Cell]) -> None:
+        self._cells = cells
+        self._rows: dict[Hashable, int] = {}
+        self._free: list[int] = [0]
+        self._room = 1
+
+    def __iter__(self) -> Iterator[Hashable]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._rows
+
+    def row(self, key: Hashable) -> int:
+        """The row of a session, a new one for a new key."""
+        row = self._rows.get(key)
+        if row is None:
+            if not self._free:
+                self._free = list(range(2 * self._room - 1, self._room - 1, -1))
+                self._room *= 2
+                for cell in self._cells:
+                    cell.make_room(self._room)
+            row = self._rows[key] = self._free.pop()
+        return row
+
+    def rows(self, keys: Iterable[Hashable]) -> Rows:
+        """Those of several, as a slice where they lie side by side."""
+        rows = [self.row(key) for key in keys]
+        if rows == list(range(rows[0], rows[0] + len(rows))):
+            return Rows(slice(rows[0], rows[0] + len(rows)))
+        return Rows(np.array(rows))
+
+    def known(self, key: Hashable, what: str) -> int:
+        """The row of a session that must be there."""
+        if key not in self._rows:
+            held = ", ".join(map(repr, list(self)[:5])) or "none yet"
+            raise lesson(
+                f"{_WHERE}.{what}", f"a session, of {held}", repr(key), "step() begins a session."
+            )
+        return self._rows[key]
+
+    def read(self, key: Hashable, what: str) -> States:
+        """Copies of the states of a session."""
+        row = self.known(key, what)
+        return {c.path: (c.hidden_state[row].copy(), c.cell_state[row].copy()) for c in self._cells}
+
+    def check(self, states: States) -> None:
+        """Refuse what are not the states of this model."""
+        wanted = {cell.path: cell.hidden_state.shape[1:] for cell in self._cells}
+        given = {
+            path: tuple({np.shape(state) for state in pair} if len(pair) == 2 else ())
+            for path, pair in states.items()
+        }
+        if given != {path: (shape,) for path, shape in wanted.items()}:
+            raise lesson(
+                _WHERE,
+                "hidden and cell state of " + ", ".join(f"{p} {s}" for p, s in wanted.items()),
+                ", ".join(f"{path} {shapes}" for path, shapes in given.items()) or "none",
+                "States belong to the model that they come from.",
+            )
+
+    def write(self, key: Hashable, states: States) -> None:
+        """Set all states of a session, a new one for a new key.
+
+        Raises:
+            ConveyorError: not the states of this model; the session is left as it was.
+        """
+        self.check(states)
+        row = self.row(key)
+        for cell in self._cells:
+            cell.hidden_state[row], cell.cell_state[row] = states[cell.path]
+
+    def zero(self, key: Hashable) -> None:
+        """Zero states."""
+        row = self._rows[key]
+        for cell in self._cells:
+            cell.hidden_state[row] = cell.cell_state[row] = 0
+
+    def drop(self, key: Hashable) -> None:
+        """Forget a session; its row is used again."""
+        self.zero(key)
+        self._free.append(self._rows.pop(key))

@@ -1,0 +1,220 @@
+"""`conveyor.Stream`: a trained model, one time step at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from .._errors import lesson
+from ._plan import WHERE, plan_of
+from ._session_files import read, write
+from ._sessions import Sessions, States
+from ._values import Rows, Value
+
+
+class Stream:
+    """A trained model that is fed one time step at a time, with a memory for each session.
+
+    It computes what the model does on the whole sequence, as far as it has come. Every LSTM of
+    the model goes on from where its session stands; embeddings, Dense layers and whatever else
+    works on one time step alone come between. Masks of `Masking` and `Embedding(mask_zero=True)`
+    are heeded: a masked step leaves its session as it was. Weights are copied when the stream is
+    made. A stream belongs to one thread at a time.
+
+    Args:
+        model: Sequential or functional, or an LSTM; its LSTMs read forward in time.
+        engine: "auto", "native" or "portable", see `conveyor.engines()`.
+
+    Raises:
+        ConveyorError: a model that cannot be streamed, with the layer and the reason: it reads
+            backwards (Bidirectional), or looks at several time steps at once.
+
+    >>> import keras, numpy as np
+    >>> from conveyor import LSTM
+    >>> model = keras.Sequential([keras.Input((None, 3)), LSTM(4), keras.layers.Dense(2)])
+    >>> x = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")
+    >>> stream = Stream(model)
+    >>> for x_t in x:
+    ...     y = stream.step(x_t)
+    >>> y.shape
+    (2,)
+    >>> bool(np.allclose(y, model.predict(x[None], verbose=0)[0], atol=1e-5))
+    True
+    """
+
+    def __init__(self, model: Any, *, engine: str = "auto") -> None:
+        self._plan = plan_of(model, engine)
+        self._sessions = Sessions(self._plan.cells)
+
+    # ------------------------------------------------------------------------ stepping
+
+    def step(self, x: Any, *, session: Hashable | list[Hashable] | None = None) -> Any:
+        """Read one time step.
+
+        Args:
+            x: what the model's input has at one time step: (F,), or a token's id. With a list of
+                sessions, a row for each: (B, F), (B,). A list of such for several inputs.
+            session: whose step it is, any key; a new one begins with zero states. A list of
+                keys makes a step for each of them at once. None is a session, too.
+
+        Returns:
+            What the model returns: at this time step where it has a time axis, without it.
+
+        Raises:
+            ConveyorError: another shape, or a session twice.
+        """
+        several = isinstance(session, list)
+        keys = session if isinstance(session, list) else [session]
+        return self._finished(self._run(self._inputs(x, keys, several, 0), keys), several)
+
+    def feed(self, chunk: Any, *, session: Hashable | list[Hashable] | None = None) -> Any:
+        """Read several time steps.
+
+        Args:
+            chunk: (T, F), or (B, T, F) for a list of sessions; token ids likewise. T may be 0
+                only where the model's output has a time axis.
+            session: see `step`.
+
+        Returns:
+            What the model returns for these steps: (T, ...) where it has a time axis, else what
+            it returned last.
+        """
+        several = isinstance(session, list)
+        keys = session if isinstance(session, list) else [session]
+        chunks = self._inputs(chunk, keys, several, 1)
+        lengths = {array.shape[1] for array in chunks}
+        if len(lengths) != 1 or lengths == {0}:
+            raise lesson(
+                f"{WHERE}.feed",
+                "chunks of one length, at least one time step",
+                f"{sorted(lengths)} time steps",
+                "Write stream.feed(x[:10]).",
+            )
+        every = [self._run([a[:, t] for a in chunks], keys) for t in range(lengths.pop())]
+        joined = []
+        for n, number in enumerate(self._plan.outputs):
+            if self._plan.times[number]:
+                array = np.stack([outputs[n].array for outputs in every], axis=1)
+            else:
+                array = every[-1][n].array
+            joined.append(Value(array))
+        return self._finished(joined, several)
+
+    def _run(self, inputs: list[np.ndarray], keys: list[Hashable]) -> list[Value]:
+        outputs = self._plan.run([Value(x) for x in inputs], self._rows(keys))
+        # The tables of states are written to by the next step.
+        return [Value(np.array(value.array)) for value in outputs]
+
+    def _rows(self, keys: list[Hashable]) -> Rows:
+        if len(keys) != len(set(keys)) or not keys:
+            twice = next((key for key in keys if keys.count(key) > 1), None)
+            raise lesson(
+                WHERE,
+                "a list of sessions, each once",
+                f"{twice!r} twice" if keys else "an empty list",
+                "Make its steps one after the other.",
+            )
+        return self._sessions.rows(keys)
+
+    def _inputs(self, x: Any, keys: list[Hashable], several: bool, more: int) -> list[np.ndarray]:
+        """The arrays of the model's inputs, with a batch axis and `more` time axes behind it."""
+        shapes = self._plan.shapes
+        given = x if isinstance(x, (list, tuple)) and len(shapes) > 1 else [x]
+        arrays = [np.asarray(array) if several else np.asarray(array)[None] for array in given]
+        fits = len(arrays) == len(shapes) and all(
+            array.ndim == 1 + more + len(shape)
+            and len(array) == len(keys)
+            and array.shape[1 + more :] == shape
+            for array, shape in zip(arrays, shapes, strict=True)
+        )
+        if fits:
+            kinds = zip(arrays, self._plan.dtypes, strict=True)
+            return [array.astype(dtype, copy=False) for array, dtype in kinds]
+        before = ([str(len(keys))] if several else []) + ["time_steps"] * more
+        wanted = " and ".join(f"({', '.join([*before, *map(str, shape)])})" for shape in shapes)
+        raise lesson(
+            f"{WHERE}.{'feed' if more else 'step'}",
+            f"x of shape {wanted}",
+            f"shape {' and '.join(str(np.shape(array)) for array in given)}",
+            "A list of sessions takes a row for each, a single session no batch axis; step reads "
+            "one time step, feed several.",
+        )
+
+    def _finished(self, values: list[Value], several: bool) -> Any:
+        arrays = [value.array if several else value.array[0] for value in values]
+        if self._plan.structure is None:
+            return arrays[0]
+        return keras.tree.pack_sequence_as(self._plan.structure, arrays)
+
+    # ------------------------------------------------------------------------ sessions
+
+    @property
+    def sessions(self) -> list[Hashable]:
+        """The keys of those that have made a step, or were loaded."""
+        return list(self._sessions)
+
+    def states(self, session: Hashable = None) -> States:
+        """Copies of (hidden_state, cell_state), each (U,), by the path of the LSTM."""
+        return self._sessions.read(session, "states")
+
+    def set_states(self, states: States, session: Hashable = None) -> None:
+        """Go on from these states, as `states` gives them."""
+        self._sessions.write(session, states)
+
+    def fork(self, session: Hashable, to: Hashable) -> None:
+        """Make `to` a copy of a session: both go on from here, each on its own."""
+        self._sessions.write(to, self._sessions.read(session, "fork"))
+
+    def reset(self, session: Hashable = None) -> None:
+        """Begin a session anew: zero states."""
+        self._sessions.known(session, "reset")
+        self._sessions.zero(session)
+
+    def drop(self, session: Hashable = None) -> None:
+        """Forget a session; its place is used by the next new one."""
+        self._sessions.known(session, "drop")
+        self._sessions.drop(session)
+
+    def save(
+        self, path: str | os.PathLike[str], sessions: Iterable[Hashable] | None = None
+    ) -> Path:
+        """Write sessions to a file, an .npz without pickles; it appears whole or not at all.
+
+        Args:
+            path: of the file.
+            sessions: which; all if None. Keys are text, whole numbers or None.
+        """
+        keys = self.sessions if sessions is None else list(sessions)
+        return write(Path(path), keys, [self._sessions.read(key, "save") for key in keys])
+
+    def load(self, path: str | os.PathLike[str]) -> list[Hashable]:
+        """Add the sessions of a file, in place of those with the same key.
+
+        Returns:
+            Their keys.
+
+        Raises:
+            ConveyorError: a file that `save` did not write, or of another model. No session is
+                changed then.
+        """
+        found = read(Path(path))
+        for states in found.values():  # before anything is written
+            self._sessions.check(states)
+        for key, states in found.items():
+            self._sessions.write(key, states)
+        return list(found)
+
+    # ---------------------------------------------------------------------------- about
+
+    def explain_engine(self) -> str:
+        """Which engine runs the steps, and why no faster one does."""
+        return str(self._plan.cells[0].engine)
+
+    def __repr__(self) -> str:
+        lstms = ", ".join(cell.path for cell in self._plan.cells)
+        return f"<Stream through {lstms}; {len(self._sessions)} sessions>"

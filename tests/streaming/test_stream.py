@@ -1,0 +1,266 @@
+"""A stream computes what the model does, however its steps are cut and mixed."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import layers
+
+from conveyor import LSTM, ConveyorError, Stream
+from full_disk import full_disk
+
+T, F = 12, 3
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(4, T, F)).astype("float32")
+X[0, 8:] = X[1, :2] = X[2, 4:6] = 0.0  # what Masking leaves out
+IDS = RNG.integers(0, 9, size=(4, T))
+
+
+def tagger():
+    x = keras.Input((None, F))
+    y = layers.LSTM(5, return_sequences=True, name="below")(layers.Masking()(x))
+    y = layers.LayerNormalization()(layers.Dropout(0.5)(y))
+    y = LSTM(4, return_sequences=True, name="above")(y) + layers.Dense(4)(y)
+    y = layers.Concatenate()([y, x])
+    return keras.Model(x, layers.TimeDistributed(layers.Dense(2, activation="softmax"))(y))
+
+
+def classifier():
+    return keras.Sequential(
+        [
+            keras.Input((None,)),
+            layers.Embedding(9, 6, mask_zero=True),
+            LSTM(5, return_sequences=True, zero_output_for_mask=True),
+            layers.RNN([layers.LSTMCell(4), layers.LSTMCell(3)]),
+            layers.BatchNormalization(),
+            layers.Dense(2, activation="elu"),
+            layers.Reshape((2, 1)),
+        ]
+    )
+
+
+def nested():
+    x = keras.Input((None, F))
+    inner = keras.Model(x, layers.Dense(4)(LSTM(5, return_sequences=True)(x)), name="inner")
+    outer = keras.Sequential([keras.Input((None, 4)), layers.LSTM(3), layers.Dense(2)])
+    return keras.Sequential([keras.Input((None, F)), inner, layers.ReLU(), outer])
+
+
+def states():
+    x = keras.Input((None, F))
+    hs, h, c = LSTM(4, return_sequences=True, return_state=True)(layers.Masking()(x))
+    cs = LSTM(3, outputs="cell_states", activation="relu")(hs)
+    return keras.Model(x, {"all": cs, "last": [h, c]})
+
+
+MODELS = {
+    "tagger": (tagger, X),
+    "classifier": (classifier, IDS),
+    "nested": (nested, X),
+    "states": (states, X),
+}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def case(request):
+    make, x = MODELS[request.param]
+    keras.utils.set_random_seed(3)
+    model = make()
+    model.set_weights([w + 0.3 * RNG.normal(size=w.shape) ** 2 for w in model.get_weights()])
+    return model, x
+
+
+def leaves(nest):
+    return [np.asarray(keras.ops.convert_to_numpy(leaf)) for leaf in keras.tree.flatten(nest)]
+
+
+def expected(model, x):
+    return leaves(model(x))
+
+
+def over_time(model):
+    return [tensor.shape[1] is None for tensor in keras.tree.flatten(model.outputs)]
+
+
+def assert_close(actual, wanted):
+    for a, b in zip(leaves(actual), wanted, strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["auto", "portable"])
+def test_step_by_step(case, engine):
+    model, x = case
+    stream = Stream(model, engine=engine)
+    for t in range(T):
+        y = stream.step(x[0, t])
+        wanted = zip(expected(model, x[:1, : t + 1]), over_time(model), strict=True)
+        assert_close(y, [w[0, -1] if every else w[0] for w, every in wanted])
+
+
+@given(data=st.data())
+def test_any_chunks_of_any_sessions(case, data):
+    model, x = case
+    stream = Stream(model)
+    at = dict.fromkeys("abcd", 0)
+    parts = {key: [] for key in at}
+    rows = {key: n for n, key in enumerate(at)}
+    while any(t < T for t in at.values()):
+        ready = [key for key, t in at.items() if t < T]
+        keys = data.draw(st.permutations(ready), "who")
+        keys = keys[: data.draw(st.integers(1, len(keys)), "how many")]
+        length = data.draw(st.integers(1, min(T - at[key] for key in keys)), "steps")
+        chunk = np.stack([x[rows[key], at[key] : at[key] + length] for key in keys])
+        if len(keys) == 1 and data.draw(st.booleans(), "alone"):
+            y = [leaf[None] for leaf in leaves(stream.feed(chunk[0], session=keys[0]))]
+        else:
+            y = leaves(stream.feed(chunk, session=keys))
+        for n, key in enumerate(keys):
+            parts[key].append([leaf[n] for leaf in y])
+            at[key] += length
+    for n, (wanted, every) in enumerate(zip(expected(model, x), over_time(model), strict=True)):
+        for key, row in rows.items():
+            mine = [part[n] for part in parts[key]]
+            actual = np.concatenate(mine) if every else mine[-1]
+            np.testing.assert_allclose(actual, wanted[row], atol=1e-5, rtol=1e-5)
+
+
+def test_a_layer_alone():
+    layer = layers.LSTM(4, return_sequences=True)
+    layer.build((None, None, F))
+    np.testing.assert_allclose(Stream(layer).feed(X[0]), leaves(layer(X[:1]))[0][0], atol=1e-5)
+
+
+def test_sessions_fork_reset_and_go():
+    model = tagger()
+    stream = Stream(model)
+    whole = expected(model, X)[0]
+    stream.feed(X[3, :5], session="a")
+    stream.fork("a", "b")
+    for key in ("a", "b"):
+        np.testing.assert_allclose(stream.feed(X[3, 5:], session=key), whole[3, 5:], atol=1e-5)
+    stream.reset("a")
+    np.testing.assert_allclose(stream.feed(X[3], session="a"), whole[3], atol=1e-5)
+    assert stream.sessions == ["a", "b"]
+    stream.drop("a")
+    # The next one gets the place, and begins with zeros all the same.
+    np.testing.assert_allclose(stream.feed(X[3], session="c"), whole[3], atol=1e-5)
+    assert stream.sessions == ["b", "c"]
+    h, c = stream.states("b")["below"]
+    assert h.shape == c.shape == (5,)
+    stream.set_states(stream.states("b"), session="d")
+    for name in ("a", "x"):
+        with pytest.raises(ConveyorError, match="'b', 'c', 'd'"):
+            stream.reset(name)
+
+
+def test_sessions_in_a_file(tmp_path, monkeypatch):
+    model = tagger()
+    stream, other = Stream(model), Stream(model)
+    for key in (None, "a", 7):
+        stream.feed(X[3, :5], session=key)
+    path = stream.save(tmp_path / "sessions.npz")
+    assert other.load(path) == [None, "a", 7]
+    for key in (None, "a", 7):
+        np.testing.assert_array_equal(
+            other.feed(X[3, 5:], session=key), stream.feed(X[3, 5:], session=key)
+        )
+    before = path.read_bytes()
+    with full_disk(monkeypatch, 100), pytest.raises(OSError, match="No space"):
+        stream.save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    stream.step(X[0, 0], session=(1, 2))
+    with pytest.raises(ConveyorError, match="whole numbers"):
+        stream.save(path)
+    with pytest.raises(ConveyorError, match="belong to the model"):
+        Stream(states()).load(path)
+
+
+@given(data=st.data())
+def test_damaged_files_change_nothing(data, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp()
+    model = _small()
+    stream = Stream(model)
+    stream.step(X[0, 0], session="a")
+    content = bytearray(stream.save(folder / "whole.npz").read_bytes())
+    content = content[: data.draw(st.integers(0, len(content) - 1))]
+    (folder / "cut.npz").write_bytes(content)
+    other = Stream(model)
+    with pytest.raises(ConveyorError):
+        other.load(folder / "cut.npz")
+    assert other.sessions == []
+
+
+_SMALL = []
+
+
+def _small():
+    if not _SMALL:
+        _SMALL.append(keras.Sequential([keras.Input((None, F)), LSTM(2)]))
+    return _SMALL[0]
+
+
+def backwards():
+    x = keras.Input((None, F))
+    h = layers.LSTM(4, return_state=True)(x)
+    return keras.Model(x, layers.LSTM(4)(x, initial_state=h[1:]))
+
+
+def with_layer(layer):
+    return lambda: Stream(
+        keras.Sequential([keras.Input((8, F)), LSTM(4, return_sequences=True), layer])
+    )
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.lstm = LSTM(4)
+
+    def call(self, x):
+        return self.lstm(x)
+
+
+def subclassed():
+    model = Subclassed()
+    model(X)
+    return model
+
+
+REFUSED = {
+    "wait for the end": with_layer(layers.Bidirectional(layers.LSTM(4), name="both")),
+    '"back", which reads the last': with_layer(layers.LSTM(4, go_backwards=True, name="back")),
+    "Conv1D": with_layer(layers.Conv1D(2, 2)),
+    "Flatten": with_layer(layers.Flatten()),
+    "GRUCell, which is not": with_layer(layers.GRU(4)),
+    "whose initial_state is given": lambda: Stream(backwards()),
+    "has states alone|states alone": with_layer(LSTM(4, outputs="forget_gates")),
+    "LayerNormalization": with_layer(layers.LayerNormalization(axis=1)),
+    "cannot be looked into": lambda: Stream(subclassed()),
+    "not built": lambda: Stream(keras.Sequential([LSTM(4)])),
+    "got int": lambda: Stream(3),
+    "holds none": lambda: Stream(keras.Sequential([keras.Input((8, F)), layers.Dense(1)])),
+    r"shape \(3,\); got shape \(4,\)|shape \(3\)": lambda: Stream(_small()).step(np.zeros(4)),
+    r"\(2, 3\)": lambda: Stream(_small()).step(X[0, 0], session=["a", "b"]),
+    r"\(time_steps, 3\)": lambda: Stream(_small()).feed(X[0, 0]),
+    "at least one time step": lambda: Stream(_small()).feed(X[0, :0]),
+    "'a' twice": lambda: Stream(_small()).step(X[:2, 0], session=["a", "a"]),
+    "ids from 0 to 8": lambda: Stream(classifier()).step(9),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_is_refused(message):
+    with pytest.raises(ConveyorError, match=message):
+        REFUSED[message]()
+
+
+def test_about_itself():
+    stream = Stream(_small())
+    assert "engine" in stream.explain_engine()
+    stream.step(X[0, 0])
+    assert "1 sessions" in repr(stream)
