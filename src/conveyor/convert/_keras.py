@@ -85,6 +85,12 @@ def _layer(layer: Any) -> list[tuple[CellWeights, ...]]:
             "go_backwards=True",
             "Turn it into a forward one: its weights are the same, its input the other way round.",
         )
+    if getattr(layer, "initial_state", None) is not None:
+        raise no_place(
+            "learned initial state",
+            "an LSTM of another framework",
+            "It is layer.initial_hidden_state and layer.initial_cell_state; give them at the call.",
+        )
     cells = layer.cell.cells if _stacked(layer) else [layer.cell]
     return [(_cell(cell, layer),) for cell in cells]
 

@@ -82,6 +82,7 @@ def _flow(found: FoundLSTM) -> LayerFlow:
         returned=_returned(layer, outputs, time_steps),
         outputs=outputs,
         dtype=str(layer.compute_dtype),
+        learned_states=getattr(layer, "initial_state", None) == "learned",
     )
     if layer.built and layer.count_params() != flow.parameters:
         raise lesson(

@@ -41,6 +41,7 @@ class LayerFlow:
         returned: what the layer returns, in order.
         outputs: the names given as `outputs=`; `None` where Keras's two flags decide.
         dtype: of the states, as the layer computes them.
+        learned_states: whether the states before the first step are weights.
     """
 
     name: str
@@ -56,6 +57,7 @@ class LayerFlow:
     returned: tuple[Returned, ...]
     outputs: tuple[StateName, ...] | None
     dtype: str = "float32"
+    learned_states: bool = False
 
     @property
     def joined(self) -> int:
@@ -89,5 +91,9 @@ class LayerFlow:
 
     @property
     def parameters(self) -> int:
-        """4 * ((U + F) * U + U), without the last U where there is no bias."""
-        return 4 * (self.joined * self.units + self.units * self.use_bias)
+        """4 * ((U + F) * U + U), without the last U where there is no bias.
+
+        And 2 * U where the states before the first step are learned.
+        """
+        gates = 4 * (self.joined * self.units + self.units * self.use_bias)
+        return gates + 2 * self.units * self.learned_states

@@ -164,6 +164,11 @@ def notes(flow: LayerFlow) -> Iterator[str]:
             )
         else:
             yield "Without return_sequences=True the output is the hidden_state once more."
+    if flow.learned_states:
+        yield (
+            f"It begins with states that are learned: 2 * {flow.units} of its parameters are not "
+            "of the gates."
+        )
     if flow.direction == "backward":
         yield (
             "This direction reads the last time step first"

@@ -29,6 +29,8 @@ def states_at_start(
     if initial_state is None and layer.stateful and layer.states is not None:
         # Empty until the first call.
         initial_state = [s for s in layer.states if s.shape[0] != 0] or None
+    if initial_state is None and getattr(layer, "initial_state", None) is not None:
+        initial_state = layer.get_initial_state(batch)
     if initial_state is None:
         zeros = np.zeros(int(layer.cell.units))
         return zeros, zeros

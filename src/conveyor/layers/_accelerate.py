@@ -149,6 +149,7 @@ def _become_conveyor(layer: Any) -> None:
     object.__setattr__(layer, "__class__", LSTM)
     layer.outputs = None
     layer.engine = "auto"
+    layer.initial_state = None
     layer.keras_masks = True
     layer._use_cudnn = use_cudnn
     layer._decision = _engines.expect("auto", cell.activation, cell.recurrent_activation)

@@ -91,6 +91,18 @@ class LSTMCell(WithGateWeights, keras.layers.LSTMCell):
             **kwargs,
         )
 
+    # Of a layer with `initial_state="learned"`: (U,) each, zeros before training.
+    learns_initial_state = False
+    initial_hidden_state: Any = None
+    initial_cell_state: Any = None
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        if self.learns_initial_state:
+            for name in ("initial_hidden_state", "initial_cell_state"):
+                weight = self.add_weight(shape=(self.units,), initializer="zeros", name=name)
+                setattr(self, name, weight)
+
     def call(
         self, inputs: Array, states: Any, training: bool | None = False
     ) -> tuple[Array, list[Array]]:

@@ -20,11 +20,12 @@ from ..ops._lstm import lstm_and_decision
 from . import _checks, _recording
 from ._cell import LSTMCell
 from ._gate_weights import WithGateWeights
+from ._initial_state import WithInitialState, check_initial_state
 from ._states import StatesBetweenCalls
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
-class LSTM(StatesBetweenCalls, WithGateWeights, keras.layers.LSTM):
+class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.LSTM):
     """Long short-term memory: `keras.layers.LSTM`, and every state at every time step.
 
     The same arguments, weights, numbers and files as the layer of Keras. The input is
@@ -78,6 +79,8 @@ class LSTM(StatesBetweenCalls, WithGateWeights, keras.layers.LSTM):
         zero_output_for_mask: zeros instead of repeated states at masked steps, in
             everything that has a time axis.
         implementation: 1 or 2, see `dropout`.
+        initial_state: "learned" begins each sequence with two more weights, (U,) each, zeros before
+            training, instead of zeros; at the call `initial_state` still goes before.
         keras_masks: True treats masks as Keras 3.15 does: the mask of the input is not looked at
             where an `initial_state` is given, and goes on unturned with `go_backwards`.
             `accelerate` sets it, so that a trained model keeps its numbers.
@@ -131,6 +134,7 @@ class LSTM(StatesBetweenCalls, WithGateWeights, keras.layers.LSTM):
         engine: str = "auto",
         zero_output_for_mask: bool = False,
         implementation: int = 2,
+        initial_state: str | None = None,
         keras_masks: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -139,6 +143,7 @@ class LSTM(StatesBetweenCalls, WithGateWeights, keras.layers.LSTM):
         _checks.check_rate(dropout, "dropout", where)
         _checks.check_rate(recurrent_dropout, "recurrent_dropout", where)
         _checks.check_use_cudnn(use_cudnn, where)
+        check_initial_state(initial_state, stateful, where)
         _checks.check_not_both_flags(outputs, return_sequences, return_state, where)
         names = None if outputs is None else ops.check_outputs(outputs, where)
         _engines.check_name(engine, where)
@@ -181,6 +186,8 @@ class LSTM(StatesBetweenCalls, WithGateWeights, keras.layers.LSTM):
         )
         self.outputs = names
         self.engine = engine
+        self.initial_state = initial_state
+        cell.learns_initial_state = initial_state is not None
         self.keras_masks = keras_masks
         self._use_cudnn = use_cudnn
         # As far as it is known now; every call says what it was.
@@ -372,6 +379,7 @@ class LSTM(StatesBetweenCalls, WithGateWeights, keras.layers.LSTM):
             "use_cudnn": self._use_cudnn,
             "implementation": self.implementation,
             "engine": self.engine,
+            "initial_state": self.initial_state,
             "keras_masks": self.keras_masks,
         }
         return {**super().get_config(), **own}

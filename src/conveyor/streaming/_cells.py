@@ -18,8 +18,16 @@ class Cell:
         hidden_state, cell_state: (rows, U).
     """
 
-    def __init__(self, path: str, cell: Any, weights: list[Array | None], engine: str) -> None:
+    def __init__(
+        self,
+        path: str,
+        cell: Any,
+        weights: list[Array | None],
+        engine: str,
+        initial: tuple[Array | float, Array | float] = (0.0, 0.0),
+    ) -> None:
         self.path = path
+        self._initial = initial
         kernel, recurrent_kernel, bias = weights
         named = {"kernel": kernel, "recurrent_kernel": recurrent_kernel, "bias": bias}
         self._stream = RowStream(named, cell.activation, cell.recurrent_activation, engine)
@@ -36,6 +44,10 @@ class Cell:
             new = np.zeros((rows, old.shape[1]), self.dtype)
             new[: len(old)] = old
             setattr(self, name, new)
+
+    def begin(self, row: int) -> None:
+        """What a session begins with: zeros, or what was learned."""
+        self.hidden_state[row], self.cell_state[row] = self._initial
 
     def step(self, x: Value, rows: Rows) -> None:
         """Make a step for those rows that count."""

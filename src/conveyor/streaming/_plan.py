@@ -13,10 +13,10 @@ from .._errors import ConveyorError, lesson
 from ..layers import LSTM
 from ..layers._keras_loop import cells_of, why_not
 from ._cells import Cell, Recurrent
+from ._graph import WHERE, arguments_of, graph_of, needed_nodes, tensors_read
 from ._local import ByKeras, Place, in_numpy
+from ._local_layers import is_local
 from ._values import Rows, Value
-
-WHERE = "conveyor.Stream"
 
 
 @dataclass
@@ -66,7 +66,7 @@ def plan_of(model: Any, engine: str) -> Plan:
     Raises:
         ConveyorError: no model that a graph is known of, or a layer that needs more than the past.
     """
-    graph = _graph(model)
+    graph = graph_of(model)
     plan = Plan(engine)
     for tensor in graph.inputs:
         if len(tensor.shape) < 2 or (tensor.shape[1] is not None and tensor.shape[1] == 0):
@@ -92,81 +92,19 @@ def plan_of(model: Any, engine: str) -> Plan:
     return plan
 
 
-def _graph(model: Any) -> Any:
-    if isinstance(model, keras.Sequential) and model.built:
-        return model._functional
-    if isinstance(model, keras.Model) and hasattr(model, "_nodes_by_depth"):
-        return model
-    if isinstance(model, keras.layers.Layer) and model.built:
-        kind = type(model).__name__
-        if isinstance(model, keras.layers.RNN):
-            features = cells_of(model)[0].kernel.shape[0] if why_not(model) is None else None
-            x = keras.Input((None, features))
-            return keras.Model(x, model(x))
-        raise lesson(
-            WHERE,
-            "a Sequential or functional model, or an LSTM",
-            f"{kind}, whose call is Python that cannot be looked into",
-            "Build its layers into keras.Model(inputs, outputs), or stream its LSTMs one by one.",
-        )
-    raise lesson(
-        WHERE,
-        "a model with its weights",
-        f"{type(model).__name__}, which is not built"
-        if isinstance(model, keras.layers.Layer)
-        else type(model).__name__,
-        "Begin the model with Input(shape=(None, features)), or call it once; load its weights.",
-    )
-
-
 def _through(plan: Plan, graph: Any, inputs: list[int], path: str) -> list[int]:
     """Add the operations of a graph that reads these values; the numbers of its outputs."""
     known = {id(tensor): number for tensor, number in zip(graph.inputs, inputs, strict=True)}
-    needed = _needed(graph)
+    needed = needed_nodes(graph)
     for depth in sorted(graph._nodes_by_depth, reverse=True):
         for node in graph._nodes_by_depth[depth]:
             if id(node) not in needed:
                 continue
-            numbers = [known[id(tensor)] for tensor in _reads(node)]
+            numbers = [known[id(tensor)] for tensor in tensors_read(node)]
             written = _add(plan, node, numbers, path)
             for tensor, number in zip(node.output_tensors, written, strict=True):
                 known[id(tensor)] = number
     return [known[id(tensor)] for tensor in graph.outputs]
-
-
-def _needed(graph: Any) -> set[int]:
-    """The nodes that the outputs depend on, without those that compute masks.
-
-    Keras makes the mask of an input a part of the graph; here it goes with its value.
-    """
-    makers = {
-        id(tensor): node
-        for nodes in graph._nodes_by_depth.values()
-        for node in nodes
-        for tensor in node.output_tensors
-        if not node.is_input
-    }
-    inputs = {id(tensor) for tensor in graph.inputs}
-    needed, waiting = set(), list(graph.outputs)
-    while waiting:
-        tensor = waiting.pop()
-        node = makers.get(id(tensor))
-        if id(tensor) not in inputs and node is not None and id(node) not in needed:
-            needed.add(id(node))
-            waiting += _reads(node)
-    return needed
-
-
-def _arguments(node: Any) -> tuple[list[Any], dict[str, Any]]:
-    """What an operation is called with, but the mask."""
-    kwargs = {name: value for name, value in node.arguments.kwargs.items() if name != "mask"}
-    return list(node.arguments.args), kwargs
-
-
-def _reads(node: Any) -> list[Any]:
-    """The tensors among them."""
-    leaves = keras.tree.flatten(_arguments(node))
-    return [leaf for leaf in leaves if isinstance(leaf, keras.KerasTensor)]
 
 
 def _add(plan: Plan, node: Any, numbers: list[int], path: str) -> list[int]:
@@ -183,7 +121,7 @@ def _add(plan: Plan, node: Any, numbers: list[int], path: str) -> list[int]:
         return _write(plan, node, numbers, _numpy_or_keras(node, False), False)
     if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
         return _add_recurrent(plan, node, numbers, path)
-    if not _is_local(layer, node):
+    if not is_local(layer, node):
         raise refused(path, layer, "which looks at several time steps at once, or at their number")
     return _write(plan, node, numbers, _numpy_or_keras(node, True), True)
 
@@ -214,7 +152,7 @@ def _add_recurrent(plan: Plan, node: Any, numbers: list[int], path: str) -> list
             path, layer, "which reads the last time step first: it would have to wait for the end"
         )
     given = node.arguments.kwargs.get("mask")
-    if given is not None and given is not get_keras_mask(_reads(node)[0]):
+    if given is not None and given is not get_keras_mask(tensors_read(node)[0]):
         raise refused(
             path, layer, "whose mask is given at the call: Masking and Embedding make one"
         )
@@ -228,10 +166,9 @@ def _add_recurrent(plan: Plan, node: Any, numbers: list[int], path: str) -> list
     if reason is not None:
         raise refused(path, layer, f"with {reason}")
     names = _outputs_of(layer, path)
+    several = len(cells_of(layer)) > 1
     cells = [
-        Cell(
-            path if len(cells_of(layer)) == 1 else f"{path}/{n}", cell, _weights(cell), plan.engine
-        )
+        Cell(f"{path}/{n}" if several else path, cell, _weights(cell), plan.engine, _initial(layer))
         for n, cell in enumerate(cells_of(layer))
     ]
     plan.cells += cells
@@ -258,6 +195,14 @@ def _outputs_of(layer: Any, path: str) -> tuple[str, ...]:
     return ("first", "hidden", "cell")
 
 
+def _initial(layer: Any) -> tuple[Any, Any]:
+    if getattr(layer, "initial_state", None) is None:
+        return 0.0, 0.0
+    weights = (layer.initial_hidden_state, layer.initial_cell_state)
+    hidden_state, cell_state = map(keras.ops.convert_to_numpy, weights)
+    return hidden_state, cell_state
+
+
 def _weights(cell: Any) -> list[Any]:
     weights = (cell.kernel, cell.recurrent_kernel, cell.bias)
     return [None if w is None else keras.ops.convert_to_numpy(w) for w in weights]
@@ -277,64 +222,9 @@ def _numpy_or_keras(node: Any, time: bool) -> Callable[..., list[Value]]:
 
 
 def _by_keras(node: Any, time: bool) -> ByKeras:
-    places = {id(tensor): Place(n) for n, tensor in enumerate(_reads(node))}
+    places = {id(tensor): Place(n) for n, tensor in enumerate(tensors_read(node))}
 
     def placed(x: Any) -> Any:
         return places.get(id(x), x)
 
-    return ByKeras(node.operation, keras.tree.map_structure(placed, _arguments(node)), time)
-
-
-_LOCAL = (
-    keras.layers.Dense,
-    keras.layers.Embedding,
-    keras.layers.Masking,
-    keras.layers.TimeDistributed,
-    keras.layers.Activation,
-    keras.layers.ReLU,
-    keras.layers.LeakyReLU,
-    keras.layers.ELU,
-    keras.layers.Rescaling,
-    keras.layers.Add,
-    keras.layers.Subtract,
-    keras.layers.Multiply,
-    keras.layers.Average,
-    keras.layers.Maximum,
-    keras.layers.Minimum,
-    keras.layers.Dropout,
-    keras.layers.SpatialDropout1D,
-    keras.layers.GaussianNoise,
-    keras.layers.GaussianDropout,
-    keras.layers.AlphaDropout,
-    keras.layers.ActivityRegularization,
-    keras.layers.Identity,
-)
-# Local if they work along the last axis, which is that of the features.
-_LAST_AXIS = (
-    keras.layers.LayerNormalization,
-    keras.layers.RMSNormalization,
-    keras.layers.BatchNormalization,
-    keras.layers.UnitNormalization,
-    keras.layers.Concatenate,
-    keras.layers.Softmax,
-)
-# Of keras.ops, as `x + y` makes them.
-_ELEMENTWISE = (
-    *("Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Negative", "Maximum", "Minimum"),
-    *("Tanh", "Sigmoid", "Relu", "Silu", "Gelu", "Softplus", "Exp", "Log", "Abs", "Absolute"),
-    *("Square", "Sqrt", "Power", "Cast"),
-)
-
-
-def _is_local(layer: Any, node: Any) -> bool:
-    """Whether each time step is computed from itself alone."""
-    if type(layer) in _LOCAL:
-        return True
-    if type(layer) in _LAST_AXIS:
-        axis = layer.axis if not isinstance(layer.axis, list | tuple) else layer.axis[-1]
-        several = isinstance(layer.axis, list | tuple) and len(layer.axis) > 1
-        return not several and axis in (-1, len(_reads(node)[0].shape) - 1)
-    same = all(len(t.shape) == len(node.output_tensors[0].shape) for t in _reads(node))
-    return (
-        type(layer).__name__ in _ELEMENTWISE and not isinstance(layer, keras.layers.Layer) and same
-    )
+    return ByKeras(node.operation, keras.tree.map_structure(placed, arguments_of(node)), time)

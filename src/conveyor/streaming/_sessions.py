@@ -16,7 +16,7 @@ _WHERE = "conveyor.Stream"
 
 
 class Sessions:
-    """Rows by key; a new key begins with zeros."""
+    """Rows by key; a new key begins as the model does."""
 
     def __init__(self, cells: list[Cell]) -> None:
         self._cells = cells
@@ -43,6 +43,8 @@ class Sessions:
                 for cell in self._cells:
                     cell.make_room(self._room)
             row = self._rows[key] = self._free.pop()
+            for cell in self._cells:
+                cell.begin(row)
         return row
 
     def rows(self, keys: Iterable[Hashable]) -> Rows:
@@ -92,13 +94,11 @@ class Sessions:
         for cell in self._cells:
             cell.hidden_state[row], cell.cell_state[row] = states[cell.path]
 
-    def zero(self, key: Hashable) -> None:
-        """Zero states."""
-        row = self._rows[key]
+    def begin_anew(self, key: Hashable) -> None:
+        """The states of a new session."""
         for cell in self._cells:
-            cell.hidden_state[row] = cell.cell_state[row] = 0
+            cell.begin(self._rows[key])
 
     def drop(self, key: Hashable) -> None:
         """Forget a session; its row is used again."""
-        self.zero(key)
         self._free.append(self._rows.pop(key))

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 from .._errors import lesson
-from ._plan import WHERE, plan_of
+from ._graph import WHERE
+from ._plan import plan_of
 from ._session_files import read, write
 from ._sessions import Sessions, States
 from ._values import Rows, Value
@@ -59,7 +60,7 @@ class Stream:
         Args:
             x: what the model's input has at one time step: (F,), or a token's id. With a list of
                 sessions, a row for each: (B, F), (B,). A list of such for several inputs.
-            session: whose step it is, any key; a new one begins with zero states. A list of
+            session: whose step it is, any key; a new one begins as the model does. A list of
                 keys makes a step for each of them at once. None is a session, too.
 
         Returns:
@@ -171,9 +172,9 @@ class Stream:
         self._sessions.write(to, self._sessions.read(session, "fork"))
 
     def reset(self, session: Hashable = None) -> None:
-        """Begin a session anew: zero states."""
+        """Begin a session anew."""
         self._sessions.known(session, "reset")
-        self._sessions.zero(session)
+        self._sessions.begin_anew(session)
 
     def drop(self, session: Hashable = None) -> None:
         """Forget a session; its place is used by the next new one."""

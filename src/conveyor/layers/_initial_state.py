@@ -1,0 +1,64 @@
+"""What a layer begins a sequence with: zeros, or states that are learned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+from .._engines import Array
+from .._errors import lesson
+
+
+class WithInitialState:
+    """The states of a layer before the first step.
+
+    The weights of `initial_state="learned"` are the cell's, so that they come behind its others.
+    """
+
+    cell: Any
+    units: int
+    initial_state: str | None = None
+
+    @property
+    def initial_hidden_state(self) -> Any:
+        """(U,), where it is learned."""
+        return self.cell.initial_hidden_state
+
+    @property
+    def initial_cell_state(self) -> Any:
+        """(U,), where it is learned."""
+        return self.cell.initial_cell_state
+
+    def get_initial_state(self, batch_size: Any) -> list[Array]:
+        """The states before the first step, (B, U) each: zeros, or what was learned."""
+        if self.initial_state is None:
+            zeros: list[Array] = super().get_initial_state(batch_size)  # type: ignore[misc]
+            return zeros
+        weights = (self.initial_hidden_state, self.initial_cell_state)
+        shape = (batch_size, self.units)
+        return [ops.broadcast_to(ops.convert_to_tensor(w), shape) for w in weights]
+
+
+def check_initial_state(initial_state: object, stateful: bool, where: str) -> None:
+    """Refuse anything but None and "learned", and the latter where states are remembered."""
+    if not (
+        initial_state is None or (isinstance(initial_state, str) and initial_state == "learned")
+    ):
+        raise lesson(
+            where,
+            'initial_state to be None or "learned" when the layer is made',
+            repr(initial_state)
+            if isinstance(initial_state, str | int | float)
+            else type(initial_state).__name__,
+            "States of your own are given at the call: "
+            "layer(x, initial_state=[hidden_state, cell_state]).",
+        )
+    if initial_state is not None and stateful:
+        raise lesson(
+            where,
+            "either stateful=True or a learned initial state",
+            f"both, initial_state={initial_state!r}",
+            "A stateful layer goes on where it stopped. conveyor.Stream begins each session with "
+            "what was learned.",
+        )
