@@ -61,8 +61,6 @@ test-native: $(VENV)/.dev
 sanitize: sanitize-address sanitize-thread
 sanitize-address: BUILD = build/sanitize-address
 sanitize-address: SANITIZERS = address;undefined
-# The kernels of avx512 are those of avx512_bf16, which adds its own.
-sanitize-address: OPTIONS = "-DCONVEYOR_TARGETS=avx2;avx512_bf16"
 sanitize-thread: BUILD = build/sanitize-thread
 sanitize-thread: SANITIZERS = thread
 sanitize-thread: OPTIONS = -DCONVEYOR_TARGETS=avx2  # threads are the same in all

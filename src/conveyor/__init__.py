@@ -18,6 +18,7 @@ except ModuleNotFoundError as error:
 # seq2seq too: keras.saving.load_model must know its classes after `import conveyor`.
 from . import callbacks as callbacks
 from . import convert as convert
+from . import onnx as onnx
 from . import ops as ops
 from . import seq2seq as seq2seq
 from ._engines import engines as engines
@@ -60,6 +61,7 @@ __all__ = [
     "gradient_flow",
     "health",
     "memory",
+    "onnx",
     "ops",
     "patch_keras",
     "plot_gates",

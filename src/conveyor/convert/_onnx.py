@@ -48,10 +48,15 @@ def weights_of_nodes(model: Any, nodes: list[Any]) -> LSTMWeights:
     """The weights of nodes on top of each other."""
     for node in nodes:
         _refuse_variants(node)
-    return LSTMWeights(tuple(onnx_layer(_arrays(model, node)) for node in nodes))
+    return LSTMWeights(tuple(onnx_layer(node_arrays(model, node)) for node in nodes))
 
 
-def _arrays(model: Any, node: Any) -> dict[str, np.ndarray]:
+def node_arrays(model: Any, node: Any) -> dict[str, np.ndarray]:
+    """W, R, B and P of a node, those that are there.
+
+    Raises:
+        ConveyorError: one that the graph computes, or that has other axes.
+    """
     from onnx import numpy_helper
 
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -131,7 +136,7 @@ def model_of_nodes(model: Any, given: list[Any], weights: LSTMWeights) -> Any:
     for n, node in enumerate(given):
         copy = NodeProto()
         copy.CopyFrom(node)
-        arrays = _arrays(model, node)
+        arrays = node_arrays(model, node)
         del copy.input[:], copy.output[:]
         copy.input.extend(_inputs(f"steps_{n}", {part: f"{part}_{n}" for part in arrays}))
         copy.output.append(f"y_{n}")

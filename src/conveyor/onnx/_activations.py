@@ -1,0 +1,123 @@
+"""The activations of the ONNX operator LSTM, with alpha and beta."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from .._errors import lesson
+
+# alpha and beta where the node gives none, as of the ONNX operators of these names. None: the
+# function has no such number.
+_DEFAULTS: dict[str, tuple[float | None, float | None]] = {
+    "relu": (None, None),
+    "tanh": (None, None),
+    "sigmoid": (None, None),
+    "softsign": (None, None),
+    "softplus": (None, None),
+    "affine": (1.0, 0.0),
+    "leakyrelu": (0.01, None),
+    "thresholdedrelu": (1.0, None),
+    "scaledtanh": (1.0, 1.0),
+    "hardsigmoid": (0.2, 0.5),
+    "elu": (1.0, None),
+}
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One of the eleven functions, by its name in lower case, and its numbers."""
+
+    name: str
+    alpha: float | None = None
+    beta: float | None = None
+
+    def __str__(self) -> str:
+        numbers = [f"{n}={v:g}" for n, v in (("alpha", self.alpha), ("beta", self.beta)) if v]
+        return f"{self.name}({', '.join(numbers)})" if numbers else self.name
+
+
+def activations_of(names: list[str], alphas: list[float], betas: list[float]) -> list[Activation]:
+    """Functions with their numbers, which those that have one take in their order.
+
+    Raises:
+        ConveyorError: a name that ONNX does not have.
+    """
+    left = {"alpha": list(alphas), "beta": list(betas)}
+    found = []
+    for name in names:
+        known = _DEFAULTS.get(name.lower())
+        if known is None:
+            raise lesson(
+                "conveyor.onnx",
+                f"activations of {', '.join(_DEFAULTS)}",
+                name,
+                "The file is not of the ONNX operator LSTM.",
+            )
+        numbers = [
+            (left[kind].pop(0) if left[kind] else default) if default is not None else None
+            for kind, default in zip(("alpha", "beta"), known, strict=True)
+        ]
+        found.append(Activation(name.lower(), *numbers))
+    return found
+
+
+_PLAIN: dict[Activation, Any] = {
+    Activation("relu"): keras.activations.relu,
+    Activation("tanh"): keras.activations.tanh,
+    Activation("sigmoid"): keras.activations.sigmoid,
+    Activation("softsign"): keras.activations.softsign,
+    Activation("softplus"): keras.activations.softplus,
+    Activation("affine", 1.0, 0.0): keras.activations.linear,
+    Activation("elu", 1.0): keras.activations.elu,
+}
+
+_FORMULAS: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "affine": lambda x, a, b: a * x + b,
+    "leakyrelu": lambda x, a, b: ops.where(x < 0, a * x, x),
+    "thresholdedrelu": lambda x, a, b: ops.where(x >= a, x, ops.zeros_like(x)),
+    "scaledtanh": lambda x, a, b: a * ops.tanh(b * x),
+    "hardsigmoid": lambda x, a, b: ops.clip(a * x + b, 0.0, 1.0),
+    "elu": lambda x, a, b: ops.where(x < 0, a * ops.expm1(ops.minimum(x, 0.0)), x),
+}
+
+
+@keras.saving.register_keras_serializable(package="conveyor")
+class OnnxActivation:
+    """A function with numbers, as Keras takes and saves it.
+
+    Args:
+        name: affine, leakyrelu, thresholdedrelu, scaledtanh, hardsigmoid or elu.
+        alpha, beta: its numbers.
+    """
+
+    def __init__(self, name: str, alpha: float | None = None, beta: float | None = None) -> None:
+        self.name, self.alpha, self.beta = name, alpha, beta
+        self.__name__ = str(Activation(name, alpha, beta))
+
+    def __call__(self, x: Any) -> Any:
+        """The function, element by element."""
+        return _FORMULAS[self.name](x, self.alpha, self.beta)
+
+    def get_config(self) -> dict[str, Any]:
+        """What it is made with."""
+        return {"name": self.name, "alpha": self.alpha, "beta": self.beta}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> OnnxActivation:
+        """The function again."""
+        return cls(**config)
+
+
+def in_keras(activation: Activation) -> Any:
+    """The function for a layer: Keras's own where it has one."""
+    if abs((activation.alpha or 0) - 1 / 6) < 1e-7 and activation == Activation(
+        "hardsigmoid", activation.alpha, 0.5
+    ):
+        return keras.activations.hard_sigmoid
+    known = _PLAIN.get(activation)
+    return known or OnnxActivation(activation.name, activation.alpha, activation.beta)
