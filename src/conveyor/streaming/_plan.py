@@ -11,11 +11,12 @@ from keras.src.backend import get_keras_mask  # Keras has no public name for it
 
 from .._errors import ConveyorError, lesson
 from ..layers import LSTM
+from ..layers._graph import arguments_of, graph_of, needed_nodes, tensors_read
 from ..layers._keras_loop import cells_of, why_not
 from ._cells import Cell, Recurrent
-from ._graph import WHERE, arguments_of, graph_of, needed_nodes, tensors_read
 from ._local import ByKeras, Place, in_numpy
 from ._local_layers import is_local
+from ._sessions import WHERE
 from ._values import Rows, Value
 
 
@@ -66,7 +67,7 @@ def plan_of(model: Any, engine: str) -> Plan:
     Raises:
         ConveyorError: no model that a graph is known of, or a layer that needs more than the past.
     """
-    graph = graph_of(model)
+    graph = graph_of(model, WHERE)
     plan = Plan(engine)
     for tensor in graph.inputs:
         if len(tensor.shape) < 2 or (tensor.shape[1] is not None and tensor.shape[1] == 0):

@@ -12,7 +12,7 @@ from ._values import Rows
 
 States = dict[str, tuple[np.ndarray, np.ndarray]]
 
-_WHERE = "conveyor.Stream"
+WHERE = "conveyor.Stream"
 
 
 class Sessions:
@@ -59,7 +59,7 @@ class Sessions:
         if key not in self._rows:
             held = ", ".join(map(repr, list(self)[:5])) or "none yet"
             raise lesson(
-                f"{_WHERE}.{what}", f"a session, of {held}", repr(key), "step() begins a session."
+                f"{WHERE}.{what}", f"a session, of {held}", repr(key), "step() begins a session."
             )
         return self._rows[key]
 
@@ -77,7 +77,7 @@ class Sessions:
         }
         if given != {path: (shape,) for path, shape in wanted.items()}:
             raise lesson(
-                _WHERE,
+                WHERE,
                 "hidden and cell state of " + ", ".join(f"{p} {s}" for p, s in wanted.items()),
                 ", ".join(f"{path} {shapes}" for path, shapes in given.items()) or "none",
                 "States belong to the model that they come from.",

@@ -11,10 +11,9 @@ import keras
 import numpy as np
 
 from .._errors import lesson
-from ._graph import WHERE
 from ._plan import plan_of
 from ._session_files import read, write
-from ._sessions import Sessions, States
+from ._sessions import WHERE, Sessions, States
 from ._values import Rows, Value
 
 

@@ -7,12 +7,10 @@ from typing import Any
 import keras
 
 from .._errors import lesson
-from ..layers._keras_loop import cells_of, why_not
-
-WHERE = "conveyor.Stream"
+from ._keras_loop import cells_of, why_not
 
 
-def graph_of(model: Any) -> Any:
+def graph_of(model: Any, where: str) -> Any:
     """A functional model that computes what this one does.
 
     Raises:
@@ -29,13 +27,13 @@ def graph_of(model: Any) -> Any:
             x = keras.Input((None, features))
             return keras.Model(x, model(x))
         raise lesson(
-            WHERE,
+            where,
             "a Sequential or functional model, or an LSTM",
             f"{kind}, whose call is Python that cannot be looked into",
-            "Build its layers into keras.Model(inputs, outputs), or stream its LSTMs one by one.",
+            "Build its layers into keras.Model(inputs, outputs), or take its LSTMs one by one.",
         )
     raise lesson(
-        WHERE,
+        where,
         "a model with its weights",
         f"{type(model).__name__}, which is not built"
         if isinstance(model, keras.layers.Layer)

@@ -14,10 +14,11 @@ from conveyor import ConveyorError
 from frameworks import to_numpy
 
 onnx = pytest.importorskip("onnx")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
 from conveyor.onnx import load_lstm  # noqa: E402
 from conveyor.onnx._node import read_node  # noqa: E402
 from conveyor.onnx._specification import run  # noqa: E402
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 B, T, F, U = 3, 5, 2, 4
 RNG = np.random.default_rng(0)
