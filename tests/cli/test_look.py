@@ -96,5 +96,6 @@ def test_accelerate(folder) -> None:
         "fast.keras",
         "model.keras",
     ]
+    assert "largest difference" in run("export", "model.keras", "-o", "model.onnx")
     with pytest.raises(ConveyorError, match=r"-o fast\.keras"):
         run("accelerate", "model.keras", "-o", "fast.h5")

@@ -13,7 +13,7 @@ from conveyor.inspection._packing import pack, unpack
 from report_reader import IN_A_BROWSER, SIZES, Reader
 from report_traces import dataset, lstm_states, text_tree, tree
 
-pytestmark = [IN_A_BROWSER, pytest.mark.any_backend]
+pytestmark = [*IN_A_BROWSER, pytest.mark.any_backend]
 
 TEXTS = ["le 4 mai 2025", "mardi 4 mars", "4 de maio", "am 4. Mai 2025"]
 UNITS = 24

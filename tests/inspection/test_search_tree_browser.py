@@ -15,7 +15,7 @@ from report_traces import dataset, text_tree
 from report_traces import tree as trace_of
 from search_trees import search_tree
 
-pytestmark = [IN_A_BROWSER, pytest.mark.any_backend]
+pytestmark = [*IN_A_BROWSER, pytest.mark.any_backend]
 
 ENGLISH = ["</s>", "▁this", "▁pack", "age", "▁contains", "▁files", "▁for", "▁a", "s", "."]
 ARABIC = ["</s>", "▁هذه", "▁الحزمة", "▁تحتوي", "▁على", "▁ملفات"]

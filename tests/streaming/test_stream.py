@@ -97,6 +97,8 @@ def test_step_by_step(case, engine):
     stream = Stream(model, engine=engine)
     for t in range(T):
         y = stream.step(x[0, t])
+        if t not in (0, 5, T - 1):  # JAX compiles each length anew
+            continue
         wanted = zip(expected(model, x[:1, : t + 1]), over_time(model), strict=True)
         assert_close(y, [w[0, -1] if every else w[0] for w, every in wanted])
 
@@ -126,6 +128,14 @@ def test_any_chunks_of_any_sessions(case, data):
             mine = [part[n] for part in parts[key]]
             actual = np.concatenate(mine) if every else mine[-1]
             np.testing.assert_allclose(actual, wanted[row], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [tagger, classifier, states])
+def test_a_model_read_from_a_file(make, tmp_path):
+    model, x = make(), MODELS[make.__name__][1]
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert_close(Stream(loaded).feed(x[0]), leaves(Stream(model).feed(x[0])))
 
 
 def test_a_layer_alone():
@@ -231,7 +241,13 @@ def subclassed():
     return model
 
 
+def with_a_mask():
+    x, mask = keras.Input((None, F)), keras.Input((None,), dtype="bool")
+    return keras.Model([x, mask], LSTM(4)(x, mask=mask))
+
+
 REFUSED = {
+    "mask is given at the call": lambda: Stream(with_a_mask()),
     "wait for the end": with_layer(layers.Bidirectional(layers.LSTM(4), name="both")),
     '"back", which reads the last': with_layer(layers.LSTM(4, go_backwards=True, name="back")),
     "Conv1D": with_layer(layers.Conv1D(2, 2)),

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from .. import __version__
 from .._errors import ConveyorError
-from . import _accelerate, _bench, _chat, _convert, _inspect, _look, _train, _translate
+from . import _accelerate, _bench, _chat, _convert, _export, _inspect, _look, _train, _translate
 
 app = typer.Typer(
     name="conveyor",
@@ -80,6 +80,7 @@ for _command in (
     _translate.score,
     _accelerate.accelerate,
     _convert.convert,
+    _export.export,
     _look.explain,
     _look.trace,
     _look.report,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from keras.src.backend import get_keras_mask  # Keras has no public name for it
 
 from .._errors import lesson
 from ._keras_loop import cells_of, why_not
@@ -75,3 +76,30 @@ def tensors_read(node: Any) -> list[Any]:
     """The tensors among them."""
     leaves = keras.tree.flatten(arguments_of(node))
     return [leaf for leaf in leaves if isinstance(leaf, keras.KerasTensor)]
+
+
+def has_mask_of_its_own(node: Any) -> bool:
+    """Whether an operation is given another mask than the one that comes with its input."""
+    given = node.arguments.kwargs.get("mask")
+    return given is not None and not _same(given, get_keras_mask(tensors_read(node)[0]))
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two tensors are computed in the same way.
+
+    A model that was read from a file computes its masks beside those that its layers make anew.
+    """
+    if a is b:
+        return True
+    if not all(isinstance(x, keras.KerasTensor) for x in (a, b)):
+        return type(a) is type(b) and bool(a == b)
+    one, other = (x._keras_history for x in (a, b))
+    if type(one.operation) is not type(other.operation) or one.tensor_index != other.tensor_index:
+        return False
+    if isinstance(one.operation, keras.layers.Layer):
+        return one.operation is other.operation and one.node_index == other.node_index
+    leaves = [
+        keras.tree.flatten(arguments_of(x.operation._inbound_nodes[x.node_index]))
+        for x in (one, other)
+    ]
+    return len(leaves[0]) == len(leaves[1]) and all(map(_same, *leaves))

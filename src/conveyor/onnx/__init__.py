@@ -1,5 +1,6 @@
-"""ONNX: its operator LSTM as a layer."""
+"""ONNX: models as files of one LSTM node a layer, and such nodes as layers."""
 
+from ._export import export as export
 from ._load import load_lstm as load_lstm
 
-__all__ = ["load_lstm"]
+__all__ = ["export", "load_lstm"]

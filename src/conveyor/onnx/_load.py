@@ -22,8 +22,8 @@ def load_lstm(path: str | os.PathLike[str] | Any, name: str | None = None) -> An
     The layer reads (batch, time_steps, features), whatever the node's layout is. It returns
     hidden_states, hidden_state and cell_state, which ONNX calls Y, Y_h and Y_c. What the graph
     gives the node as `sequence_lens` and initial states are `lengths=` and `initial_state=` at
-    the call; at the steps behind its length a sequence repeats its last state, where ONNX has
-    zeros.
+    the call; at the steps behind its length a sequence repeats its last state, where ONNX, and
+    Keras's Bidirectional, have zeros.
 
     Args:
         path: of the file, or a ModelProto.

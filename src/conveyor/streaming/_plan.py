@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
-from keras.src.backend import get_keras_mask  # Keras has no public name for it
 
 from .._errors import ConveyorError, lesson
 from ..layers import LSTM
-from ..layers._graph import arguments_of, graph_of, needed_nodes, tensors_read
+from ..layers._graph import arguments_of, graph_of, has_mask_of_its_own, needed_nodes, tensors_read
 from ..layers._keras_loop import cells_of, why_not
 from ._cells import Cell, Recurrent
 from ._local import ByKeras, Place, in_numpy
@@ -152,8 +151,7 @@ def _add_recurrent(plan: Plan, node: Any, numbers: list[int], path: str) -> list
         raise refused(
             path, layer, "which reads the last time step first: it would have to wait for the end"
         )
-    given = node.arguments.kwargs.get("mask")
-    if given is not None and given is not get_keras_mask(tensors_read(node)[0]):
+    if has_mask_of_its_own(node):
         raise refused(
             path, layer, "whose mask is given at the call: Masking and Embedding make one"
         )
