@@ -33,6 +33,7 @@ class Case:
     units: int = 3
     mask: MaskKind = "none"
     initial_states: bool = False
+    resets: bool = False
     go_backwards: bool = False
     dropout: DropoutKind = "none"
     recurrent_dropout: DropoutKind = "none"
@@ -69,6 +70,10 @@ class Case:
         return {
             **{key: None if a is None else a.astype(dtype) for key, a in arrays.items()},
             "mask": _mask(self.mask, rng, b, t),
+            # Each way of beginning anew; a third of the steps have one.
+            "resets": rng.choice([0, 0, 0, 0, 1, 2], (b, t)).astype("uint8")
+            if self.resets
+            else None,
             "activation": self.activation,
             "recurrent_activation": self.recurrent_activation,
             "go_backwards": self.go_backwards,
@@ -195,6 +200,18 @@ def _rest() -> list[Case]:
     return [
         Case(name="initial_states", initial_states=True),
         Case(name="backwards", go_backwards=True),
+        Case(name="resets", resets=True),
+        Case(name="resets_backwards", resets=True, initial_states=True, go_backwards=True),
+        Case(name="resets_masked", resets=True, initial_states=True, mask="holes", time_steps=9),
+        Case(
+            name="resets_dropped",
+            batch=13,
+            units=19,
+            resets=True,
+            initial_states=True,
+            dropout="shared",
+            recurrent_dropout="per_gate",
+        ),
         Case(name="no_bias", use_bias=False),
         Case(name="no_bias_masked", use_bias=False, mask="left", initial_states=True),
         Case(

@@ -68,6 +68,7 @@ class Arguments(TypedDict):
     hidden_state: NotRequired[ArrayLike | None]  # (B, U), before the first step
     cell_state: NotRequired[ArrayLike | None]  # (B, U), before the first step
     mask: NotRequired[ArrayLike | None]  # (B, T), True where a step counts
+    resets: NotRequired[ArrayLike | None]  # (B, T), as conveyor.ops.lstm has it
     dropout_mask: NotRequired[ArrayLike | None]  # (B, F) or (4, B, F)
     recurrent_dropout_mask: NotRequired[ArrayLike | None]  # (B, U) or (4, B, U)
     activation: NotRequired[str]
@@ -80,6 +81,7 @@ class _Inputs(NamedTuple):
 
     x: Array  # (T, B, F), in processing order
     mask: NDArray[np.bool_]  # (T, B, 1), in processing order
+    resets: NDArray[np.uint8]  # (T, B, 1), before each step: 1 zeros, 2 the states at the start
     w: Array  # (G, F, U)
     r: Array  # (G, U, U)
     b: Array  # (G, 1, U)
@@ -147,11 +149,11 @@ def reference_backward(
     db = np.zeros_like(inputs.b)
     dh = arriving["hidden_state"]
     dc = arriving["cell_state"]
+    dh_start, dc_start = np.zeros_like(dh), np.zeros_like(dc)
 
     for t in reversed(range(len(steps))):
         step, m = steps[t], inputs.mask[t]
-        h_before = steps[t - 1].h if t else inputs.h
-        c_before = steps[t - 1].c if t else inputs.c
+        h_before, c_before = _before(inputs, t, *((steps[t - 1].h, steps[t - 1].c) if t else ()))
 
         dh = dh + arriving["hidden_states"][:, t]
         dc = dc + arriving["cell_states"][:, t]
@@ -188,6 +190,11 @@ def reference_backward(
         dh = np.where(m, dh_before, dh)
         dc = np.where(m, dc_through * step.f, dc)
 
+        reset = inputs.resets[t]
+        dh_start += np.where(reset == 2, dh, 0.0)
+        dc_start += np.where(reset == 2, dc, 0.0)
+        dh, dc = (np.where(reset == 0, d, 0.0) for d in (dh, dc))
+
     if arguments.get("go_backwards", False):
         dx = dx[::-1]
     return {
@@ -195,15 +202,25 @@ def reference_backward(
         "kernel": _packed(dw),
         "recurrent_kernel": _packed(dr),
         "bias": _packed(db)[0],
-        "hidden_state": dh,
-        "cell_state": dc,
+        "hidden_state": dh + dh_start,
+        "cell_state": dc + dc_start,
     }
+
+
+def _before(inputs: _Inputs, t: int, h: Array | None = None, c: Array | None = None) -> list[Array]:
+    """What step t begins with, of the states after the one before it."""
+    reset = inputs.resets[t]
+    return [
+        np.where(reset == 1, 0.0, np.where(reset == 2, start, start if state is None else state))
+        for state, start in ((h, inputs.h), (c, inputs.c))
+    ]
 
 
 def _run(inputs: _Inputs) -> list[_Step]:
     h, c = inputs.h, inputs.c
     steps = []
-    for x, m in zip(inputs.x, inputs.mask, strict=True):
+    for t, (x, m) in enumerate(zip(inputs.x, inputs.mask, strict=True)):
+        h, c = _before(inputs, t, h, c)
         z = (x * inputs.dropout) @ inputs.w + (h * inputs.recurrent_dropout) @ inputs.r + inputs.b
         z_i, z_f, z_g, z_o = z
         i = inputs.sigma.value(z_i)
@@ -227,6 +244,7 @@ def _read(
     hidden_state: ArrayLike | None = None,
     cell_state: ArrayLike | None = None,
     mask: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
     dropout_mask: ArrayLike | None = None,
     recurrent_dropout_mask: ArrayLike | None = None,
     activation: str = "tanh",
@@ -238,10 +256,14 @@ def _read(
     batch, time_steps, features = sequence.shape
     units = r.shape[1]
     steps = np.ones((batch, time_steps), bool) if mask is None else np.asarray(mask, bool)
+    begins = np.zeros((batch, time_steps), np.uint8) if resets is None else np.asarray(resets)
+    if go_backwards:  # nothing crosses from t - 1 to t: it begins anew before t - 1 is read
+        begins = np.pad(begins[:, 1:], ((0, 0), (0, 1)))
     order = slice(None, None, -1 if go_backwards else 1)
     return _Inputs(
         x=sequence.swapaxes(0, 1)[order],
         mask=steps.swapaxes(0, 1)[order, :, None],
+        resets=begins.swapaxes(0, 1)[order, :, None],
         w=_unpacked(_float64(kernel)),
         r=r,
         b=_unpacked(_or_fill(bias, 0.0, (4 * units,))[None]),

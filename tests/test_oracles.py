@@ -31,7 +31,7 @@ def named(cases: list[Case]) -> pytest.MarkDecorator:
 def foreign_lstms_know(case: Case) -> bool:
     usual = (case.activation, case.recurrent_activation) == ("tanh", "sigmoid")
     # Nothing is left of a sequence all masked; test_masked_steps_repeat has those.
-    return usual and case.mask != "all_masked"
+    return usual and case.mask != "all_masked" and not case.resets
 
 
 def unpadded(case: Case, row: int) -> tuple[dict[str, Any], NDArray[np.int_]]:
@@ -95,7 +95,32 @@ def test_reference_is_block_lstm_v2(case: Case) -> None:
             assert_allclose(reference[name][row, steps], expected[0], rtol=1e-5, atol=1e-5)
 
 
-@named([case for case in CASES if case.mask != "none"])
+@named([case for case in CASES if case.resets and case.dropout == "none"])
+def test_a_reset_cuts_a_sequence_in_two(case: Case) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    resets = case.arguments()["resets"]
+    reference = reference_forward(**case.arguments())
+    for row in range(case.batch):
+        arguments, places = unpadded(case, row)
+        steps = case.time_steps - 1 - places if case.go_backwards else places
+        # How many cuts lie before each step, in the order of time.
+        part = np.cumsum(resets[row] != 0)[steps]
+        if case.go_backwards:
+            part = part.max() - part
+        for n in np.unique(part):
+            chosen = part == n
+            # The cut at which the part is entered: the newest one on the way.
+            cuts = np.flatnonzero(resets[row])
+            first = steps[chosen][0]
+            way = cuts[cuts > first][:1] if case.go_backwards else cuts[cuts <= first][-1:]
+            zeros = way.size and resets[row, way[0]] == 1
+            start = {"hidden_state": None, "cell_state": None} if zeros else {}
+            expected = torch_lstm(**{**arguments, "x": arguments["x"][:, chosen], **start})
+            actual = reference["hidden_states"][row, places[chosen]]
+            assert_allclose(actual, expected["hidden_states"][0], rtol=1e-10, atol=1e-10)
+
+
+@named([case for case in CASES if case.mask != "none" and not case.resets])
 def test_masked_steps_repeat(case: Case) -> None:
     arguments = case.arguments()
     states = reference_forward(**arguments)
@@ -211,7 +236,7 @@ def test_cases_have_names_of_their_own() -> None:
 @named(list(CASES))
 def test_no_two_numbers_of_a_case_are_the_same(case: Case) -> None:
     for name, a in case.arguments().items():
-        if isinstance(a, np.ndarray) and a.dtype != bool:
+        if isinstance(a, np.ndarray) and name not in ("mask", "resets"):
             kept = a[a != 0.0]  # what dropout dropped is all alike
             assert kept.size, name
             assert np.unique(kept).size == kept.size, name
@@ -222,7 +247,8 @@ def test_a_case_has_the_dtype_asked_for(dtype: str) -> None:
     for case in CASES:
         for name, a in case.arguments(dtype).items():
             if isinstance(a, np.ndarray):
-                assert a.dtype == (bool if name == "mask" else dtype), (case.name, name)
+                expected = {"mask": "bool", "resets": "uint8"}.get(name, dtype)
+                assert a.dtype == expected, (case.name, name)
 
 
 def test_mask_kinds_are_what_they_say() -> None:

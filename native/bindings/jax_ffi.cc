@@ -44,6 +44,7 @@ struct Request {
     lstm.mask = static_cast<const uint8_t*>(input(call, 6));
     lstm.dropout_mask = input(call, 7);
     lstm.recurrent_dropout_mask = input(call, 8);
+    lstm.resets = static_cast<const uint8_t*>(input(call, 9));
   }
 
   struct Array {
@@ -52,7 +53,7 @@ struct Request {
     int64_t count;
   };
 
-  // The inputs in the order of the header, and so their gradients but for the mask's.
+  // The inputs in the order of the header, and so their gradients, but for mask and resets.
   Array array(int n) const {
     using conveyor::product;
     const auto& l = lstm;
@@ -65,9 +66,10 @@ struct Request {
       case 5: return {"cell_state", state, product(l.batch, l.units)};
       case 6: return {"mask", XLA_FFI_DataType_PRED, product(l.batch, l.time_steps)};
       case 7: return {"dropout_mask", real, product(l.dropout_masks, l.batch, l.features)};
-      default:
+      case 8:
         return {"recurrent_dropout_mask", real,
                 product(l.recurrent_dropout_masks, l.batch, l.units)};
+      default: return {"resets", XLA_FFI_DataType_U8, product(l.batch, l.time_steps)};
     }
   }
 

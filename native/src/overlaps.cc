@@ -56,6 +56,7 @@ class Arrays {
     read("mask", l.mask, bytes.mask);
     read("dropout_mask", l.dropout_mask, bytes.dropout_mask);
     read("recurrent_dropout_mask", l.recurrent_dropout_mask, bytes.recurrent_dropout_mask);
+    read("resets", l.resets, bytes.mask);
   }
 
   void read(const char* name, const void* at, int64_t bytes) {

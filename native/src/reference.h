@@ -44,6 +44,8 @@ class Lstm {
       for (int64_t u = 0; u < U; ++u) h[u] = h0(b, u), c[u] = c0(b, u);
       for (int64_t t = 0; t < T; ++t) {
         const bool counts = mask(b, t);
+        for (int64_t u = 0; u < U && reset(b, t); ++u)
+          h[u] = start(b, t, h0(b, u)), c[u] = start(b, t, c0(b, u));
         if (counts) {
           preactivate(b, t, h, z);
           for (int64_t u = 0; u < U; ++u) {
@@ -75,6 +77,7 @@ class Lstm {
     std::vector<double> dw(F * 4 * U), dr(U * 4 * U), db(4 * U), dx(F), dh(U), dc(U), dz(4 * U),
         dd(l_.dropout_masks * B * F), drd(l_.recurrent_dropout_masks * B * U);
     for (int64_t b = 0; b < B; ++b) {
+      std::vector<double> dh_start(U), dc_start(U);
       for (int64_t u = 0; u < U; ++u) {
         dh[u] = get(g, CONVEYOR_HIDDEN_STATE, b * U + u);
         dc[u] = get(g, CONVEYOR_CELL_STATE, b * U + u);
@@ -90,10 +93,16 @@ class Lstm {
           for (int64_t f = 0; f < F; ++f)
             store(static_cast<Real*>(g.d_x) + (b * T + time(t)) * F + f, dx[f]);
         }
+        for (int64_t u = 0; u < U && reset(b, t); ++u) {
+          dh_start[u] += start(b, t, dh[u]);
+          dc_start[u] += start(b, t, dc[u]);
+          dh[u] = dc[u] = 0;
+        }
       }
       for (int64_t u = 0; u < U; ++u) {
-        if (g.d_hidden_state) store(static_cast<Real*>(g.d_hidden_state) + b * U + u, dh[u]);
-        if (g.d_cell_state) store(static_cast<State*>(g.d_cell_state) + b * U + u, dc[u]);
+        const int64_t at = b * U + u;
+        if (g.d_hidden_state) store(static_cast<Real*>(g.d_hidden_state) + at, dh[u] + dh_start[u]);
+        if (g.d_cell_state) store(static_cast<State*>(g.d_cell_state) + at, dc[u] + dc_start[u]);
       }
     }
     write(g.d_kernel, dw);
@@ -131,7 +140,9 @@ class Lstm {
         arriving[k] = get(g, CONVEYOR_INPUT_GATES + k, (b * T + t) * U + u);
       }
       const double c = load<State>(cells(g.reserve), (t * B + b) * P + u);
-      const double before = t ? load<State>(cells(g.reserve), ((t - 1) * B + b) * P + u) : c0(b, u);
+      const double before = reset(b, t) ? start(b, t, c0(b, u))
+                            : t         ? load<State>(cells(g.reserve), ((t - 1) * B + b) * P + u)
+                                        : c0(b, u);
       const double phi = activate(l_.activation, c);
       const double through = dc[u] + dh[u] * y[3] * slope(l_.activation, phi);
       const double dy[4] = {through * y[2], through * before, through * y[0], dh[u] * phi};
@@ -149,7 +160,9 @@ class Lstm {
         if (!dd.empty()) dd[mask_at(l_.dropout_masks, k, b, f, F)] += back * x(b, t, f);
       }
       for (int64_t v = 0; v < U; ++v) {
-        const double h = t ? load<Real>(g.hidden_states, (b * T + t - 1) * U + v) : h0(b, v);
+        const double h = reset(b, t) ? start(b, t, h0(b, v))
+                         : t         ? load<Real>(g.hidden_states, (b * T + t - 1) * U + v)
+                                     : h0(b, v);
         const double back = dz[col] * load<Real>(l_.recurrent_kernel, v * P4 + col);
         dr[v * P4 + col] += h * recurrent_drop(k, b, v) * dz[col];
         dh[v] += back * recurrent_drop(k, b, v);
@@ -163,6 +176,11 @@ class Lstm {
   }
   int64_t time(int64_t t) const { return l_.go_backwards ? T - 1 - t : t; }
   bool mask(int64_t b, int64_t t) const { return !l_.mask || l_.mask[b * T + time(t)]; }
+  int reset(int64_t b, int64_t t) const { return l_.resets ? l_.resets[b * T + time(t)] : 0; }
+  // Of what is before the first step: that, or zero.
+  double start(int64_t b, int64_t t, double value) const {
+    return reset(b, t) == CONVEYOR_AT_THE_START ? value : 0;
+  }
   double x(int64_t b, int64_t t, int64_t f) const {
     return load<Real>(l_.x, (b * T + time(t)) * F + f);
   }

@@ -62,12 +62,12 @@ std::string Options::text() const {
   char text[512];
   std::snprintf(text, sizeof text,
                 "%s B=%lld T=%lld F=%lld U=%lld activation=%d recurrent_activation=%d "
-                "go_backwards=%d bias=%d h0=%d c0=%d mask=%d dropout=%d,%d outputs=%x arriving=%x "
+                "go_backwards=%d bias=%d h0=%d c0=%d mask=%d resets=%d dropout=%d,%d outputs=%x arriving=%x "
                 "gradients=%x skew=%d threads=%d seed=%llu",
                 dtype_names[dtype], static_cast<long long>(batch),
                 static_cast<long long>(time_steps), static_cast<long long>(features),
                 static_cast<long long>(units), activation, recurrent_activation, go_backwards,
-                bias, hidden_state, cell_state, mask, dropout_masks, recurrent_dropout_masks,
+                bias, hidden_state, cell_state, mask, resets, dropout_masks, recurrent_dropout_masks,
                 outputs, arriving, gradients, skew, threads, static_cast<unsigned long long>(seed));
   return text;
 }
@@ -103,6 +103,11 @@ Request::Request(const Options& o) : options(o) {
       }
     }
   }
+  if (o.resets) {
+    resets.resize(static_cast<size_t>(B * T));
+    for (uint8_t& reset : resets)
+      reset = static_cast<uint8_t>(random.coin() ? random.below(4) : CONVEYOR_GO_ON);
+  }
   for (int s = 0; s < CONVEYOR_STATES; ++s)
     if (o.arriving >> s & 1) d_states[s] = make(o.dtype, state_count(s), 1);
 
@@ -128,6 +133,7 @@ Request::Request(const Options& o) : options(o) {
   lstm.mask = mask.empty() ? nullptr : mask.data();
   lstm.dropout_mask = dropout_mask.data();
   lstm.recurrent_dropout_mask = recurrent_dropout_mask.data();
+  lstm.resets = resets.empty() ? nullptr : resets.data();
 }
 
 int Request::state_dtype() const {

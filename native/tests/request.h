@@ -60,6 +60,7 @@ struct Options {
   int activation = CONVEYOR_TANH, recurrent_activation = CONVEYOR_SIGMOID;
   bool go_backwards = false, bias = true, hidden_state = true, cell_state = true;
   enum { kNone, kRandom, kPadding, kNothing } mask = kNone;
+  bool resets = false;
   int dropout_masks = 0, recurrent_dropout_masks = 0;
   unsigned outputs = 0xff;     // bits: which states
   unsigned arriving = 0xff;    // bits: which of d_states
@@ -94,7 +95,7 @@ class Request {
   conveyor_lstm lstm{};
   Array x, kernel, recurrent_kernel, bias, hidden_state, cell_state, dropout_mask,
       recurrent_dropout_mask;
-  std::vector<uint8_t> mask;
+  std::vector<uint8_t> mask, resets;
   Array states[CONVEYOR_STATES], d_states[CONVEYOR_STATES], gradients[kGradients];
 
  private:

@@ -27,6 +27,7 @@ Options random_options(Random& random) {
   o.arriving = static_cast<unsigned>(random.below(256));
   o.gradients = static_cast<unsigned>(random.below(256));
   o.skew = random.coin() ? 1 : 0;
+  o.resets = random.coin();
   return o;
 }
 

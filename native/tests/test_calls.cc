@@ -18,6 +18,7 @@ Options for_threads(int dtype, int n) {
   o.features = 21;
   o.units = 45;
   o.mask = n == 1 ? Options::kRandom : Options::kNone;
+  o.resets = n != 2;
   o.dropout_masks = n == 1 ? 4 : 0;
   o.recurrent_dropout_masks = n == 1 ? 4 : n;
   if (o.recurrent_dropout_masks == 2) o.recurrent_dropout_masks = 1;

@@ -87,6 +87,7 @@ TEST(results_that_overlap_other_arrays_are_refused) {
   Options o;
   o.dropout_masks = o.recurrent_dropout_masks = 4;
   o.mask = Options::kRandom;
+  o.resets = true;
   Request request(o);
   CHECK_EQUAL(request.forward(true), CONVEYOR_OK);
   CHECK_EQUAL(request.backward(), CONVEYOR_OK);
@@ -107,6 +108,7 @@ TEST(results_that_overlap_other_arrays_are_refused) {
     };
     for (const Array* input : inputs) refused(last(*input));
     refused(&request.mask.back());
+    refused(&request.resets.back());
     const int other = (s + 1) % CONVEYOR_STATES;
     out.states[other] = request.states[other].data();
     out.states[s] = last(request.states[other]);

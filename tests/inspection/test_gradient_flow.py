@@ -23,6 +23,7 @@ CASES = [
     Case(name="holes", mask="holes"),
     Case(name="left", mask="left", go_backwards=True, units=4),
     # Not relu: where c is exactly zero differences see half a slope.
+    Case(name="resets", resets=True, mask="holes"),
     Case(name="linear", activation="linear", recurrent_activation="hard_sigmoid", use_bias=False),
 ]
 
@@ -33,7 +34,7 @@ class Model(keras.Model):
     def __init__(self, case: Case, kind):
         super().__init__()
         given = case.arguments("float32")
-        self.mask = given["mask"]
+        self.given = {n: given[n] for n in ("mask", "resets") if given[n] is not None}
         self.lstm = kind(
             case.units,
             activation=case.activation,
@@ -50,7 +51,7 @@ class Model(keras.Model):
         self.built = True
 
     def call(self, x):
-        hidden_states, hidden_state, cell_state = self.lstm(x, mask=self.mask)
+        hidden_states, hidden_state, cell_state = self.lstm(x, **self.given)
         # So that something of its own arrives at each of them.
         return keras.ops.sum(keras.ops.sin(hidden_states), axis=(1, 2)) + keras.ops.sum(
             hidden_state**2 + 3 * cell_state**2, axis=1
@@ -63,6 +64,8 @@ def loss_of_the_rest(case: Case, t: int, h, c) -> np.ndarray:
     turn = slice(None, None, -1 if case.go_backwards else 1)
     x, mask = given["x"][:, turn], given["mask"]
     rest = {**given, "x": x[:, t + 1 :], "go_backwards": False, "hidden_state": h, "cell_state": c}
+    if case.resets:
+        rest["resets"] = given["resets"][:, t + 1 :] != 0
     rest["mask"] = None if mask is None else mask[:, turn][:, t + 1 :]
     if t + 1 == case.time_steps:
         return np.sin(h).sum(1) + (h**2).sum(1) + 3 * (c**2).sum(1)
@@ -95,6 +98,8 @@ def by_finite_differences(case: Case, eps=1e-6):
 @by_kind
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_against_finite_differences(case: Case, kind) -> None:
+    if case.resets and kind is layers.LSTM:
+        pytest.skip("Keras has no resets")
     given = case.arguments("float32")
     model = Model(case, kind)
     flow = gradient_flow(model, given["x"], loss=lambda y, made: made, batch_size=case.batch)

@@ -28,7 +28,7 @@ PLAIN = [
     c
     for c in CASES
     if c.dropout == c.recurrent_dropout == "none"
-    and not c.initial_states
+    and not (c.initial_states or c.resets)
     and c.batch
     and c.time_steps
 ]

@@ -22,7 +22,9 @@ OPTIONS = ("activation", "recurrent_activation")
 
 # Streams read on, in one order, and know no masks.
 STREAMED = [
-    c for c in CASES if c.mask == c.dropout == c.recurrent_dropout == "none" and not c.go_backwards
+    c
+    for c in CASES
+    if c.mask == c.dropout == c.recurrent_dropout == "none" and not c.go_backwards | c.resets
 ]
 
 

@@ -111,6 +111,7 @@ void Call::read_arrays(const Options& options) {
   if (given(8))
     lstm_.recurrent_dropout_mask =
         dropout("recurrent_dropout_mask", "4BU", &lstm_.recurrent_dropout_masks);
+  if (given(9)) lstm_.resets = static_cast<const uint8_t*>(input("resets", "BT", TF_UINT8));
 }
 
 const void* Run::input(const char* name, const char* axes, int dtype) {

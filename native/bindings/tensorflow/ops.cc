@@ -4,7 +4,7 @@
  * on TensorFlow's own threads, without Python and its lock, and write into its own memory.
  *
  * arrays: those of conveyor_lstm that there are, in its order; `given` has a bit for each, from
- *   x (1) to recurrent_dropout_mask (256). `states` has a bit for each conveyor_state.
+ *   x (1) to resets (512). `states` has a bit for each conveyor_state.
  * Conveyor>LstmForward: the states, in the order of conveyor_state; and, with `keep`, what the
  *   backward pass reads: the reserve, and hidden_states where it is no output already.
  * Conveyor>LstmBackward: arrays, hidden_states, reserve, gradients of the states; returns those
@@ -92,9 +92,9 @@ void* create(TF_OpKernelConstruction* construction, const char* wanted) {
   read("recurrent_activation", &Options::recurrent_activation, 5);
   read("go_backwards", &Options::go_backwards, 2);
   read("threads", &Options::threads, INT32_MAX);
-  read("given", &Options::given, 1 << 9);
+  read("given", &Options::given, 1 << 10);
   read("states", &Options::states, 1 << CONVEYOR_STATES);
-  read(wanted, &Options::wanted, 1 << 9);
+  read(wanted, &Options::wanted, 1 << 10);
   if (TF_GetCode(status) != TF_OK) TF_OpKernelConstruction_Failure(construction, status);
   TF_DeleteStatus(status);
   return options;

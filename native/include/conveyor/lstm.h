@@ -38,7 +38,7 @@ extern "C" {
 #endif
 
 /* Raised by one whenever a struct or the meaning of a field changes. */
-#define CONVEYOR_ABI 2
+#define CONVEYOR_ABI 3
 
 enum conveyor_dtype { CONVEYOR_FLOAT32 = 0, CONVEYOR_FLOAT64 = 1, CONVEYOR_BFLOAT16 = 2 };
 
@@ -55,6 +55,13 @@ enum conveyor_gate {
   CONVEYOR_FORGET_GATE = 1,
   CONVEYOR_CANDIDATE = 2,
   CONVEYOR_OUTPUT_GATE = 3
+};
+
+/* What h' and c' are at a step, whether it is skipped or not. */
+enum conveyor_reset {
+  CONVEYOR_GO_ON = 0,         /* the states after the step before */
+  CONVEYOR_AT_ZERO = 1,       /* zeros; every number that is not here means this, too */
+  CONVEYOR_AT_THE_START = 2   /* hidden_state and cell_state, as before the first step */
 };
 
 enum conveyor_status {
@@ -101,6 +108,7 @@ typedef struct conveyor_lstm {
                                    its input is not read. */
   const void* dropout_mask;     /* real [B,F], or [4,B,F]: factors on x */
   const void* recurrent_dropout_mask; /* real [B,U], or [4,B,U]: factors on h' */
+  const uint8_t* resets;        /* [B,T], a conveyor_reset for each step, or null for none */
 
   /* Called by the calling thread about every 50 ms; other than 0 ends the call. May be null. */
   int (*interrupted)(void);

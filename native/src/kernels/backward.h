@@ -83,6 +83,10 @@ class Backward {
       std::fill(array, array + n, T(0));
       return array;
     };
+    if (steps_.resets_to_start()) {
+      dh_start_ = zeros(s_.B * s_.padded);
+      dc_start_ = zeros(s_.B * s_.padded);
+    }
     if (g_.d_dropout_mask) d_dropout_ = zeros(l_.dropout_masks * s_.B * s_.F);
     if (g_.d_recurrent_dropout_mask)
       d_recurrent_ = zeros(l_.recurrent_dropout_masks * s_.B * s_.padded);
@@ -131,6 +135,7 @@ class Backward {
       for (int64_t t = end - 1; t >= begin; --t) {
         step(t, end, rows, tiles, local, member);
         if (by_rows ? stop_.alone(member, round) : stop_.meet(team, member, round)) break;
+        if (steps_.resets(t)) restart(t, rows, tiles, local);
       }
       if (wants_weights_) gather(begin, end, team, member);
       if (stop_.meet(team, member, round)) return;
@@ -192,12 +197,16 @@ class Backward {
   void scale_hidden(reg (&from)[R][N], reg (&to)[R][N], const Block& block, int64_t n, int64_t t,
                     int g);
   reg hidden(int64_t b, int64_t t, int64_t p) const;
+  const Real* hidden_before(int64_t b, int64_t t) const;
+  reg cell_before(int64_t b, int64_t t, int64_t p) const;
   template <bool kUsual>
   void pointwise(reg dh, reg phi_c, int64_t b, int64_t in_chunk, int64_t p, int64_t t, bool holds,
                  A* last);
   reg arriving(int state, reg d, int64_t b, int64_t t, int64_t p, int n) const;
   void pass(int64_t t, Range rows, Range tiles, Local local);
+  void restart(int64_t t, Range rows, Range tiles, Local local);
   void finish(Range rows, Range tiles, Local local);
+  void arrived_at(reg (&dh)[N], int64_t b, int64_t n, Local local);
 
   // In backward_gather.h.
   static constexpr int64_t kAhead = 4;  // rows that gather fetches ahead
@@ -245,6 +254,7 @@ class Backward {
   A *input_ = nullptr, *products_ = nullptr;  // [x h' 1], and dz, of a chunk: what is multiplied
   T *dc_ = nullptr, *dh_ = nullptr, *weights_ = nullptr;
   T *d_dropout_ = nullptr, *d_recurrent_ = nullptr;
+  T *dh_start_ = nullptr, *dc_start_ = nullptr;  // of rows that began anew there
   uint8_t* local_ = nullptr;
   const Real* gates_ = nullptr;
   const State* cells_ = nullptr;

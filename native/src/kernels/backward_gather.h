@@ -97,10 +97,7 @@ inline void Backward<V, Real, State>::pair_rows(int64_t rows, Range panels) {
 template <class V, class Real, class State>
 inline void Backward<V, Real, State>::gather_row(int64_t b, int64_t t, int g, int64_t row) {
   const Real* x = static_cast<const Real*>(l_.x) + (b * s_.T + steps_.time(t)) * s_.F;
-  const Real* h = t > 0 ? static_cast<const Real*>(g_.hidden_states) + (b * s_.T + t - 1) * s_.U
-                        : l_.hidden_state
-                            ? static_cast<const Real*>(l_.hidden_state) + b * s_.U
-                            : nullptr;
+  const Real* h = hidden_before(b, t);
   copy_row(x, s_.F, static_cast<const Real*>(l_.dropout_mask), l_.dropout_masks, b, g, row, 0);
   copy_row(h, s_.U, static_cast<const Real*>(l_.recurrent_dropout_mask),
            l_.recurrent_dropout_masks, b, g, row, s_.F);

@@ -156,6 +156,25 @@ inline auto Backward<V, Real, State>::hidden(int64_t b, int64_t t, int64_t p) co
   return Io::load(static_cast<const Real*>(l_.hidden_state) + b * s_.U + p * L, lanes(p));
 }
 
+// The hidden state that step t of a row begins with; null for zeros.
+template <class V, class Real, class State>
+inline auto Backward<V, Real, State>::hidden_before(int64_t b, int64_t t) const -> const Real* {
+  const int reset = steps_.reset(b, t);
+  if (reset == CONVEYOR_AT_ZERO) return nullptr;
+  if (t > 0 && !reset) return static_cast<const Real*>(g_.hidden_states) + (b * s_.T + t - 1) * s_.U;
+  return l_.hidden_state ? static_cast<const Real*>(l_.hidden_state) + b * s_.U : nullptr;
+}
+
+// Likewise the cell state, of a panel.
+template <class V, class Real, class State>
+inline __attribute__((always_inline)) auto Backward<V, Real, State>::cell_before(
+    int64_t b, int64_t t, int64_t p) const -> reg {
+  const int reset = steps_.reset(b, t);
+  if (t > 0 && !reset) return StateIo::load(cells_ + (((t - 1) * s_.P + p) * s_.B + b) * L, L);
+  if (reset == CONVEYOR_AT_ZERO || !l_.cell_state) return V::zero();
+  return StateIo::load(static_cast<const State*>(l_.cell_state) + b * s_.U + p * L, lanes(p));
+}
+
 // kUsual: the usual activations, and no gradient arrives but at hidden states.
 template <class V, class Real, class State>
 template <bool kUsual>
@@ -177,13 +196,7 @@ inline __attribute__((always_inline)) void Backward<V, Real, State>::pointwise(
   const Real* gates = gates_ + kept * 4;
   const reg i = Io::load(gates, L), f = Io::load(gates + L, L), g = Io::load(gates + 2 * L, L),
             o = Io::load(gates + 3 * L, L);
-  reg before;
-  if (t > 0)
-    before = StateIo::load(cells_ + ((((t - 1) * s_.P + p) * s_.B + b) * L), L);
-  else if (l_.cell_state)
-    before = StateIo::load(static_cast<const State*>(l_.cell_state) + b * s_.U + p * L, n);
-  else
-    before = V::zero();
+  const reg before = cell_before(b, t, p);
 
   const reg through = V::fma(V::mul(dh, o), Act::slope(phi, phi_c), dc);
   const reg d[4] = {add_arriving(CONVEYOR_INPUT_GATES, V::mul(through, g)),
@@ -228,6 +241,46 @@ inline void Backward<V, Real, State>::pass(int64_t t, Range rows, Range tiles, L
   }
 }
 
+// What arrived at the hidden state that a row began with, of a tile.
+template <class V, class Real, class State>
+inline void Backward<V, Real, State>::arrived_at(reg (&sum)[N], int64_t b, int64_t n,
+                                                 Local local) {
+  reg dh[1][N];
+  clear<V, 1, N>(dh);
+  Block block{1, true, {b}, {0}};
+  if ((g_.d_hidden_state || g_.d_recurrent_dropout_mask) && (local.pending[b] & kFollows))
+    recurrent_product<1>(dh, block, n, -1, local);
+  for (int v = 0; v < N; ++v) {
+    const int64_t p = n * N + v;
+    sum[v] = p < s_.P && (local.pending[b] & kHolds)
+                 ? V::add(dh[0][v], V::load(dh_ + (p * s_.B + b) * L))
+                 : dh[0][v];
+  }
+}
+
+// Nothing goes past a step at which a row began anew; where at the states before the first step,
+// it arrives there.
+template <class V, class Real, class State>
+inline void Backward<V, Real, State>::restart(int64_t t, Range rows, Range tiles, Local local) {
+  for (int64_t b = rows.begin; b < rows.end; ++b) {
+    const int reset = steps_.reset(b, t);
+    if (reset == CONVEYOR_GO_ON) continue;
+    for (int64_t n = tiles.begin; n < tiles.end; ++n) {
+      reg dh[N];
+      if (reset == CONVEYOR_AT_THE_START) arrived_at(dh, b, n, local);
+      for (int64_t p = n * N; p < std::min(s_.P, (n + 1) * N); ++p) {
+        const int64_t at = (p * s_.B + b) * L;
+        if (reset == CONVEYOR_AT_THE_START) {
+          V::store(dh_start_ + at, V::add(V::load(dh_start_ + at), dh[p - n * N]));
+          V::store(dc_start_ + at, V::add(V::load(dc_start_ + at), V::load(dc_ + at)));
+        }
+        V::store(dc_ + at, V::zero());
+      }
+    }
+    local.pending[b] = 0;
+  }
+}
+
 // What is left before the first step.
 template <class V, class Real, class State>
 inline void Backward<V, Real, State>::finish(Range rows, Range tiles, Local local) {
@@ -235,18 +288,17 @@ inline void Backward<V, Real, State>::finish(Range rows, Range tiles, Local loca
   auto* dc0 = static_cast<State*>(g_.d_cell_state);
   for (int64_t b = rows.begin; b < rows.end; ++b) {
     for (int64_t n = tiles.begin; n < tiles.end; ++n) {
-      reg dh[1][N];
-      clear<V, 1, N>(dh);
-      Block block{1, true, {b}, {0}};
-      if ((dh0 || g_.d_recurrent_dropout_mask) && (local.pending[b] & kFollows))
-        recurrent_product<1>(dh, block, n, -1, local);
-      for (int v = 0; v < N && n * N + v < s_.P; ++v) {
-        const int64_t p = n * N + v;
-        if (local.pending[b] & kHolds)
-          dh[0][v] = V::add(dh[0][v], V::load(dh_ + (p * s_.B + b) * L));
-        if (dh0) Io::store(dh0 + b * s_.U + p * L, dh[0][v], lanes(p));
-        if (dc0)
-          StateIo::store(dc0 + b * s_.U + p * L, V::load(dc_ + (p * s_.B + b) * L), lanes(p));
+      reg dh[N];
+      arrived_at(dh, b, n, local);
+      for (int64_t p = n * N; p < std::min(s_.P, (n + 1) * N); ++p) {
+        const int64_t at = (p * s_.B + b) * L, to = b * s_.U + p * L;
+        reg dc = V::load(dc_ + at);
+        if (dh_start_) {
+          dh[p - n * N] = V::add(dh[p - n * N], V::load(dh_start_ + at));
+          dc = V::add(dc, V::load(dc_start_ + at));
+        }
+        if (dh0) Io::store(dh0 + to, dh[p - n * N], lanes(p));
+        if (dc0) StateIo::store(dc0 + to, dc, lanes(p));
       }
     }
   }

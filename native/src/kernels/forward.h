@@ -160,6 +160,10 @@ class Forward {
     if (stop_.meet(team, member, round)) return;
     for (int64_t t = 0; t < s_.T; ++t) {
       const Range active = active_rows(t, rows);
+      if (steps_.resets(t)) {
+        restart(t, rows, panels, parity);
+        if (!by_rows) team.barrier();  // hidden states are read by all
+      }
       if (ahead_ && t % ahead_ == 0) {
         project(team, member, t, rows, panels, blocks, by_rows, round);
       } else if (stage_x_ && !ahead_) {
@@ -232,6 +236,7 @@ class Forward {
                bool by_rows, int64_t& round);
   int64_t make_blocks(int64_t t, Range active, const uint8_t* parity, Block* blocks) const;
   void repeat(int64_t t, Range rows, Range panels, const uint8_t* parity);
+  void restart(int64_t t, Range rows, Range panels, const uint8_t* parity);
   void finish(Range rows, Range panels, const uint8_t* parity);
 
   Real* real(int state) const { return static_cast<Real*>(out_.states[state]); }

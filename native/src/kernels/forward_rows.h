@@ -161,6 +161,26 @@ inline void Forward<V, Real, State>::repeat(int64_t t, Range rows, Range panels,
   }
 }
 
+// The states of rows that begin anew at step t.
+template <class V, class Real, class State>
+inline void Forward<V, Real, State>::restart(int64_t t, Range rows, Range panels,
+                                             const uint8_t* parity) {
+  const auto* h0 = static_cast<const Real*>(l_.hidden_state);
+  const auto* c0 = static_cast<const State*>(l_.cell_state);
+  for (int64_t b = rows.begin; b < rows.end; ++b) {
+    const int reset = steps_.reset(b, t);
+    if (reset == CONVEYOR_GO_ON) continue;
+    const bool at_start = reset == CONVEYOR_AT_THE_START;
+    for (int64_t p = panels.begin; p < panels.end; ++p) {
+      const int64_t from = b * s_.U + p * L;
+      Read::store(h_[parity[b]] + b * row_, p * L,
+                  at_start && h0 ? Io::load(h0 + from, lanes(p)) : V::zero());
+      V::store(cell(p, b), at_start && c0 ? V::template Io<State>::load(c0 + from, lanes(p))
+                                          : V::zero());
+    }
+  }
+}
+
 template <class V, class Real, class State>
 inline void Forward<V, Real, State>::finish(Range rows, Range panels, const uint8_t* parity) {
   for (int64_t b = rows.begin; b < rows.end; ++b) {

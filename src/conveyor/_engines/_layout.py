@@ -10,7 +10,7 @@ from struct import Struct
 
 from .._vocabulary import STATE_NAMES
 
-ABI = 2
+ABI = 3
 DTYPES = {"float32": 0, "float64": 1, "bfloat16": 2}
 ACTIVATIONS = {"tanh": 0, "sigmoid": 1, "hard_sigmoid": 2, "relu": 3, "linear": 4}
 STATUSES = ("ok", "invalid", "out_of_memory", "interrupted")
@@ -25,9 +25,10 @@ INPUTS = (
     "mask",
     "dropout_mask",
     "recurrent_dropout_mask",
+    "resets",
 )
 # Those that have a gradient, in the order in which the core writes them.
-DIFFERENTIABLE = tuple(name for name in INPUTS if name != "mask")
+DIFFERENTIABLE = tuple(name for name in INPUTS if name not in ("mask", "resets"))
 
 States = c_void_p * len(STATE_NAMES)
 

@@ -122,7 +122,11 @@ def top_k(
 
 def _as_the_core_reads(p: Problem, inputs: Inputs) -> dict[str, np.ndarray]:
     """The inputs that are there; copied only where dtype or layout are others."""
-    dtypes = {"mask": np.dtype("bool"), "cell_state": numpy_dtype(p.state_dtype)}
+    dtypes = {
+        "mask": np.dtype("bool"),
+        "resets": np.dtype("uint8"),
+        "cell_state": numpy_dtype(p.state_dtype),
+    }
     real = numpy_dtype(p.dtype)
     return {
         name: dense(array, dtypes.get(name, real))

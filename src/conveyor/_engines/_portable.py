@@ -30,15 +30,16 @@ def run(request: LSTMRequest) -> dict[StateName, Array]:
     r = request
     z_x = _project_inputs(r)  # (T, B, 4U)
     steps: tuple[Array, ...] = (z_x,)
-    if r.mask is not None:
-        steps += (ops.transpose(r.mask)[:, :, None],)  # (T, B, 1)
+    for of_each_step in (r.mask, r.resets):
+        if of_each_step is not None:
+            steps += (ops.transpose(of_each_step)[:, :, None],)  # (T, B, 1)
     if r.go_backwards:
         steps = tuple(ops.flip(a, axis=0) for a in steps)
 
     sequences = tuple(dict.fromkeys(n for n in r.outputs if n in _AFTER_STEP))
     carry = _states_before(r)
     (h, c), rows = glue.active().scan(
-        _make_step(r, sequences), carry, steps, kept=len(sequences), unroll=r.unroll
+        _make_step(r, sequences, carry), carry, steps, kept=len(sequences), unroll=r.unroll
     )
     states: dict[StateName, Array] = {"hidden_state": h, "cell_state": ops.cast(c, h.dtype)}
     for name, values in zip(sequences, rows, strict=True):
@@ -102,7 +103,7 @@ _AFTER_STEP: tuple[StateName, ...] = (
 )
 
 
-def _make_step(r: LSTMRequest, sequences: tuple[StateName, ...]) -> Step:
+def _make_step(r: LSTMRequest, sequences: tuple[StateName, ...], start: Carry) -> Step:
     """One time step, keeping only what was asked for."""
     recur = _recur(r)
     exact = glue.active().exact
@@ -111,6 +112,10 @@ def _make_step(r: LSTMRequest, sequences: tuple[StateName, ...]) -> Step:
 
     def step(carry: Carry, inputs: Row) -> tuple[Carry, Row]:
         h_before, c_before = carry
+        if r.resets is not None:
+            h_before, c_before = (
+                _begun_anew(inputs[-1], *states) for states in zip(carry, start, strict=True)
+            )
         z = ops.cast(inputs[0] + recur(h_before), state_dtype)
         z_i, z_f, z_g, z_o = ops.split(z, 4, axis=-1)
         i, f, g, o = sigma(z_i), sigma(z_f), tanh(z_g), sigma(z_o)
@@ -126,3 +131,8 @@ def _make_step(r: LSTMRequest, sequences: tuple[StateName, ...]) -> Step:
         return (h, c), tuple(ops.cast(after[name], h.dtype) for name in sequences)
 
     return step
+
+
+def _begun_anew(reset: Array, state: Array, at_start: Array) -> Array:
+    # Chosen and not multiplied: a NaN ends where a sequence ends, in the gradient, too.
+    return ops.where(reset == 0, state, ops.where(reset == 2, at_start, ops.zeros_like(state)))

@@ -31,6 +31,7 @@ class LSTMRequest:
     mask: Array | None  # (B, T) bool, True where the step counts
     dropout_mask: Array | None  # (B, F) or (4, B, F)
     recurrent_dropout_mask: Array | None  # (B, U) or (4, B, U)
+    resets: Array | None  # (B, T) uint8: before a step, 1 zeros, 2 hidden_state and cell_state
     activation: Activation
     recurrent_activation: Activation
     go_backwards: bool  # read the last step first; time axes come in that order

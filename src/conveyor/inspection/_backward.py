@@ -13,7 +13,7 @@ from keras import ops
 from .._engines import glue
 from .._vocabulary import StateName
 from ..layers import LSTMCell, Record
-from ._trace_arrays import PREACTIVATIONS, counted, preactivations
+from ._trace_arrays import PREACTIVATIONS, begun_anew, counted, preactivations, states_before
 
 Array = npt.NDArray[Any]
 
@@ -67,7 +67,10 @@ def backward(record: Record, arriving: Mapping[StateName, Array]) -> StateGradie
         np.ascontiguousarray(_wide(weights[name]).T) for name in ("kernel", "recurrent_kernel")
     )
     c = states["cell_states"]
-    before = np.concatenate([_wide(record.cell_state)[None], c[:-1]])
+    before = states_before(record, record.cell_state, record.states["cell_states"])
+    before = _by_step(_wide(before))
+    cut = begun_anew(record)  # what a step that begins anew gets does not go on to the one before
+    goes_on = np.ones_like(counted_steps) if cut is None else _by_step(cut == 0)[..., None]
     shown, shown_slope = _shown(record, c)
 
     arrived = _arrived(arriving, (steps, batch, units))
@@ -87,6 +90,7 @@ def backward(record: Record, arriving: Mapping[StateName, Array]) -> StateGradie
         if t:
             to_h = np.where(here, d_z[t] @ to_hidden, d_h[t])
             to_c = np.where(here, d_c[t] * f[t], d_c[t])
+            to_h, to_c = (np.where(goes_on[t], d, 0) for d in (to_h, to_c))
             d_h[t - 1] += to_h
             d_c[t - 1] += to_c
             through_h = np.where(counted_steps[t - 1], to_h * o[t - 1] * shown_slope[t - 1], 0)

@@ -151,6 +151,7 @@ def _steps_do_not_follow(where: str) -> ConveyorError:
         where,
         "cell states that follow from each other, c_t = f_t c_{t-1} + i_t g_t",
         "a trace in which they do not",
+        "Were there resets= inside the sequences? Trace these one by one. "
         "Was it cut in time? Split the whole and cut then: memory(trace[...]).isel(time=...). "
         'Is its attrs["direction"] the one in which the layer read?',
     )

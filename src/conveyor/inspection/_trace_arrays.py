@@ -14,6 +14,7 @@ from .._engines import glue
 from .._errors import lesson
 from .._vocabulary import STATE_NAMES, has_time_axis
 from ..layers import LSTMCell, Record
+from ..ops._resets import begin_anew
 
 Array = npt.NDArray[Any]
 
@@ -72,13 +73,32 @@ def _to_numpy(value: Any) -> Array:
     return array
 
 
+def states_before(record: Record, start: Any, states: Any) -> Any:
+    """(B, T, U): what each step began with, of the states (B, T, U) after it, as they were read."""
+    before = ops.concatenate([start[:, None], states[:, :-1]], axis=1)
+    reset = begun_anew(record)
+    if reset is None:
+        return before
+    anew = ops.where(reset[..., None] == 2, start[:, None], ops.zeros_like(before))
+    return ops.where(reset[..., None] == 0, before, anew)
+
+
+def begun_anew(record: Record) -> Array | None:
+    """(B, T), in the order in which the steps were read: 1 at zeros, 2 as at the first step."""
+    if record.resets is None:
+        return None
+    x, backwards = record.inputs, record.layer.go_backwards
+    reset = np.asarray(ops.convert_to_numpy(begin_anew(x, record.resets, backwards, "trace")))
+    return reset[:, ::-1].copy() if backwards else reset
+
+
 def preactivations(record: Record) -> dict[str, Any]:
     """z = x W + h' R + b, from the hidden states that are there: one product, no loop."""
     weights = LSTMCell.weights_for_ops(record.layer.cell)
     x, hidden_states = record.inputs, record.states["hidden_states"]
     if record.layer.go_backwards:
         x = ops.flip(x, axis=1)
-    before = ops.concatenate([record.hidden_state[:, None], hidden_states[:, :-1]], axis=1)
+    before = states_before(record, record.hidden_state, hidden_states)
     wide = "float64" if keras.backend.standardize_dtype(before.dtype) == "float64" else "float32"
     x, before, kernel, recurrent_kernel = (
         ops.cast(array, wide)

@@ -62,3 +62,15 @@ def check_initial_state(initial_state: object, stateful: bool, where: str) -> No
             "A stateful layer goes on where it stopped. conveyor.Stream begins each session with "
             "what was learned.",
         )
+
+
+def check_resets_begin_alike(learned: object, given: object, where: str) -> None:
+    """Refuse an initial state of the first sequence alone, where the others begin with another."""
+    if learned is not None and given is not None:
+        raise lesson(
+            where,
+            'either resets or an initial state at the call; this layer has initial_state="learned"',
+            "both",
+            "Leave initial_state out, and every sequence begins with what was learned; or make the "
+            "layer without it, and every sequence but the first begins with zeros.",
+        )

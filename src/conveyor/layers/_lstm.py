@@ -20,7 +20,7 @@ from ..ops._lstm import lstm_and_decision
 from . import _checks, _recording
 from ._cell import LSTMCell
 from ._gate_weights import WithGateWeights
-from ._initial_state import WithInitialState, check_initial_state
+from ._initial_state import WithInitialState, check_initial_state, check_resets_begin_alike
 from ._states import StatesBetweenCalls
 
 
@@ -92,6 +92,10 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
         mask: (B, T), False at steps to skip, in any pattern. It goes on to the next layer.
         training: whether dropout is on.
         lengths: (B,) integers from 0 to T, the same for padding on the right.
+        resets: (B, T), True at the first step of each sequence where several lie one behind the
+            other: the states begin anew there, as at the first step of all (with zeros, or with
+            what was learned). An `initial_state` is that of the first sequence alone. No state
+            and no gradient crosses between the steps t - 1 and t, also with `go_backwards`.
 
     Raises:
         ConveyorError: arguments and inputs that do not fit, each with the line to write.
@@ -244,6 +248,7 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
         training: bool | None = None,
         *,
         lengths: Any = None,
+        resets: Any = None,
     ) -> Any:
         where = self.where
         _checks.check_is_array(sequences, where)
@@ -263,9 +268,18 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
         if lengths is not None:
             within = ops.lengths_to_mask(lengths, sequences, where)
             mask = within if mask is None else K.logical_and(K.cast(mask, "bool"), within)
+        if resets is not None:
+            resets = K.convert_to_tensor(resets) if not hasattr(resets, "shape") else resets
+            ops_checks.check_resets(resets, batch, time_steps, where)
+            check_resets_begin_alike(self.initial_state, initial_state, where)
         if "float" not in glue.dtype_name(sequences):
             sequences = K.cast(sequences, self.compute_dtype)
-        given = {"initial_state": initial_state, "mask": mask, "training": training}
+        given = {
+            "initial_state": initial_state,
+            "mask": mask,
+            "training": training,
+            "resets": resets,
+        }
         return super().__call__(sequences, **{k: v for k, v in given.items() if v is not None})
 
     def call(
@@ -274,6 +288,7 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
         initial_state: Any = None,
         mask: Any = None,
         training: bool | None = False,
+        resets: Any = None,
     ) -> Any:
         if self._use_cudnn is True:
             raise _checks.cudnn_asked_for(self.where)
@@ -285,6 +300,9 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
         # Forgotten at once: a mask left over from a call that failed would enter the next.
         self.cell.reset_dropout_mask()
         self.cell.reset_recurrent_dropout_mask()
+        if resets is not None:
+            at = 1 if self.initial_state is None else 2  # at zeros, or where the first one began
+            resets = K.where(K.not_equal(K.convert_to_tensor(resets), 0), at, 0)
         names = self.output_names()
         watching = _recording.records()
         wanted = STATE_NAMES if watching is not None else (*names, *self.remembered_names)
@@ -295,6 +313,7 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
             hidden_state=hidden_state,
             cell_state=cell_state,
             mask=mask,
+            resets=resets,
             dropout_mask=dropout_mask,
             recurrent_dropout_mask=recurrent_dropout_mask,
             go_backwards=self.go_backwards,
@@ -308,7 +327,7 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
             self._memory.write([states[name] for name in self.remembered_names])
         if watching is not None:
             record = _recording.Record(
-                self, sequences, mask, hidden_state, cell_state, states, self._decision
+                self, sequences, mask, hidden_state, cell_state, states, self._decision, resets
             )
             states = watching.add(record)
         returned = [states[name] for name in names]

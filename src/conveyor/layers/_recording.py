@@ -23,6 +23,7 @@ class Record:
     cell_state: Array  # (B, U) before the first step
     states: dict[StateName, Array]  # all eight, in the order in which the steps were read
     decision: Decision  # which engine ran
+    resets: Array | None = None  # (B, T), as `ops.lstm` has them
 
 
 # What the layer is to return in place of its states: the same, or with something added.

@@ -107,6 +107,8 @@ def _emit(build: Builder, node: Any, values: list[Tensor], path: str) -> list[Te
     inner = getattr(layer, "_functional", None) or layer
     if hasattr(inner, "_nodes_by_depth"):
         return _through(build, inner, values, path)
+    if node.arguments.kwargs.get("resets") is not None:
+        raise _refused(path, layer, "with resets= at the call, which the operator LSTM has not")
     if has_mask_of_its_own(node):
         raise _refused(path, layer, "whose mask is given at the call: let Masking make it")
     if isinstance(layer, keras.layers.Layer) and layer.compute_dtype != "float32":

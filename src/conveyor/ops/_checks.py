@@ -18,13 +18,15 @@ _LIBRARIES = {"jax": "jax", "jaxlib": "jax", "torch": "torch", "tensorflow": "te
 _passed: set[tuple[Any, ...]] = set()
 
 
-def check_inputs(arrays: dict[str, Array | None], mask: Array | None, where: str) -> None:
+def check_inputs(
+    arrays: dict[str, Array | None], mask: Array | None, resets: Array | None, where: str
+) -> None:
     """All that types, shapes and dtypes tell of the inputs of `ops.lstm`."""
-    kind = _kind((*arrays.values(), mask))
+    kind = _kind((*arrays.values(), mask, resets))
     if kind in _passed:
         return
-    check_arrays({**arrays, "mask": mask}, where)
-    check_framework({**arrays, "mask": mask}, where)
+    check_arrays({**arrays, "mask": mask, "resets": resets}, where)
+    check_framework({**arrays, "mask": mask, "resets": resets}, where)
     check_shapes(arrays, where)
     check_dtypes(arrays, where)
     if kind is not None:
@@ -128,6 +130,18 @@ def check_mask(mask: Array, batch: int | None, time_steps: int | None, where: st
         if len(shape) != 3
         else "Write mask=mask[..., 0] or mask.any(-1): one boolean for each step.",
     )
+
+
+def check_resets(resets: Array, batch: int | None, time_steps: int | None, where: str) -> None:
+    """Refuse resets that are not (batch, time_steps)."""
+    shape = tuple(resets.shape)
+    if len(shape) != 2 or not _fits(shape, (batch, time_steps)):
+        raise lesson(
+            where,
+            f"resets of shape (batch, time_steps) = {_show((batch, time_steps))}",
+            f"shape {_show(shape)}",
+            "Write resets=(position == 0), a boolean for each step, True where a sequence begins.",
+        )
 
 
 def check_state(state: Array, name: str, batch: int | None, units: int, where: str) -> None:

@@ -15,6 +15,7 @@ from .._engines import Array, Decision, LSTMRequest, glue
 from . import _checks
 from ._lengths import lengths_to_mask
 from ._outputs import check_outputs
+from ._resets import begin_anew
 
 
 def lstm(
@@ -27,6 +28,7 @@ def lstm(
     cell_state: Array | None = None,
     mask: Array | None = None,
     lengths: Array | Sequence[int] | None = None,
+    resets: Array | None = None,
     dropout_mask: Array | None = None,
     recurrent_dropout_mask: Array | None = None,
     activation: Any = "tanh",
@@ -61,6 +63,10 @@ def lstm(
             states as they were, its gates are zero, and its input has no influence.
         lengths: (B,) integers, the same for padding on the right; with `mask`, a step
             counts where both say so.
+        resets: (B, T), True at the first time step of a sequence that has nothing to do with
+            what was before it: no state crosses from time step t - 1 to t, in either direction
+            of reading, nor does a gradient. It begins with zeros; an integer 2 in place of True
+            begins it with `hidden_state` and `cell_state`.
         dropout_mask: (B, F) factors on the input, shared over time; or (4, B, F), one
             for each gate.
         recurrent_dropout_mask: (B, U) or (4, B, U) factors on the hidden state where it
@@ -96,6 +102,7 @@ def lstm(
         cell_state=cell_state,
         mask=mask,
         lengths=lengths,
+        resets=resets,
         dropout_mask=dropout_mask,
         recurrent_dropout_mask=recurrent_dropout_mask,
         activation=activation,
@@ -119,6 +126,7 @@ def lstm_and_decision(
     cell_state: Array | None = None,
     mask: Array | None = None,
     lengths: Array | Sequence[int] | None = None,
+    resets: Array | None = None,
     dropout_mask: Array | None = None,
     recurrent_dropout_mask: Array | None = None,
     activation: Any,
@@ -141,10 +149,10 @@ def lstm_and_decision(
         "dropout_mask": dropout_mask,
         "recurrent_dropout_mask": recurrent_dropout_mask,
     }
-    _checks.check_inputs(arrays, mask, where)
+    _checks.check_inputs(arrays, mask, resets, where)
     in_numpy = isinstance(x, np.ndarray) and all(
         a is None or isinstance(a, (np.ndarray, list, tuple))
-        for a in (*arrays.values(), mask, lengths)
+        for a in (*arrays.values(), mask, lengths, resets)
     )
     wide = in_numpy and x.dtype == np.float64
     own = glue.active().own
@@ -157,6 +165,7 @@ def lstm_and_decision(
         request = LSTMRequest(
             **tensors,
             mask=_steps_that_count(x, mask, lengths, where),
+            resets=None if resets is None else begin_anew(x, resets, go_backwards, where),
             activation=keras.activations.get(activation),
             recurrent_activation=keras.activations.get(recurrent_activation),
             go_backwards=go_backwards,

@@ -151,6 +151,8 @@ def _add_recurrent(plan: Plan, node: Any, numbers: list[int], path: str) -> list
         raise refused(
             path, layer, "which reads the last time step first: it would have to wait for the end"
         )
+    if node.arguments.kwargs.get("resets") is not None:
+        raise refused(path, layer, "with resets= at the call: a sequence is a session of its own")
     if has_mask_of_its_own(node):
         raise refused(
             path, layer, "whose mask is given at the call: Masking and Embedding make one"

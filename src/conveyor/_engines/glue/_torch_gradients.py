@@ -17,7 +17,7 @@ from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd.function import _SingleLevelFunction
 
 from .. import _portable
-from .._library import INPUTS
+from .._library import DIFFERENTIABLE, INPUTS
 from .._request import Array, LSTMRequest
 from ._torch_operators import (
     backward,
@@ -86,7 +86,7 @@ class _Second(_SingleLevelFunction):
         arriving = [n for n, d in enumerate(d_states) if d is not None]
         *options, names = ctx.options
         # Every float goes in as an argument: its gradient may be asked for.
-        floats = [n for n, a in arrays.items() if a is not None and n != "mask"]
+        floats = [n for n, a in arrays.items() if a is not None and n in DIFFERENTIABLE]
 
         def states(*given: Array) -> tuple[Array, ...]:
             inputs = {**arrays, **dict(zip(floats, given, strict=True))}

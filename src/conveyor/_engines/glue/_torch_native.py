@@ -55,6 +55,7 @@ def native(request: LSTMRequest) -> States:
         r.mask,
         r.dropout_mask,
         r.recurrent_dropout_mask,
+        r.resets,
         r.activation.__name__,
         r.recurrent_activation.__name__,
         r.go_backwards,

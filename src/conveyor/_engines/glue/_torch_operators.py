@@ -26,7 +26,7 @@ from .._request import Array
 _ARGUMENTS = (
     "Tensor x, Tensor kernel, Tensor recurrent_kernel, Tensor? bias, "
     "Tensor? hidden_state, Tensor? cell_state, Tensor? mask, "
-    "Tensor? dropout_mask, Tensor? recurrent_dropout_mask, "
+    "Tensor? dropout_mask, Tensor? recurrent_dropout_mask, Tensor? resets, "
     "str activation, str recurrent_activation, bool go_backwards, str[] outputs"
 )
 library = torch.library.Library("conveyor", "DEF")
@@ -145,6 +145,7 @@ def _problem(
         "hidden_state": ((batch, units), dtype),
         "cell_state": ((batch, units), state),
         "mask": ((batch, time_steps), torch.bool),
+        "resets": ((batch, time_steps), torch.uint8),
     }
     for name, (shape, wanted) in expected.items():
         if given[name] is not None:
