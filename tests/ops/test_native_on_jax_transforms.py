@@ -26,6 +26,7 @@ CASE = Case(
     batch=2,
     mask="holes",
     initial_states=True,
+    resets=True,
     dropout="shared",
     recurrent_dropout="per_gate",
 )

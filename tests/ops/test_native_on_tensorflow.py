@@ -31,7 +31,7 @@ pytestmark = [
 
 WEIGHTS = ("x", "kernel", "recurrent_kernel", "bias", "hidden_state", "cell_state")
 DROPOUT = ("dropout_mask", "recurrent_dropout_mask")
-SMALL = Case(name="small", mask="holes", initial_states=True)
+SMALL = Case(name="small", mask="holes", initial_states=True, resets=True)
 by_name = pytest.mark.parametrize("case", CASES, ids=str)
 tapes = pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
 
@@ -148,7 +148,7 @@ def test_bfloat16_trains_with_a_cell_state_in_float32() -> None:
 @tapes
 @pytest.mark.parametrize("dropout", ["none", "per_gate"])
 def test_second_derivatives(graph: bool, dropout) -> None:
-    case = Case(name="second", mask="holes", initial_states=True, dropout=dropout)
+    case = Case(name="second", mask="holes", initial_states=True, resets=True, dropout=dropout)
     arguments, exact = tensors(case, "float64")
     rng = np.random.default_rng(3)
     direction = {n: rng.normal(size=exact[n].shape) for n in WEIGHTS}

@@ -39,6 +39,7 @@ EVERYTHING = Case(
     units=2,
     mask="holes",
     initial_states=True,
+    resets=True,
     go_backwards=True,
     dropout="shared",
     recurrent_dropout="per_gate",
@@ -59,7 +60,7 @@ def native(outputs="hidden_states", **arguments):
 
 def operator_arguments(case: Case, names, dtype: str = "float32"):
     given = tensors(case, dtype)
-    arrays = [given[n] for n in (*FLOATS[:6], "mask", *FLOATS[6:])]
+    arrays = [given[n] for n in (*FLOATS[:6], "mask", *FLOATS[6:], "resets")]
     options = [given[n] for n in ("activation", "recurrent_activation", "go_backwards")]
     return (*arrays, *options, list(names))
 
