@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from .._errors import lesson
-from . import _cross_entropy, _native, _portable, _top_k, glue
+from . import _cross_entropy, _native, _portable, _segments, _top_k, glue
 from ._cross_entropy import CrossEntropy
 from ._request import Activation, Array, Decision, LSTMRequest, States
 
@@ -104,7 +104,10 @@ def _refuse(why_not: str | None, where: str) -> None:
 
 def run(request: LSTMRequest, decision: Decision) -> States:
     """Compute the states that the request names, on the engine that was chosen."""
-    engine = _native.run if decision.engine == "native" else _portable.run
+    if request.remat:
+        engine = _segments.native if decision.engine == "native" else _segments.portable
+    else:
+        engine = _native.run if decision.engine == "native" else _portable.run
     return cast(States, glue.active().compiled(engine, request))
 
 

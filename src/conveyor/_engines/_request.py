@@ -37,6 +37,7 @@ class LSTMRequest:
     go_backwards: bool  # read the last step first; time axes come in that order
     unroll: bool  # write the loop out, for short sequences of known length
     outputs: tuple[StateName, ...]  # compute and keep nothing else
+    remat: int = 0  # for the gradient keep the states of every so many-th step alone; 0 keeps all
 
     def arrays(self) -> dict[str, Any]:
         """The fields that hold arrays; the others are options, and hashable."""

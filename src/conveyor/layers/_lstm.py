@@ -17,6 +17,7 @@ from .._engines import Array, Decision, glue
 from .._vocabulary import STATE_NAMES, StateName, has_time_axis
 from ..ops import _checks as ops_checks
 from ..ops._lstm import lstm_and_decision
+from ..ops._remat import check_remat
 from . import _checks, _recording
 from ._cell import LSTMCell
 from ._gate_weights import WithGateWeights
@@ -84,6 +85,9 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
         keras_masks: True treats masks as Keras 3.15 does: the mask of the input is not looked at
             where an `initial_state` is given, and goes on unturned with `go_backwards`.
             `accelerate` sets it, so that a trained model keeps its numbers.
+        remat: a number of time steps: keep the states of every so many-th step alone for the
+            gradient, and compute the rest again on the way back. For sequences of many thousand
+            steps; see `conveyor.memory_estimate`.
         **kwargs: `name`, `dtype` and `trainable`.
 
     Call arguments:
@@ -140,6 +144,7 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
         implementation: int = 2,
         initial_state: str | None = None,
         keras_masks: bool = False,
+        remat: int | None = None,
         **kwargs: Any,
     ) -> None:
         where = type(self).__name__
@@ -148,6 +153,7 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
         _checks.check_rate(recurrent_dropout, "recurrent_dropout", where)
         _checks.check_use_cudnn(use_cudnn, where)
         check_initial_state(initial_state, stateful, where)
+        check_remat(remat, where)
         _checks.check_not_both_flags(outputs, return_sequences, return_state, where)
         names = None if outputs is None else ops.check_outputs(outputs, where)
         _engines.check_name(engine, where)
@@ -193,6 +199,7 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
         self.initial_state = initial_state
         cell.learns_initial_state = initial_state is not None
         self.keras_masks = keras_masks
+        self.remat = remat
         self._use_cudnn = use_cudnn
         # As far as it is known now; every call says what it was.
         self._decision: Decision = _engines.expect(
@@ -301,8 +308,9 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
         self.cell.reset_dropout_mask()
         self.cell.reset_recurrent_dropout_mask()
         if resets is not None:
-            at = 1 if self.initial_state is None else 2  # at zeros, or where the first one began
-            resets = K.where(K.not_equal(K.convert_to_tensor(resets), 0), at, 0)
+            resets = K.not_equal(K.convert_to_tensor(resets), 0)
+            if self.initial_state is not None:
+                resets = K.where(resets, 2, 0)  # not at zeros, but where the first one began
         names = self.output_names()
         watching = _recording.records()
         wanted = STATE_NAMES if watching is not None else (*names, *self.remembered_names)
@@ -318,6 +326,7 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
             recurrent_dropout_mask=recurrent_dropout_mask,
             go_backwards=self.go_backwards,
             unroll=self.unroll,
+            remat=self.remat,
             outputs=wanted,
             engine=self.engine,
             where=self.where,
@@ -400,5 +409,6 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
             "engine": self.engine,
             "initial_state": self.initial_state,
             "keras_masks": self.keras_masks,
+            "remat": self.remat,
         }
         return {**super().get_config(), **own}

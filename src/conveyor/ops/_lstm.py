@@ -15,6 +15,7 @@ from .._engines import Array, Decision, LSTMRequest, glue
 from . import _checks
 from ._lengths import lengths_to_mask
 from ._outputs import check_outputs
+from ._remat import check_remat, check_remat_suits, within
 from ._resets import begin_anew
 
 
@@ -35,6 +36,7 @@ def lstm(
     recurrent_activation: Any = "sigmoid",
     go_backwards: bool = False,
     unroll: bool = False,
+    remat: int | None = None,
     outputs: str | Sequence[str] = "hidden_states",
     engine: str = "auto",
 ) -> Any:
@@ -75,6 +77,10 @@ def lstm(
         recurrent_activation: name or function for the three gates.
         go_backwards: read the last step first; time axes are returned in that order.
         unroll: write the loop out (T must be known).
+        remat: keep the states of every `remat`-th step alone for the gradient, and compute the
+            rest again on the way back: T steps take memory of T / remat pairs of states and
+            `remat` whole steps. The same gradients for one more forward pass; see
+            `conveyor.memory_estimate`.
         outputs: one name or several of `hidden_states`, `cell_states` (B, T, U),
             `hidden_state`, `cell_state` (B, U), `input_gates`, `forget_gates`,
             `candidates`, `output_gates` (B, T, U). Nothing else is kept.
@@ -109,6 +115,7 @@ def lstm(
         recurrent_activation=recurrent_activation,
         go_backwards=go_backwards,
         unroll=unroll,
+        remat=remat,
         outputs=outputs,
         engine=engine,
         where="conveyor.ops.lstm",
@@ -133,6 +140,7 @@ def lstm_and_decision(
     recurrent_activation: Any,
     go_backwards: bool = False,
     unroll: bool = False,
+    remat: int | None = None,
     outputs: str | Sequence[str],
     engine: str,
     where: str,
@@ -150,6 +158,9 @@ def lstm_and_decision(
         "recurrent_dropout_mask": recurrent_dropout_mask,
     }
     _checks.check_inputs(arrays, mask, resets, where)
+    check_remat(remat, where)
+    if remat is not None:
+        check_remat_suits(glue.dtype_name(x), resets, where)
     in_numpy = isinstance(x, np.ndarray) and all(
         a is None or isinstance(a, (np.ndarray, list, tuple))
         for a in (*arrays.values(), mask, lengths, resets)
@@ -170,6 +181,7 @@ def lstm_and_decision(
             recurrent_activation=keras.activations.get(recurrent_activation),
             go_backwards=go_backwards,
             unroll=unroll,
+            remat=0 if remat is None else within(remat, x),
             outputs=names,
         )
         decision = _engines.choose(request, engine, where)

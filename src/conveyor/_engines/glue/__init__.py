@@ -6,6 +6,10 @@ scan(step, carry, steps, *, kept, unroll)
     `step(carry, one_of_each) -> (carry, row)` over the leading (time) axis of the arrays
     in `steps`. A row is `kept` arrays of the shape and dtype of `carry[0]`. Returns the
     last carry and the rows, stacked in time.
+in_segments(segment, shared, carry, steps)
+    `segment(shared, carry, one_of_each) -> (carry, rows)` over the leading axis of the arrays in
+    `steps`; what a segment computes on its way is not kept for its gradient but computed again.
+    Returns the last carry, and the rows, stacked.
 compiled(run, request)
     `run(request)`, compiled once for all requests of the same kind where that pays.
 why_not_native(arrays)

@@ -27,6 +27,12 @@ def scan(step: Any, carry: Any, steps: tuple[Array, ...], *, kept: int, unroll: 
     return lax.scan(step, carry, steps, unroll=True if unroll else 1)
 
 
+def in_segments(segment: Any, shared: Any, carry: Any, steps: tuple[Array, ...]) -> Any:
+    # Inside of a scan no compiler can join the two passes.
+    again = jax.checkpoint(lambda carry, one: segment(shared, carry, one), prevent_cse=False)
+    return lax.scan(again, carry, steps)
+
+
 def compiled(run: Run, request: LSTMRequest) -> States:
     # Outside jit, JAX would compile the scan again at every call, each step being a new
     # function. An activation of the user's may hold weights, which must not be cached.

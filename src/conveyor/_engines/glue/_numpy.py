@@ -22,6 +22,14 @@ def scan(step: Any, carry: Any, steps: tuple[Array, ...], *, kept: int, unroll: 
     return carry, tuple(np.stack([row[k] for row in rows]) for k in range(kept))
 
 
+def in_segments(segment: Any, shared: Any, carry: Any, steps: tuple[Array, ...]) -> Any:
+    rows: list[tuple[Array, ...]] = []
+    for one_of_each in zip(*steps, strict=True):
+        carry, row = segment(shared, carry, one_of_each)
+        rows.append(row)
+    return carry, tuple(map(np.stack, zip(*rows, strict=True)))
+
+
 def compiled(run: Run, request: LSTMRequest) -> States:
     return run(request)
 

@@ -17,6 +17,7 @@ from ._tensorflow_linear import native_top_k as native_top_k
 from ._tensorflow_native import native as native
 from ._tensorflow_native import recording
 from ._tensorflow_native import why_not_native as why_not_native
+from ._tensorflow_segments import in_segments as in_segments
 
 
 def scan(step: Any, carry: Any, steps: tuple[Array, ...], *, kept: int, unroll: bool) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import keras
 import numpy as np
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from ..._errors import ConveyorError
 from .._request import Activation, Array, LSTMRequest, Run, States
@@ -27,6 +28,16 @@ def scan(step: Any, carry: Any, steps: tuple[Array, ...], *, kept: int, unroll: 
         carry, row = step(carry, one_of_each)
         rows.append(row)
     return carry, tuple(torch.stack([row[k] for row in rows]) for k in range(kept))
+
+
+def in_segments(segment: Any, shared: Any, carry: Any, steps: tuple[Array, ...]) -> Any:
+    rows: list[tuple[Array, ...]] = []
+    for one_of_each in zip(*(a.unbind(0) for a in steps), strict=True):
+        carry, row = checkpoint(
+            segment, shared, carry, one_of_each, use_reentrant=False, preserve_rng_state=False
+        )
+        rows.append(row)
+    return carry, tuple(map(torch.stack, zip(*rows, strict=True)))
 
 
 def compiled(run: Run, request: LSTMRequest) -> States:

@@ -115,7 +115,7 @@ class _Second(_SingleLevelFunction):
 
 
 def _portable_states(
-    inputs: dict[str, Array | None], options: list[Any], names: list[Any]
+    inputs: dict[str, Any], options: list[Any], names: list[Any]
 ) -> tuple[Array, ...]:
     activation, recurrent_activation, go_backwards = options
     request = LSTMRequest(
