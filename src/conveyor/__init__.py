@@ -27,6 +27,7 @@ from .inspection import find_nonfinite as find_nonfinite
 from .inspection import gradient_flow as gradient_flow
 from .inspection import health as health
 from .inspection import memory as memory
+from .inspection import memory_estimate as memory_estimate
 from .inspection import plot_gates as plot_gates
 from .inspection import plot_gradient_flow as plot_gradient_flow
 from .inspection import plot_memory as plot_memory
@@ -61,6 +62,7 @@ __all__ = [
     "gradient_flow",
     "health",
     "memory",
+    "memory_estimate",
     "onnx",
     "ops",
     "patch_keras",

@@ -9,6 +9,7 @@ trace           every state of every LSTM at every step, as an xarray.DataTree
 gradient_flow   how far back in time the gradient of a loss reaches, layer by layer
 health          gates that are stuck, units that are dead, how long they remember
 memory          what each step still holds in the cell state: its exact split
+memory_estimate how much memory a model will take, before it runs
 plot_states, plot_gates, plot_memory, plot_saturation, plot_gradient_flow   the same as
                 pictures, on axes of matplotlib
 find_nonfinite  where NaN or infinity begins, in values and gradients
@@ -34,6 +35,8 @@ from ._health import health as health
 from ._health_numbers import LayerHealth as LayerHealth
 from ._lstmvis import to_lstmvis as to_lstmvis
 from ._memory import memory as memory
+from ._memory_estimate import MemoryEstimate as MemoryEstimate
+from ._memory_estimate import memory_estimate as memory_estimate
 from ._nonfinite import NonFinite as NonFinite
 from ._nonfinite import find_nonfinite as find_nonfinite
 from ._plots import plot_gates as plot_gates
@@ -60,6 +63,7 @@ __all__ = [
     "LayerFlow",
     "LayerGradientFlow",
     "LayerHealth",
+    "MemoryEstimate",
     "NonFinite",
     "ReportExample",
     "Returned",
@@ -75,6 +79,7 @@ __all__ = [
     "gradient_flow",
     "health",
     "memory",
+    "memory_estimate",
     "plot_gates",
     "plot_gradient_flow",
     "plot_memory",

@@ -9,7 +9,6 @@ from typing import Any, cast
 import keras
 import numpy as np
 import torch
-from torch.utils.checkpoint import checkpoint
 
 from ..._errors import ConveyorError
 from .._request import Activation, Array, LSTMRequest, Run, States
@@ -19,6 +18,7 @@ from ._torch_linear import native_top_k as native_top_k
 from ._torch_native import native as native
 from ._torch_native import why_not_native as why_not_native
 from ._torch_optimizers import in_one_pass as in_one_pass
+from ._torch_segments import in_segments as in_segments
 
 
 def scan(step: Any, carry: Any, steps: tuple[Array, ...], *, kept: int, unroll: bool) -> Any:
@@ -28,16 +28,6 @@ def scan(step: Any, carry: Any, steps: tuple[Array, ...], *, kept: int, unroll: 
         carry, row = step(carry, one_of_each)
         rows.append(row)
     return carry, tuple(torch.stack([row[k] for row in rows]) for k in range(kept))
-
-
-def in_segments(segment: Any, shared: Any, carry: Any, steps: tuple[Array, ...]) -> Any:
-    rows: list[tuple[Array, ...]] = []
-    for one_of_each in zip(*(a.unbind(0) for a in steps), strict=True):
-        carry, row = checkpoint(
-            segment, shared, carry, one_of_each, use_reentrant=False, preserve_rng_state=False
-        )
-        rows.append(row)
-    return carry, tuple(map(torch.stack, zip(*rows, strict=True)))
 
 
 def compiled(run: Run, request: LSTMRequest) -> States:
