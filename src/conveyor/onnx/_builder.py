@@ -136,13 +136,15 @@ class Builder:
         self.inputs.append(self._value(name, shape, dtype))
         return name
 
-    def add_output(self, value: str, name: str, shape: tuple[int | None, ...]) -> str:
+    def add_output(
+        self, value: str, name: str, shape: tuple[int | None, ...], dtype: str = "float32"
+    ) -> str:
         """An output of the graph."""
         name = self.name(name)
         self.nodes.append(
             self.onnx.helper.make_node("Identity", [value], [name], name=f"as_{name}")
         )
-        self.outputs.append(self._value(name, shape, "float32"))
+        self.outputs.append(self._value(name, shape, dtype))
         return name
 
     def _value(self, name: str, shape: tuple[int | None, ...], dtype: str) -> Any:

@@ -22,13 +22,16 @@ def emit_bidirectional(
         if reason is not None:
             raise refuse(path, layer, f"with {reason}")
     cells = [cell for side in sides for cell in cells_of(side)]
-    plain = all(getattr(side, "outputs", None) is None for side in sides)
+    plain = all(getattr(side, "outputs", None) in (None, _OF_A_NODE) for side in sides)
     same = len(cells) == 2 and cells[0].units == cells[1].units
     biased = len({cell.bias is None for cell in cells}) == 1
     forward = not layer.forward_layer.go_backwards
     if plain and same and biased and forward and not (x.mask is not None and x.padding_first):
         return _in_one_node(build, layer, x, initial, path, refuse)
     return _in_two(build, layer, x, initial, path, refuse)
+
+
+_OF_A_NODE = ("hidden_states", "hidden_state", "cell_state")
 
 
 def _in_one_node(

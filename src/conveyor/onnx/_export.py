@@ -63,10 +63,14 @@ def export(
     path = Path(path)
     if path.suffix != ".onnx":
         raise lesson(_WHERE, "a file *.onnx", str(path), 'Write export(model, "model.onnx").')
-    onnx = onnx_package()
-    newest = onnx.defs.onnx_opset_version()
-    if not 14 <= opset <= newest:
-        raise lesson(_WHERE, f"an opset from 14 to {newest}", f"{opset}", "Leave opset out.")
+    check_opset(opset, _WHERE)
+    if is_seq2seq(model):
+        raise lesson(
+            _WHERE,
+            "one graph for all steps",
+            f"{type(model).__name__}, whose decoder reads what it has written",
+            'Write export_translator(model, "exported/").',
+        )
     graph = graph_of(model, _WHERE)
     build = Builder(opset, states=states)
     built = build_model(build, graph, str(model.name))
@@ -80,6 +84,21 @@ def export(
             soft_wrap=True,
         )
     return path
+
+
+_PARTS = ("encoder", "bridge", "decoder", "target_embedding", "begin", "step")
+
+
+def is_seq2seq(model: Any) -> bool:
+    """Whether this is a model of `conveyor.seq2seq`, which this package does not import."""
+    return all(hasattr(model, part) for part in _PARTS)
+
+
+def check_opset(opset: int, where: str) -> None:
+    """Refuse one that the package onnx does not know, or that lacks an operator."""
+    newest = onnx_package().defs.onnx_opset_version()
+    if not 14 <= opset <= newest:
+        raise lesson(where, f"an opset from 14 to {newest}", f"{opset}", "Leave opset out.")
 
 
 def write(built: Any, path: Path) -> None:
