@@ -65,12 +65,14 @@ def begin(known, rows):
     make=st.sampled_from([deep, learned]),
     chunks=st.lists(st.integers(1, 5), min_size=1, max_size=5),
     lengths=st.lists(st.integers(0, 25), min_size=1, max_size=3),
+    holes=st.lists(st.integers(0, 24), max_size=4),
 )
 @settings(max_examples=15)
-def test_any_chunks(models, make, chunks, lengths):
+def test_any_chunks(models, make, chunks, lengths, holes):
     model, known = models[make]
     steps = sum(chunks)
     x = padded(np.minimum(lengths, steps), steps)
+    x[0, [hole for hole in holes if hole < steps]] = 0
     states = begin(known, len(x))
     names = [o.name for o in known.get_outputs()]
     found = []

@@ -59,3 +59,11 @@ def test_a_long_sequence(exported):
     x = padded([1000, 600], 1000)
     for actual, expected in zip(run(known, x), outputs(model, x), strict=True):
         np.testing.assert_allclose(actual, expected, atol=5e-5)
+
+
+def test_masks_of_any_pattern(exported):
+    model, known = exported
+    rng = np.random.default_rng(0)
+    x = padded([9] * 20, 9) * (rng.random((20, 9, 1)) < 0.6).astype("float32")
+    for actual, expected in zip(run(known, x), outputs(model, x), strict=True):
+        np.testing.assert_allclose(actual, expected, atol=2e-5)

@@ -24,14 +24,12 @@ class Tensor:
     Attributes:
         name: in the graph.
         shape: None for what is free: the batch, the time steps.
-        mask: the name of (B, T) booleans, False where a step is padding; or None.
-        padding_first: whether time was turned round, and padding stands on the left.
+        mask: the name of (B, T) booleans, False where a step does not count; or None.
     """
 
     name: str
     shape: tuple[int | None, ...]
     mask: str | None = None
-    padding_first: bool = False
 
     def named(self, name: str, shape: tuple[int | None, ...] | None = None) -> Tensor:
         """Another value with the same mask."""

@@ -139,4 +139,5 @@ def _sample(graph: Any, batch: int, steps: int) -> list[Array]:
             arrays.append(rng.normal(size=shape).astype(np.float32))
         if len(shape) > 1 and shape[1] > 2:
             arrays[-1][0, -2:] = 0  # padding, to those that look for it
+            arrays[-1][-1, 1] = 0
     return arrays

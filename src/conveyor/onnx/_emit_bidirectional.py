@@ -6,8 +6,9 @@ from typing import Any
 
 from ..layers._keras_loop import cells_of, why_not
 from ._builder import Builder, Tensor
-from ._emit_lstm import begin, emit_recurrent, where_any, where_counted
-from ._lstm_node import Refuse, lstm_node, node_weights
+from ._emit_lstm import begin, emit_recurrent, zero_where_masked
+from ._lstm_node import Refuse, lstm_node, node_weights, rows_of
+from ._masked_steps import Steps
 
 
 def emit_bidirectional(
@@ -26,7 +27,7 @@ def emit_bidirectional(
     same = len(cells) == 2 and cells[0].units == cells[1].units
     biased = len({cell.bias is None for cell in cells}) == 1
     forward = not layer.forward_layer.go_backwards
-    if plain and same and biased and forward and not (x.mask is not None and x.padding_first):
+    if plain and same and biased and forward:
         return _in_one_node(build, layer, x, initial, path, refuse)
     return _in_two(build, layer, x, initial, path, refuse)
 
@@ -42,20 +43,21 @@ def _in_one_node(
     cells = [side.cell for side in sides]
     mask, units = x.mask, int(cells[0].units)
     weights = node_weights(build, cells, path, refuse)
-    y, h, c = lstm_node(build, cells, weights, x, mask, before, "bidirectional", path, refuse)
+    steps = None if mask is None else Steps(build, mask)
+    read, lengths = (x.name, "") if steps is None else (steps.first(x.name), steps.lengths)
+    y, h, c = lstm_node(build, cells, weights, read, lengths, before, "bidirectional", path, refuse)
     every = [
         build("Transpose", part, perm=[1, 0, 2])
         for part in _halves(build, y, 1, f"{path}/directions")
     ]
     last = [_halves(build, state, 0, f"{path}/last") for state in (h, c)]
-    if mask is not None:
+    if steps is not None and mask is not None:
         for d, side in enumerate(sides):
-            start = [s or build.number(0.0) for s in before[2 * d : 2 * d + 2]]
-            last[0][d], last[1][d] = where_any(build, mask, last[0][d], last[1][d], *start)
-            # Keras asks for zeros there itself, where the layer returns sequences.
-            repeated = start[0] if d else last[0][0]
-            fill = build.number(0.0) if side.zero_output_for_mask else repeated
-            every[d] = where_counted(build, mask, every[d], fill)
+            start = [rows_of(build, s, read, units) for s in before[2 * d : 2 * d + 2]]
+            last[0][d], last[1][d] = (steps.any(last[k][d], start[k]) for k in (0, 1))
+            every[d] = (steps.back_turned if d else steps.back)(every[d], start[0])
+            if side.zero_output_for_mask:  # Keras asks for it where the layer returns sequences
+                every[d] = zero_where_masked(build, mask, every[d])
     sequences = layer.return_sequences
     merged = _merged(build, layer.merge_mode, every if sequences else last[0])
     width = 2 * units if layer.merge_mode == "concat" else units
@@ -92,7 +94,7 @@ def _in_two(
     shape = (*y.shape[:-1], width)
     mask = x.mask if layer.return_sequences else None
     merged = _merged(build, layer.merge_mode, [y.name, y_back.name])
-    first = [Tensor(value, shape, mask, x.padding_first) for value in merged]
+    first = [Tensor(value, shape, mask) for value in merged]
     others = [Tensor(state.name, state.shape) for state in (*states, *states_back)]
     return first + others
 

@@ -49,10 +49,7 @@ def emit_inner(
     if not wanted:
         return {}
     units = int(cell.units)
-    start_h, start_c = (
-        rows_of(build, state, x) if state else rows_of(build, build.number(0.0), x, units)
-        for state in before
-    )
+    start_h, start_c = (rows_of(build, state, x, units) for state in before)
     first = build("Unsqueeze", start_h, build.integers(1))
     earlier = build("Concat", first, build.at_end(hidden_states, 1, 0, -1), axis=1)
     z = build("Add", _product(build, x, weights.w), _product(build, earlier, weights.r))

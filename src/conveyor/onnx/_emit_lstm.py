@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from .._vocabulary import has_time_axis
 from ..layers import LSTM
 from ..layers._keras_loop import cells_of, why_not
 from ._builder import Builder, Tensor
 from ._emit_gates import INNER, emit_inner
-from ._lstm_node import Refuse, lengths_of, lstm_node, node_weights, to_numpy
+from ._lstm_node import Refuse, lstm_node, node_weights, rows_of, to_numpy
+from ._masked_steps import Steps
 
 # By the names of the vocabulary; with a time axis (B, T, U), in the order in which the layer reads.
 States = dict[str, str]
@@ -39,11 +38,10 @@ def emit_recurrent(
         every.append(states)
         value = value.named(states["hidden_states"], (*x.shape[:2], int(cell.units)))
         if backwards and value.mask is not None:
-            turned, first = build.turned(value.mask), not value.padding_first
-            value = replace(value, mask=turned, padding_first=first)
+            value = replace(value, mask=build.turned(value.mask))
         backwards = False
     ours = isinstance(layer, LSTM) and not layer.keras_masks
-    handed_on = value if ours else replace(value, mask=x.mask, padding_first=x.padding_first)
+    handed_on = value if ours else replace(value, mask=x.mask)
     returned = _returned(build, layer, names, value, every[-1], handed_on)
     if len(cells) > 1 and layer.return_state:
         for cell, states in zip(cells, every, strict=True):
@@ -93,55 +91,56 @@ def emit_cell(
     """All steps of one cell; of gates and cell states those in `names`."""
     if build.states:
         path, *before = build.add_states(path, int(cell.units), before)
-    read, mask_read = x.name, x.mask  # in the order in which the layer reads
-    if backwards:
-        read = build.turned(read) if set(names) & set(INNER) else read
-        mask_read = build.turned(x.mask) if x.mask is not None else None
-    mask = x.mask
-    if mask is not None and x.padding_first:
-        # The operator knows padding behind the steps only: turned round, and read the other way.
-        mask, backwards = build.turned(mask), not backwards
-        x = x.named(build.turned(x.name))
+    units, mask = int(cell.units), x.mask
     weights = node_weights(build, [cell], path, refuse)
-    direction = "reverse" if backwards else "forward"
-    y, h, c = lstm_node(build, [cell], weights, x, mask, before, direction, path, refuse)
-    hidden_states = build("Transpose", build("Squeeze", y, build.integers(1)), perm=[1, 0, 2])
-    hidden_state, cell_state = (build("Squeeze", s, build.integers(0)) for s in (h, c))
-    if mask is not None:
-        start_h, start_c = (s or build.number(0.0) for s in before)
-        hidden_state, cell_state = where_any(
-            build, mask, hidden_state, cell_state, start_h, start_c
+    if mask is None:
+        direction = "reverse" if backwards else "forward"
+        y, h, c = lstm_node(build, [cell], weights, x.name, "", before, direction, path, refuse)
+        hidden_states = _batch_first(build, y)
+        hidden_states = build.turned(hidden_states) if backwards else hidden_states
+        hidden_state, cell_state = (build("Squeeze", s, build.integers(0)) for s in (h, c))
+        inner = set(names) & set(INNER)
+        read = build.turned(x.name) if backwards and inner else x.name
+    else:
+        # In the order in which the layer reads.
+        read, mask = (build.turned(v) if backwards else v for v in (x.name, mask))
+        steps, start = Steps(build, mask), [rows_of(build, s, read, units) for s in before]
+        y, h, c = lstm_node(
+            build,
+            [cell],
+            weights,
+            steps.first(read),
+            steps.lengths,
+            before,
+            "forward",
+            path,
+            refuse,
         )
-        # Behind its length a sequence repeats its state; read backwards, padding comes first.
-        fill = start_h if backwards else hidden_state
-        hidden_states = where_counted(build, mask, hidden_states, fill)
-    if backwards:
-        hidden_states = build.turned(hidden_states)
+        hidden_states = steps.back(_batch_first(build, y), start[0])
+        hidden_state, cell_state = (
+            steps.any(build("Squeeze", s, build.integers(0)), first)
+            for s, first in zip((h, c), start, strict=True)
+        )
     last = {"hidden_state": hidden_state, "cell_state": cell_state}
     if build.states:
-        build.add_next_states(path, last, int(cell.units))
+        build.add_next_states(path, last, units)
     wanted = [name for name in INNER if name in names]
     return {
         "hidden_states": hidden_states,
         **last,
-        **emit_inner(build, cell, weights, read, mask_read, hidden_states, before, wanted),
+        **emit_inner(build, cell, weights, read, mask, hidden_states, before, wanted),
     }
 
 
-def where_any(
-    build: Builder, mask: str, h: str, c: str, start_h: str, start_c: str
-) -> tuple[str, str]:
-    """The states, or those before the first step where no step counts."""
-    some = build("Greater", lengths_of(build, mask), build.constant(np.int32(0)))
-    some = build("Unsqueeze", some, build.integers(1))
-    return build("Where", some, h, start_h), build("Where", some, c, start_c)
+def _batch_first(build: Builder, y: str) -> str:
+    """(T, 1, B, U) as (B, T, U)."""
+    return build("Transpose", build("Squeeze", y, build.integers(1)), perm=[1, 0, 2])
 
 
-def where_counted(build: Builder, mask: str, values: str, fill: str) -> str:
-    """(B, T, U), and at the steps that do not count a state, (B, U) or a number."""
-    if fill != build.number(0.0):
-        fill = build("Unsqueeze", fill, build.integers(1))
-    return build("Where", build("Unsqueeze", mask, build.integers(2)), values, fill)
+def zero_where_masked(build: Builder, mask: str, values: str) -> str:
+    """(B, T, U), zeros at the steps that do not count."""
+    counts = build("Unsqueeze", mask, build.integers(2))
+    return build("Where", counts, values, build.number(0.0))
 
 
 def _names(layer: Any) -> tuple[str, ...]:
@@ -171,7 +170,7 @@ def _returned(
         found = states[name]
         if zeros and value.mask is not None:
             if has_time_axis(name):
-                found = where_counted(build, value.mask, found, build.number(0.0))
+                found = zero_where_masked(build, value.mask, found)
             elif n == 0 and getattr(layer, "outputs", None) is None:
                 # To Keras this is the last of the zeroed outputs, not the state.
                 last = build.at_end(value.mask, 1, -1, 2**62)

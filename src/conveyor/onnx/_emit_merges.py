@@ -13,17 +13,15 @@ Shape = tuple[int | None, ...]
 Emit = Callable[[Builder, Any, list[Tensor]], Tensor | None]
 
 
-def _joined(build: Builder, inputs: list[Tensor], name: str, shape: Shape) -> Tensor | None:
+def _joined(build: Builder, inputs: list[Tensor], name: str, shape: Shape) -> Tensor:
     """A value of several inputs, masked where all are: steps count that count in one of them."""
     masks = list(dict.fromkeys(x.mask for x in inputs))
     if None in masks:
         return Tensor(name, shape)
-    if len({x.padding_first for x in inputs}) > 1:
-        return None
     mask, *others = [mask for mask in masks if mask is not None]
     for other in others:
         mask = build("Or", mask, other, hint="mask")
-    return Tensor(name, shape, mask, inputs[0].padding_first)
+    return Tensor(name, shape, mask)
 
 
 def broadcast(inputs: list[Tensor]) -> Shape:
@@ -59,8 +57,8 @@ def _product(build: Builder, layer: Any, inputs: list[Tensor]) -> Tensor | None:
     for factor in factors[1:]:
         name = build("Mul", name, factor)
     made = _joined(build, inputs, name, broadcast(inputs))
-    counts = None if made is None else _counts(build, made)
-    if made is None or counts is None:
+    counts = _counts(build, made)
+    if counts is None:
         return made
     return made.named(build("Where", counts, made.name, build.number(0.0)))
 

@@ -33,10 +33,11 @@ def export(
 ) -> Path:
     """Write a model as ONNX: one LSTM node a layer, batch and time steps free.
 
-    Two directions are one node. Masks of `Masking` and `Embedding(mask_zero=True)` become
-    `sequence_lens`: padding on the right, as ONNX has no other. The file is checked by the
-    package onnx, run in ONNX Runtime where it is installed, compared with the model, and only
-    then put in its place.
+    Two directions are one node. Masks of `Masking` and `Embedding(mask_zero=True)` may have any
+    pattern: the steps that count are moved to the front, their number is the node's
+    `sequence_lens`, and what comes of them is moved back. The file is checked by the package onnx,
+    run in ONNX Runtime where it is installed, compared with the model, and only then put in its
+    place.
 
     An LSTM with `outputs=` gives cell states and gates, too: gates of all steps at once from inputs
     and hidden states, the cell states from a `Scan` over them.

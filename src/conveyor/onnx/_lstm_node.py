@@ -10,7 +10,7 @@ import numpy as np
 
 from ..convert._gates import ONNX_ORDER, to_order
 from ._activations import OnnxActivation
-from ._builder import Builder, Tensor
+from ._builder import Builder
 
 Refuse = Any  # a function that makes the error
 
@@ -45,20 +45,16 @@ def lstm_node(
     build: Builder,
     cells: list[Any],
     weights: NodeWeights,
-    x: Tensor,
-    mask: str | None,
+    x: str,
+    lengths: str,
     before: list[str],
     direction: str,
     path: str,
     refuse: Refuse,
 ) -> list[str]:
-    """Y (T, D, B, U), Y_h and Y_c (D, B, U)."""
-    # A length of 0 is not allowed; what comes of it is put right afterwards.
-    lengths = ""
-    if mask is not None:
-        lengths = build("Max", lengths_of(build, mask), build.constant(np.int32(1)))
-    states = [_stacked(build, before[place::2], x.name) for place in (0, 1)]
-    steps = build("Transpose", x.name, perm=[1, 0, 2])
+    """Y (T, D, B, U), Y_h and Y_c (D, B, U) of x (B, T, F)."""
+    states = [_stacked(build, before[place::2], x) for place in (0, 1)]
+    steps = build("Transpose", x, perm=[1, 0, 2])
     attributes: dict[str, Any] = {"hidden_size": int(cells[0].units), "direction": direction}
     attributes |= _activations(cells, path, refuse)
     inputs = [steps, weights.w, weights.r, weights.b, lengths, *states]
@@ -70,14 +66,9 @@ def to_numpy(array: Any) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(array))
 
 
-def lengths_of(build: Builder, mask: str) -> str:
-    """(B,), how many steps count."""
-    ones = build("Cast", mask, to=6)
-    return build("ReduceSum", ones, build.integers(1), keepdims=0, hint="lengths")
-
-
-def rows_of(build: Builder, state: str, x: str, units: int = 1) -> str:
-    """A state (1, U) or (B, U), or a number, as (B, U), B as of x."""
+def rows_of(build: Builder, state: str, x: str, units: int) -> str:
+    """A state (1, U) or (B, U), or "" for zeros, as (B, U), B as of x."""
+    state = state or build.number(0.0)
     batch = build("Slice", build("Shape", x), *(build.integers(n) for n in (0, 1, 0)))
     return build("Expand", state, build("Concat", batch, build.integers(units), axis=0))
 
@@ -87,7 +78,7 @@ def _stacked(build: Builder, states: list[str], x: str) -> str:
     if not any(states):
         return ""
     # A learned one is (1, U): one row for all.
-    full = [build("Unsqueeze", rows_of(build, s, x), build.integers(0)) for s in states]
+    full = [build("Unsqueeze", rows_of(build, s, x, 1), build.integers(0)) for s in states]
     return full[0] if len(full) == 1 else build("Concat", *full, axis=0)
 
 
