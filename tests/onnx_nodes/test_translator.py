@@ -15,14 +15,13 @@ from hypothesis import strategies as st
 
 from conveyor import ConveyorError, Translator
 from conveyor.onnx import _export_translator, export, export_translator
+from conveyor.onnx import _translate as script
 from conveyor.seq2seq import Characters, Config, ModelConfig, Seq2Seq, Subwords, Words
 from frameworks import to_numpy
 from seq2seq.models import KINDS, LETTERS, small
 
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
-
-from conveyor.onnx import _translate as script
 
 TEXTS = ["abc", "", "hgfedcba", "b", "a?b", "  ", "aaaaaaaaaa", "cab"]
 FILES = ["decoder_step.onnx", "encoder.onnx", "translate.py", "translator.json"]
@@ -50,10 +49,12 @@ def test_what_it_writes(kind, tmp_path):
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == FILES
 
 
-@pytest.mark.parametrize("kind", ["general, 2 layers", "all"])
-def test_attention_of_a_step(kind, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "opset"), [("general, 2 layers", 14), ("all", onnx.defs.onnx_opset_version())]
+)
+def test_attention_of_a_step(kind, opset, tmp_path):
     model = small(kind)
-    alone = script.Translator(export_translator(model, tmp_path, verbose=False))
+    alone = script.Translator(export_translator(model, tmp_path, opset=opset, verbose=False))
     source = np.array([[5, 6, 7], [4, 0, 0]])
     read = script.run(alone.encoder, {"source": source})
     made = script.run(alone.step, {"tokens": np.array([1, 5]), **read})
