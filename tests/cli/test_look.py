@@ -97,5 +97,6 @@ def test_accelerate(folder) -> None:
         "model.keras",
     ]
     assert "largest difference" in run("export", "model.keras", "-o", "model.onnx")
+    assert "stream.onnx" in run("export", "model.keras", "-o", "stream.onnx", "--states")
     with pytest.raises(ConveyorError, match=r"-o fast\.keras"):
         run("accelerate", "model.keras", "-o", "fast.h5")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -157,3 +159,21 @@ def test_settings_are_shown(folder: Path) -> None:
     assert "  dropout: 0.2\n" in shown
     for arguments in (["chatterbot:english"], ["talk.tsv", "--dialogues"]):
         assert "  dropout: 0.0\n" in run("train", *arguments, "--show-config")
+
+
+def test_exported_it_translates_without_conveyor(folder: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    exported = folder / "exported"
+    assert "largest difference" in run("export", folder / "model", "-o", exported)
+    done = subprocess.run(
+        [sys.executable, exported / "translate.py"],
+        input="two\n\nfive\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "2\n\n5\n"
+    with pytest.raises(ConveyorError, match=r"-o it\.$"):
+        run("export", folder / "model", "-o", "it.onnx")
+    with pytest.raises(ConveyorError, match="anyhow"):
+        run("export", folder / "model", "-o", "it", "--states")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def pick(model: Any, name: str | None = None) -> list[Any]:
     """The LSTM nodes of a ModelProto, in their order; or the node `name`."""
     graph = model.graph
     nodes = [node for node in graph.node if node.op_type == "LSTM" and not node.domain]
-    names = [node.name or node.output[0] for node in nodes]
+    names = [name_of(node) for node in nodes]
     chosen = [node for node, known in zip(nodes, names, strict=True) if name in (None, known)]
     if not chosen:
         raise lesson(
@@ -39,6 +40,11 @@ def pick(model: Any, name: str | None = None) -> list[Any]:
             "Write the name of a node." if nodes else "Export the model with its LSTM as one node.",
         )
     return chosen
+
+
+def name_of(node: Any) -> str:
+    """The name of a node, or that of its first output."""
+    return str(node.name or next(filter(None, node.output), "lstm"))
 
 
 _PARTS = {"W": 1, "R": 2, "B": 3, "P": 7}  # where they stand among the inputs
@@ -57,12 +63,11 @@ def node_arrays(model: Any, node: Any) -> dict[str, np.ndarray]:
     Raises:
         ConveyorError: one that the graph computes, or that has other axes.
     """
-    from onnx import numpy_helper
-
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for other in model.graph.node:
-        if other.op_type == "Constant" and other.attribute[0].name == "value":
-            constants[other.output[0]] = other.attribute[0].t
+        for attribute in other.attribute:
+            if other.op_type == "Constant" and attribute.name == "value" and other.output:
+                constants[other.output[0]] = attribute.t
     arrays = {}
     for part, place in _PARTS.items():
         known = node.input[place] if place < len(node.input) else ""
@@ -74,15 +79,55 @@ def node_arrays(model: Any, node: Any) -> dict[str, np.ndarray]:
                 "Fold the graph's constants first.",
             )
         if known:
-            arrays[part] = numpy_helper.to_array(constants[known])
-    if any(arrays[part].ndim != 3 for part in "WR"):
+            arrays[part] = _array_of(constants[known], node)
+    units = arrays["R"].shape[-1] if "R" in arrays and arrays["R"].ndim else 0
+    count = len(arrays["W"]) if "W" in arrays and arrays["W"].ndim == 3 else 0
+    shapes = {"W": (count, 4 * units, *(arrays["W"].shape[2:] if count else ()))}
+    shapes |= {"R": (count, 4 * units, units), "B": (count, 8 * units), "P": (count, 3 * units)}
+    if (
+        count not in (1, 2)
+        or "R" not in arrays
+        or any(array.shape != shapes[part] for part, array in arrays.items())
+        or len({array.dtype for array in arrays.values()}) > 1
+    ):
         raise lesson(
             f'conveyor.convert: node "{node.name}"',
-            "W (directions, 4 * units, features) and R (directions, 4 * units, units)",
+            "W (directions, 4 * units, features), R (directions, 4 * units, units), "
+            "B (directions, 8 * units) and P (directions, 3 * units) of one type",
             listed(arrays),
             "The file is damaged, or not ONNX's operator LSTM. Export it anew.",
         )
     return arrays
+
+
+def _array_of(tensor: Any, node: Any) -> np.ndarray:
+    """An initializer, once it is known to hold the numbers that it claims to."""
+    from onnx import TensorProto, numpy_helper
+
+    # The bytes of a number, and the field for those that are not raw.
+    kinds = {
+        TensorProto.FLOAT: (4, "float_data"),
+        TensorProto.DOUBLE: (8, "double_data"),
+        TensorProto.FLOAT16: (2, "int32_data"),
+        TensorProto.BFLOAT16: (2, "int32_data"),
+    }
+    size, field = kinds.get(tensor.data_type, (0, "raw_data"))
+    raw = tensor.HasField("raw_data")
+    held = len(tensor.raw_data) / max(size, 1) if raw else len(getattr(tensor, field))
+    dims = list(tensor.dims)
+    got = f"{tensor.name} {tuple(dims)} with {held:g} numbers"
+    if not size:
+        got = f"{tensor.name} of the data type {tensor.data_type}"
+    if tensor.data_location == TensorProto.EXTERNAL:
+        got = f"{tensor.name} in a file beside it"
+    elif size and min(dims, default=1) > 0 and math.prod(dims) == held:
+        return np.asarray(numpy_helper.to_array(tensor))
+    raise lesson(
+        f'conveyor.convert: node "{node.name}"',
+        "weights that are there, of 16, 32 or 64 bit floats",
+        got,
+        "Give the path of the file, which is read with what lies beside it; or export it anew.",
+    )
 
 
 def _refuse_variants(node: Any) -> None:

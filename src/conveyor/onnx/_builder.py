@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from .._vocabulary import FINAL_STATE_NAMES
 from ..convert._onnx import onnx_package
 
 Array = np.ndarray
+
+NEXT = ".next"  # behind the name of a state: as it is after the last step
+_BEFORE_FIRST = -(2**63) + 1  # in a slice that goes back
 
 
 @dataclass(frozen=True)
@@ -19,14 +24,12 @@ class Tensor:
     Attributes:
         name: in the graph.
         shape: None for what is free: the batch, the time steps.
-        mask: the name of (B, T) booleans, False where a step is padding; or None.
-        padding_first: whether time was turned round, and padding stands on the left.
+        mask: the name of (B, T) booleans, False where a step does not count; or None.
     """
 
     name: str
     shape: tuple[int | None, ...]
     mask: str | None = None
-    padding_first: bool = False
 
     def named(self, name: str, shape: tuple[int | None, ...] | None = None) -> Tensor:
         """Another value with the same mask."""
@@ -38,17 +41,22 @@ class Builder:
 
     Args:
         opset: of the operators.
+        states: whether the states of LSTMs are inputs and outputs.
     """
 
-    def __init__(self, opset: int) -> None:
+    def __init__(self, opset: int, *, states: bool = False) -> None:
         self.onnx = onnx_package()
         self.opset = opset
+        self.states = states
+        self.first_states: dict[str, Array] = {}  # (1, U), where they are not zeros
+        self._next: dict[str, tuple[str, int]] = {}  # by the inputs that they go into next
         self.nodes: list[Any] = []
         self.inputs: list[Any] = []
         self.outputs: list[Any] = []
         self._constants: dict[str, Any] = {}
         self._known: dict[tuple[Any, ...], str] = {}
         self._names: dict[str, int] = {}
+        self._states: dict[str, int] = {}
 
     def name(self, hint: str) -> str:
         """A name that is not taken: the hint, or the hint with a number."""
@@ -96,19 +104,45 @@ class Builder:
         bounds = (self.integers(n) for n in (start, end, axis, step))
         return self("Slice", value, *bounds)
 
+    def turned(self, value: str) -> str:
+        """The last time step first."""
+        return self.at_end(value, 1, -1, _BEFORE_FIRST, -1)
+
+    def add_states(self, path: str, units: int, first: list[str]) -> tuple[str, str, str]:
+        """Inputs for the states before the first step; the path, with a number if taken.
+
+        What a sequence begins with, where it is not zeros, goes into the file's metadata.
+        """
+        count = self._states[path] = self._states.get(path, 0) + 1
+        path = path if count == 1 else f"{path}_{count}"
+        names = [
+            self.add_input(f"{path}.{name}", (None, units), "float32") for name in FINAL_STATE_NAMES
+        ]
+        for name, constant in zip(names, first, strict=True):
+            if constant:
+                self.first_states[name] = self.onnx.numpy_helper.to_array(self._constants[constant])
+        return path, names[0], names[1]
+
+    def add_next_states(self, path: str, states: dict[str, str], units: int) -> None:
+        """Outputs for the states after the last step; `model` puts them behind all others."""
+        for name in FINAL_STATE_NAMES:
+            self._next[f"{path}.{name}"] = (states[name], units)
+
     def add_input(self, name: str, shape: tuple[int | None, ...], dtype: str) -> str:
         """An input of the graph; free axes are called batch and time_steps."""
         name = self.name(name)
         self.inputs.append(self._value(name, shape, dtype))
         return name
 
-    def add_output(self, value: str, name: str, shape: tuple[int | None, ...]) -> str:
+    def add_output(
+        self, value: str, name: str, shape: tuple[int | None, ...], dtype: str = "float32"
+    ) -> str:
         """An output of the graph."""
         name = self.name(name)
         self.nodes.append(
             self.onnx.helper.make_node("Identity", [value], [name], name=f"as_{name}")
         )
-        self.outputs.append(self._value(name, shape, "float32"))
+        self.outputs.append(self._value(name, shape, dtype))
         return name
 
     def _value(self, name: str, shape: tuple[int | None, ...], dtype: str) -> Any:
@@ -123,13 +157,17 @@ class Builder:
     def model(self, title: str) -> Any:
         """The ModelProto, checked."""
         helper = self.onnx.helper
-        graph = helper.make_graph(
-            self.nodes, title, self.inputs, self.outputs, list(self._constants.values())
-        )
+        for state, (value, units) in self._next.items():
+            self.add_output(value, f"{state}{NEXT}", (None, units))
+        read = {name for node in self.nodes for name in node.input}
+        constants = [tensor for name, tensor in self._constants.items() if name in read]
+        graph = helper.make_graph(self.nodes, title, self.inputs, self.outputs, constants)
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", self.opset)], producer_name="conveyor"
         )
         # What goes with this opset, for older runtimes.
         model.ir_version = helper.find_min_ir_version_for(list(model.opset_import))
+        first = {name: json.dumps(row[0].tolist()) for name, row in self.first_states.items()}
+        helper.set_model_props(model, first)
         self.onnx.checker.check_model(model, full_check=True)
         return model

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
 from ._builder import Builder, Tensor
-
-Emit = Callable[[Builder, Any, list[Tensor]], Tensor | None]
+from ._emit_activations import activate
+from ._emit_merges import MERGES, Emit, broadcast
+from ._emit_shapes import SHAPES
+from ._lstm_node import to_numpy
 
 
 def emit_local(build: Builder, layer: Any, inputs: list[Tensor]) -> Tensor | None:
@@ -25,7 +26,8 @@ def emit_local(build: Builder, layer: Any, inputs: list[Tensor]) -> Tensor | Non
     operation = _OPERATIONS.get(type(layer).__name__)
     if operation is None or isinstance(layer, keras.layers.Layer) or not inputs:
         return None
-    return _joined(inputs, build(operation, *(x.name for x in inputs)), _broadcast(inputs))
+    # To Keras what is no layer has no mask.
+    return Tensor(build(operation, *(x.name for x in inputs)), broadcast(inputs))
 
 
 # Of keras.ops, as `x + y` makes them of two tensors.
@@ -55,56 +57,13 @@ _AS_IT_IS = (
 )
 
 
-def activate(build: Builder, activation: Any, x: str) -> str | None:
-    """An activation of Keras; None where there is no node for it."""
-    if activation is keras.activations.linear:
-        return x
-    if activation is keras.activations.softmax:
-        return build("Softmax", x, axis=-1)
-    if activation is keras.activations.hard_sigmoid:
-        return build("HardSigmoid", x, alpha=1 / 6, beta=0.5)
-    if activation in (keras.activations.silu, keras.activations.swish):
-        return build("Mul", x, build("Sigmoid", x))
-    name = _ACTIVATIONS.get(activation)
-    return None if name is None else build(name, x)
-
-
-_ACTIVATIONS = {
-    keras.activations.tanh: "Tanh",
-    keras.activations.sigmoid: "Sigmoid",
-    keras.activations.relu: "Relu",
-    keras.activations.elu: "Elu",
-    keras.activations.selu: "Selu",
-    keras.activations.softplus: "Softplus",
-    keras.activations.softsign: "Softsign",
-    keras.activations.exponential: "Exp",
-}
-
-
-def _numpy(array: Any) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(array))
-
-
-def _joined(inputs: list[Tensor], name: str, shape: tuple[int | None, ...]) -> Tensor:
-    """A value of several inputs; the mask is theirs, where one has one."""
-    masked = [x for x in inputs if x.mask is not None]
-    if len({x.mask for x in masked}) != 1:
-        return Tensor(name, shape)
-    return masked[0].named(name, shape)
-
-
-def _broadcast(inputs: list[Tensor]) -> tuple[int | None, ...]:
-    longest = max((x.shape for x in inputs), key=len)
-    return longest
-
-
 def _as_it_is(build: Builder, layer: Any, inputs: list[Tensor]) -> Tensor:
     return inputs[0]
 
 
 def _embedding(build: Builder, layer: Any, inputs: list[Tensor]) -> Tensor:
     ids = inputs[0]
-    table = build.constant(_numpy(layer.embeddings), f"{layer.name}/table")
+    table = build.constant(to_numpy(layer.embeddings), f"{layer.name}/table")
     whole = build("Cast", ids.name, to=7)
     mask = ids.mask
     if layer.mask_zero:
@@ -123,10 +82,10 @@ def _masking(build: Builder, layer: Any, inputs: list[Tensor]) -> Tensor:
 
 def _dense(build: Builder, layer: Any, inputs: list[Tensor]) -> Tensor | None:
     x = inputs[0]
-    kernel = build.constant(_numpy(layer.kernel), f"{layer.name}/kernel")
+    kernel = build.constant(to_numpy(layer.kernel), f"{layer.name}/kernel")
     z = build("MatMul", x.name, kernel, hint=layer.name)
     if layer.use_bias:
-        z = build("Add", z, build.constant(_numpy(layer.bias), f"{layer.name}/bias"))
+        z = build("Add", z, build.constant(to_numpy(layer.bias), f"{layer.name}/bias"))
     y = activate(build, layer.activation, z)
     return None if y is None else x.named(y, (*x.shape[:-1], int(layer.units)))
 
@@ -174,9 +133,9 @@ def _layer_normalization(build: Builder, layer: Any, inputs: list[Tensor]) -> Te
     variance = build("Add", build("Div", squares, size), build.number(layer.epsilon))
     y = build("Div", centred, build("Sqrt", variance))
     if layer.gamma is not None:
-        y = build("Mul", y, build.constant(_numpy(layer.gamma), f"{layer.name}/gamma"))
+        y = build("Mul", y, build.constant(to_numpy(layer.gamma), f"{layer.name}/gamma"))
     if layer.beta is not None:
-        y = build("Add", y, build.constant(_numpy(layer.beta), f"{layer.name}/beta"))
+        y = build("Add", y, build.constant(to_numpy(layer.beta), f"{layer.name}/beta"))
     return x.named(y)
 
 
@@ -184,41 +143,13 @@ def _batch_normalization(build: Builder, layer: Any, inputs: list[Tensor]) -> Te
     x = inputs[0]
     if not _last_axis(layer, x):
         return None
-    scale = 1.0 / np.sqrt(_numpy(layer.moving_variance) + layer.epsilon)
-    scale = scale * (1.0 if layer.gamma is None else _numpy(layer.gamma))
-    shift = (0.0 if layer.beta is None else _numpy(layer.beta)) - _numpy(layer.moving_mean) * scale
+    scale = 1.0 / np.sqrt(to_numpy(layer.moving_variance) + layer.epsilon)
+    scale = scale * (1.0 if layer.gamma is None else to_numpy(layer.gamma))
+    shift = (0.0 if layer.beta is None else to_numpy(layer.beta)) - to_numpy(
+        layer.moving_mean
+    ) * scale
     y = build("Mul", x.name, build.constant(np.float32(scale), f"{layer.name}/scale"))
     return x.named(build("Add", y, build.constant(np.float32(shift), f"{layer.name}/shift")))
-
-
-def _concatenate(build: Builder, layer: Any, inputs: list[Tensor]) -> Tensor | None:
-    axis = layer.axis if layer.axis >= 0 else layer.axis + len(inputs[0].shape)
-    if axis != len(inputs[0].shape) - 1:
-        return None
-    width = sum(int(x.shape[-1] or 0) for x in inputs)
-    name = build("Concat", *(x.name for x in inputs), axis=axis)
-    return _joined(inputs, name, (*inputs[0].shape[:-1], width))
-
-
-def _flatten(build: Builder, layer: Any, inputs: list[Tensor]) -> Tensor | None:
-    x = inputs[0]
-    if any(size is None for size in x.shape[1:]):
-        return None
-    width = int(np.prod([size or 1 for size in x.shape[1:]]))
-    return Tensor(build("Reshape", x.name, build.integers(-1, width)), (x.shape[0], width))
-
-
-def _merge(operation: str) -> Emit:
-    def emit(build: Builder, layer: Any, inputs: list[Tensor]) -> Tensor:
-        name = inputs[0].name
-        if operation in ("Max", "Min", "Mean"):
-            name = build(operation, *(x.name for x in inputs))
-        else:
-            for x in inputs[1:]:
-                name = build(operation, name, x.name)
-        return _joined(inputs, name, _broadcast(inputs))
-
-    return emit
 
 
 _EMITTERS: dict[type, Emit] = {
@@ -233,12 +164,6 @@ _EMITTERS: dict[type, Emit] = {
     keras.layers.Softmax: _softmax,
     keras.layers.LayerNormalization: _layer_normalization,
     keras.layers.BatchNormalization: _batch_normalization,
-    keras.layers.Concatenate: _concatenate,
-    keras.layers.Flatten: _flatten,
-    keras.layers.Add: _merge("Add"),
-    keras.layers.Subtract: _merge("Sub"),
-    keras.layers.Multiply: _merge("Mul"),
-    keras.layers.Average: _merge("Mean"),
-    keras.layers.Maximum: _merge("Max"),
-    keras.layers.Minimum: _merge("Min"),
+    **MERGES,
+    **SHAPES,
 }

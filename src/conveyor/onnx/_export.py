@@ -12,67 +12,115 @@ from rich.console import Console
 
 from .._errors import ConveyorError, lesson
 from ..convert._onnx import onnx_package
-from ..layers._graph import graph_of, has_mask_of_its_own, needed_nodes, tensors_read
+from ..layers._graph import arguments_of, graph_of, has_mask_of_its_own, needed_nodes, tensors_read
 from ._builder import Builder, Tensor
+from ._compare import difference_from
+from ._emit_bidirectional import emit_bidirectional
 from ._emit_layers import emit_local
 from ._emit_lstm import emit_recurrent
+from ._emit_shapes import SHAPES
 
 _WHERE = "conveyor.onnx.export"
-_TOLERANCE = 1e-4
 
 
 def export(
-    model: Any, path: str | os.PathLike[str], *, opset: int = 17, verbose: bool = True
+    model: Any,
+    path: str | os.PathLike[str],
+    *,
+    opset: int = 17,
+    states: bool = False,
+    verbose: bool = True,
 ) -> Path:
     """Write a model as ONNX: one LSTM node a layer, batch and time steps free.
 
-    Two directions are one node. Masks of `Masking` and `Embedding(mask_zero=True)` become
-    `sequence_lens`: padding on the right, as ONNX has no other. The file is checked by the
-    package onnx, run in ONNX Runtime where it is installed, compared with the model, and only
-    then put in its place.
+    Two directions are one node. Masks of `Masking` and `Embedding(mask_zero=True)` may have any
+    pattern: the steps that count are moved to the front, their number is the node's
+    `sequence_lens`, and what comes of them is moved back. The file is checked by the package onnx,
+    run in ONNX Runtime where it is installed, compared with the model, and only then put in its
+    place.
+
+    An LSTM with `outputs=` gives cell states and gates, too: gates of all steps at once from inputs
+    and hidden states, the cell states from a `Scan` over them.
+
+    With `states=True` a sequence may be fed in chunks. For every LSTM the graph has the inputs
+    `<layer>.hidden_state` and `<layer>.cell_state` (B, units) besides, and outputs of these names
+    with `.next` behind, to be fed with the next chunk. The first chunk is fed zeros; where the
+    layer has learned its beginning, that is in the file's metadata by the names of the inputs.
 
     Args:
         model: Sequential or functional, or an LSTM; its layers compute in float32.
         path: of the file, *.onnx.
-        opset: of the operators, 14 or newer.
+        opset: of the operators, from 14 to the newest that the packages onnx and onnxruntime know.
+        states: states as inputs and outputs. All LSTMs have to read forward in time.
         verbose: print the largest difference from the model.
 
     Returns:
         The path.
 
     Raises:
-        ConveyorError: a layer that has no counterpart, by name, before anything is written; or
-            numbers that differ from the model's.
+        ConveyorError: a layer that has no counterpart, by name, before anything is written; an
+            opset that ONNX Runtime does not take; or numbers that differ from the model's.
     """
     path = Path(path)
     if path.suffix != ".onnx":
         raise lesson(_WHERE, "a file *.onnx", str(path), 'Write export(model, "model.onnx").')
-    onnx = onnx_package()
-    newest = onnx.defs.onnx_opset_version()
-    if not 14 <= opset <= newest:
-        raise lesson(_WHERE, f"an opset from 14 to {newest}", f"{opset}", "Leave opset out.")
-    graph = graph_of(model, _WHERE)
-    built = build_model(graph, opset, str(model.name))
-    difference = _compare(built, graph)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        onnx.save(built, part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    if verbose:
-        ran = (
-            "not run: pip install onnxruntime"
-            if difference is None
-            else f"largest difference from the model in ONNX Runtime {difference:.1e}"
+    check_opset(opset, _WHERE)
+    if is_seq2seq(model):
+        raise lesson(
+            _WHERE,
+            "one graph for all steps",
+            f"{type(model).__name__}, whose decoder reads what it has written",
+            'Write export_translator(model, "exported/").',
         )
-        Console().print(f"{_WHERE}: {path}, {ran}", markup=False, highlight=False, soft_wrap=True)
+    graph = graph_of(model, _WHERE)
+    build = Builder(opset, states=states)
+    built = build_model(build, graph, str(model.name))
+    difference = difference_from(built, graph, build.first_states)
+    write(built, path)
+    if verbose:
+        Console().print(
+            f"{_WHERE}: {path}, {told(difference)}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     return path
 
 
-def build_model(graph: Any, opset: int, title: str) -> Any:
+_PARTS = ("encoder", "bridge", "decoder", "target_embedding", "begin", "step")
+
+
+def is_seq2seq(model: Any) -> bool:
+    """Whether this is a model of `conveyor.seq2seq`, which this package does not import."""
+    return all(hasattr(model, part) for part in _PARTS)
+
+
+def check_opset(opset: int, where: str) -> None:
+    """Refuse one that the package onnx does not know, or that lacks an operator."""
+    newest = onnx_package().defs.onnx_opset_version()
+    if not 14 <= opset <= newest:
+        raise lesson(where, f"an opset from 14 to {newest}", f"{opset}", "Leave opset out.")
+
+
+def write(built: Any, path: Path) -> None:
+    """Put a ModelProto in the place of the file; what is there stays until it is whole."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        onnx_package().save(built, part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def told(difference: float | None) -> str:
+    """For the line that is printed."""
+    if difference is None:
+        return "not run: pip install onnxruntime"
+    return f"largest difference from the model in ONNX Runtime {difference:.1e}"
+
+
+def build_model(build: Builder, graph: Any, title: str) -> Any:
     """The ModelProto of a functional model."""
-    build = Builder(opset)
     inputs = []
     for tensor in graph.inputs:
         dtype = str(tensor.dtype)
@@ -113,16 +161,34 @@ def _emit(build: Builder, node: Any, values: list[Tensor], path: str) -> list[Te
         raise _refused(path, layer, "whose mask is given at the call: let Masking make it")
     if isinstance(layer, keras.layers.Layer) and layer.compute_dtype != "float32":
         raise _refused(path, layer, f"which computes in {layer.compute_dtype}")
+    if build.states and type(layer) in SHAPES and None in values[0].shape[1:]:
+        raise _refused(path, layer, "which looks at several time steps: no chunk has all of them")
     if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
         x, *initial = values
         if initial and getattr(layer, "keras_masks", not _is_ours(layer)):
             x = Tensor(x.name, x.shape)  # Keras does not look at the mask then
         states = [state.name for state in initial]
-        return emit_recurrent(build, layer, x, states, path, _refused)
+        both = isinstance(layer, keras.layers.Bidirectional)
+        emit = emit_bidirectional if both else emit_recurrent
+        return emit(build, layer, x, states, path, _refused)
+    if not isinstance(layer, keras.layers.Layer):
+        values = _with_numbers(build, node, values)
     made = emit_local(build, layer, values)
     if made is None or len(node.output_tensors) > 1:
         raise _refused(path, layer, "for which there is no node yet, with these arguments")
     return [made]
+
+
+def _with_numbers(build: Builder, node: Any, values: list[Tensor]) -> list[Tensor]:
+    """What an operation reads, numbers among it as in `1 - x`."""
+    left, every = list(values), []
+    for leaf in keras.tree.flatten(arguments_of(node)):
+        if isinstance(leaf, keras.KerasTensor):
+            every.append(left.pop(0))
+        elif leaf is not None:
+            array = np.asarray(leaf, np.float32)
+            every.append(Tensor(build.constant(array, "number"), array.shape))
+    return every
 
 
 def _is_ours(layer: Any) -> bool:
@@ -136,54 +202,3 @@ def _refused(path: str, layer: Any, why: str) -> ConveyorError:
         f'{type(layer).__name__} "{path}", {why}',
         "Export the part of the model without it: keras.Model(inputs, outputs).",
     )
-
-
-def _compare(built: Any, graph: Any) -> float | None:
-    """The largest difference in ONNX Runtime; None where it is not installed."""
-    try:
-        import onnxruntime
-    except ModuleNotFoundError:
-        return None
-    session = onnxruntime.InferenceSession(
-        built.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    largest = 0.0
-    for batch, steps in ((2, 7), (1, 1)):
-        x = _sample(graph, batch, steps)
-        fed = {
-            known.name: array.astype("int64" if "int" in array.dtype.name else "float32")
-            for known, array in zip(session.get_inputs(), x, strict=True)
-        }
-        theirs = session.run(None, fed)
-        ours = keras.tree.flatten(graph(x if len(x) > 1 else x[0], training=False))
-        for a, b in zip(theirs, ours, strict=True):
-            expected = np.asarray(keras.ops.convert_to_numpy(b))
-            scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
-            largest = max(largest, float(np.abs(a - expected).max(initial=0.0)) / scale)
-    if not largest <= _TOLERANCE:
-        raise ConveyorError(
-            f"{_WHERE}: ONNX Runtime and the model differ by {largest:.1e}; nothing was written.\n"
-            "Weights that are not finite, or a fault of conveyor's: please report it."
-        )
-    return largest
-
-
-def _sample(graph: Any, batch: int, steps: int) -> list[np.ndarray]:
-    """Random inputs; token ids that every Embedding knows."""
-    rng = np.random.default_rng(0)
-    tables = [
-        layer.input_dim
-        for layer in graph._flatten_layers(include_self=False, recursive=True)
-        if isinstance(layer, keras.layers.Embedding)
-    ]
-    arrays = []
-    for tensor in graph.inputs:
-        free = [batch, *[steps] * len(tensor.shape)]
-        shape = [free[n] if size is None else size for n, size in enumerate(tensor.shape)]
-        if "int" in str(tensor.dtype) or (tables and len(shape) == 2):
-            arrays.append(rng.integers(1, min(tables, default=2), shape).astype(tensor.dtype))
-        else:
-            arrays.append(rng.normal(size=shape).astype(np.float32))
-        if len(shape) > 1 and shape[1] > 2:
-            arrays[-1][0, -2:] = 0  # padding, to those that look for it
-    return arrays

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..convert._onnx import node_arrays
+from .._errors import ConveyorError, lesson
+from ..convert._onnx import name_of, node_arrays
 from ._activations import Activation, activations_of
 
 _USUAL = ("Sigmoid", "Tanh", "Tanh")
@@ -58,18 +59,28 @@ def read_node(model: Any, node: Any) -> LSTMNode:
     Raises:
         ConveyorError: weights that the graph computes, or that are not those of an LSTM.
     """
-    from onnx import helper
-
-    given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    direction = given.get("direction", b"forward").decode()
+    given = _attributes(node)
+    arrays = node_arrays(model, node)
+    direction = given.get("direction", b"forward").decode(errors="replace")
     count = 2 if direction == "bidirectional" else 1
-    names = [name.decode() for name in given.get("activations", [])] or list(_USUAL) * count
+    names = [name.decode(errors="replace") for name in given.get("activations", [])]
+    names = names or list(_USUAL) * count
+    units = int(arrays["R"].shape[2])
+    problems = {
+        f"direction={direction}": direction not in ("forward", "reverse", "bidirectional"),
+        f"weights of {len(arrays['W'])} directions": len(arrays["W"]) != count,
+        f"{len(names)} activations": len(names) != 3 * count,
+        f"hidden_size={given.get('hidden_size')}": given.get("hidden_size", units) != units,
+        f"layout={given.get('layout')}": given.get("layout", 0) not in (0, 1),
+    }
+    for got, is_one in problems.items():
+        if is_one:
+            raise _damaged(node, f"{got} beside direction={direction} and {units} units")
     functions = activations_of(
         names, list(given.get("activation_alpha", [])), list(given.get("activation_beta", []))
     )
-    arrays = node_arrays(model, node)
     return LSTMNode(
-        name=node.name or next(filter(None, node.output), "lstm"),
+        name=name_of(node),
         direction=direction,
         activations=tuple(
             (functions[3 * d], functions[3 * d + 1], functions[3 * d + 2]) for d in range(count)
@@ -81,4 +92,33 @@ def read_node(model: Any, node: Any) -> LSTMNode:
         r=arrays["R"],
         b=arrays.get("B"),
         p=arrays.get("P"),
+    )
+
+
+def _attributes(node: Any) -> dict[str, Any]:
+    """The attributes that the operator has, by name."""
+    from onnx import AttributeProto, helper
+
+    kinds = {
+        "direction": AttributeProto.STRING,
+        "activations": AttributeProto.STRINGS,
+        "activation_alpha": AttributeProto.FLOATS,
+        "activation_beta": AttributeProto.FLOATS,
+        "clip": AttributeProto.FLOAT,
+        "hidden_size": AttributeProto.INT,
+        "input_forget": AttributeProto.INT,
+        "layout": AttributeProto.INT,
+    }
+    for attribute in node.attribute:
+        if kinds.get(attribute.name) != attribute.type:
+            raise _damaged(node, f"the attribute {attribute.name:.50}, of type {attribute.type}")
+    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
+
+
+def _damaged(node: Any, got: str) -> ConveyorError:
+    return lesson(
+        f'conveyor.onnx: node "{name_of(node)}"',
+        "the attributes of the ONNX operator LSTM, which fit its weights",
+        got,
+        "The file is damaged. Export it anew.",
     )
