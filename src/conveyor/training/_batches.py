@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
+import keras
+
 # Keras has no public name for them.
 from keras.src.trainers.data_adapters import data_adapter_utils, get_data_adapter
 from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
@@ -29,21 +31,21 @@ class Batches:
         self._stream: Iterator[Any] | None = None
         self._adapter: Any = None
         if isinstance(x, types.GeneratorType) and all(v is None for v in given.values()):
-            self._stream = data_adapter_utils.get_numpy_iterator(x)
-            self.sample = next(self._stream)
+            self._stream = map(_as_tuple, data_adapter_utils.get_numpy_iterator(x))
+            self.sample = self._next(at_first=True)
             self._stream = chain([self.sample], self._stream)
         else:
             self._adapter = get_data_adapter(x, shuffle=shuffle, **given)
             # Not from the one above: it would shuffle once more than `fit` does.
             plain = get_data_adapter(x, shuffle=False, **given)
-            self.sample = next(iter(plain.get_numpy_iterator()))
+            self.sample = next(map(_as_tuple, plain.get_numpy_iterator()))
         arrays = isinstance(self._adapter, ArrayDataAdapter) and steps is None
         self.count: int | None = self._adapter.num_batches if arrays else None
 
     def epoch(self) -> Iterator[Any]:
         """The batches of one epoch."""
         if self._stream is None and self._steps is None:
-            yield from self._adapter.get_numpy_iterator()
+            yield from self._new()
             return
         seen = 0
         while self._steps is None or seen < self._steps:
@@ -53,13 +55,16 @@ class Batches:
             seen += 1
             yield batch
 
+    def _new(self) -> Iterator[Any]:
+        return map(_as_tuple, self._adapter.get_numpy_iterator())
+
     def _next(self, at_first: bool) -> Any:
         """Of a stream that goes on from epoch to epoch."""
         if self._stream is None:
-            self._stream = iter(self._adapter.get_numpy_iterator())
+            self._stream = self._new()
         batch = next(self._stream, None)
         if batch is None and self._adapter is not None:
-            self._stream = iter(self._adapter.get_numpy_iterator())
+            self._stream = self._new()
             batch = next(self._stream, None)
         elif batch is None and at_first:
             raise lesson(
@@ -78,3 +83,12 @@ class Batches:
     def on_epoch_end(self) -> None:
         if self._adapter is not None:
             self._adapter.on_epoch_end()
+
+
+def _as_tuple(batch: Any) -> tuple[Any, ...]:
+    """(x,), (x, y) or (x, y, weights), without the Nones at the end."""
+    # TensorFlow knows no lists in data.
+    x, y, weights = map(
+        keras.tree.lists_to_tuples, data_adapter_utils.unpack_x_y_sample_weight(batch)
+    )
+    return (x,) if y is None else (x, y) if weights is None else (x, y, weights)

@@ -46,10 +46,11 @@ class CarriedStates:
         ours = [SimpleNamespace(state=variable) for variable in variables]
         attributes = [self._attributes(path, layer) for path, layer in self._layers.items()]
         layers = list(self._layers.values())
-        before = [{k: vars(layer).get(k) for k in a} for layer, a in zip(layers, attributes)]
+        both = list(zip(layers, attributes, strict=True))
+        before = [{name: vars(layer).get(name) for name in names} for layer, names in both]
         try:
             seeds.extend(ours)
-            for layer, values in zip(layers, attributes, strict=True):
+            for layer, values in both:
                 _set(layer, values)
             yield
         finally:
@@ -121,10 +122,10 @@ class _Memory:
 
     def keep(self, states: Any) -> None:
         for variable, state in zip(self.variables, keras.tree.flatten(states), strict=True):
-            state = ops.cast(ops.stop_gradient(state), variable.dtype)
+            rows = ops.cast(ops.stop_gradient(state), variable.dtype)
             # A smaller batch leaves the shape as it is: compiled code depends on it.
-            rest = ops.convert_to_tensor(variable)[ops.shape(state)[0] :]
-            variable.assign(ops.concatenate([state, rest]))
+            rest = ops.convert_to_tensor(variable)[ops.shape(rows)[0] :]
+            variable.assign(ops.concatenate([rows, rest]))
 
 
 class _WhileWindowsRun:

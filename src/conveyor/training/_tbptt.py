@@ -105,17 +105,18 @@ class TruncatedBPTT:
             x, y: arrays (sequences, time_steps, ...), nested as the model's inputs and outputs
                 are; an input without a time axis goes with every window. Or a PyDataset, a
                 generator, a `tf.data.Dataset`, a DataLoader of such batches.
-            sample_weight: (sequences,) or (sequences, time_steps). The model only reads windows
-                in which no weight is above zero, and those in which every sequence is padding
-                (by a Masking layer or `Embedding(mask_zero=True)` behind each input).
+            sample_weight: (sequences,) or (sequences, time_steps). Windows in which all weights
+                are zero are read and not learned from; so are those in which every sequence is
+                padding (by a Masking layer or `Embedding(mask_zero=True)` behind each input).
             steps_per_epoch: batches of sequences in an epoch.
+            class_weight: None: Keras has it for one label a sample, not for labels over time.
             batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle,
-                class_weight, initial_epoch, validation_steps, validation_batch_size,
-                validation_freq: as in Keras.
+                initial_epoch, validation_steps, validation_batch_size, validation_freq: as in
+                Keras.
 
         Raises:
             ConveyorError: a model that is not compiled; inputs of several lengths; targets
-                without a time axis.
+                without a time axis; a class_weight.
         """
         model = self.model
         if not model.compiled:
@@ -124,6 +125,14 @@ class TruncatedBPTT:
                 "a compiled model",
                 f'"{model.name}", which is not',
                 'Write model.compile("adam", loss=...) before fit.',
+            )
+        if class_weight is not None:
+            raise lesson(
+                WHERE,
+                "weights of time steps",
+                "class_weight, which Keras has for one label a sample",
+                "Write sample_weight=np.vectorize(class_weight.get)(y), with labels y of shape "
+                "(sequences, time_steps).",
             )
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = array_slicing.train_validation_split(
@@ -134,7 +143,6 @@ class TruncatedBPTT:
             y=y,
             sample_weight=sample_weight,
             batch_size=batch_size,
-            class_weight=class_weight,
             shuffle=shuffle,
             steps=steps_per_epoch,
         )
@@ -172,6 +180,8 @@ class TruncatedBPTT:
             stack.enter_context(warnings.catch_warnings())
             # The end of the data is the end of the epoch.
             warnings.filterwarnings("ignore", "Your input ran out of data")
+            # JAX, where a batch is larger than any before, and so are its states.
+            warnings.filterwarnings("ignore", "Some donated buffers were not usable")
             for inner in self._axis.models:
                 stack.enter_context(_any_length(inner))
             stack.enter_context(carried.within(model))

@@ -15,17 +15,19 @@ from ._batches import Batches
 from ._time_axis import WHERE, TimeAxis
 
 
-class Windows(GeneratorDataAdapter):  # type: ignore[misc]
+class Windows(GeneratorDataAdapter):
     """What Keras's `fit` draws from: ((x, first, learns), y, weights) for each window, in order.
 
     Attributes:
-        skips: whether there may be windows without loss.
+        skips: whether `learns` is to be looked at: there may be windows without loss.
     """
 
     def __init__(self, batches: Batches, window: int, axis: TimeAxis) -> None:
         self._batches, self._window, self._axis = batches, window, axis
         sample = batches.sample
-        self.skips = bool(axis.masks) or len(sample) > 2
+        # Also where the data end by surprise: TensorFlow counts a step of the optimizer that has no
+        # data, unless it has to look at these first.
+        self.skips = bool(axis.masks) or len(sample) > 2 or batches.count is None
         steps = self._time_steps(sample)
         self._count = None if batches.count is None else batches.count * -(-steps // window)
         self.generator = self._epoch
@@ -78,11 +80,13 @@ class Windows(GeneratorDataAdapter):  # type: ignore[misc]
             return array[:, start:stop]
 
         def of_weights(array: Any) -> Any:
-            return array[:, start:stop] if np.ndim(array) > 1 and array.shape[1] == total else array
+            if np.ndim(array) == 1:
+                return array[:, None]  # Keras would take it for the weights of time steps
+            return array[:, start:stop] if array.shape[1] == total else array
 
         x = keras.tree.map_structure(of_x, x, self._axis.cut(x))
-        cuts = [of_targets, of_weights]
-        rest = [keras.tree.map_structure(cut, part) for cut, part in zip(cuts, rest)]
+        for n, cut in enumerate([of_targets, of_weights][: len(rest)]):
+            rest[n] = keras.tree.map_structure(cut, rest[n])
         rows = len(keras.tree.flatten(x)[0])
         first = np.full(rows, start == 0)
         learns = np.full(rows, not self.skips or self._learns(x, rest))
