@@ -44,6 +44,7 @@ from .layers import patch_keras as patch_keras
 from .layers import unpatch_keras as unpatch_keras
 from .seq2seq import Translator as Translator
 from .streaming import Stream as Stream
+from .training import tbptt as tbptt
 
 __all__ = [
     "LSTM",
@@ -73,6 +74,7 @@ __all__ = [
     "plot_states",
     "report",
     "seq2seq",
+    "tbptt",
     "trace",
     "unpatch_keras",
     "worked_example",

@@ -12,9 +12,9 @@ from .._errors import ConveyorError, lesson
 from ..layers import LSTM
 from ..layers._graph import arguments_of, graph_of, has_mask_of_its_own, needed_nodes, tensors_read
 from ..layers._keras_loop import cells_of, why_not
+from ..layers._local_layers import is_local
 from ._cells import Cell, Recurrent
 from ._local import ByKeras, Place, in_numpy
-from ._local_layers import is_local
 from ._sessions import WHERE
 from ._values import Rows, Value
 

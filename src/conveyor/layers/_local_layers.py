@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from ..layers._graph import tensors_read
+from ._graph import tensors_read
 
 _LOCAL = (
     keras.layers.Dense,
