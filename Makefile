@@ -25,10 +25,12 @@ ON = jax torch tensorflow
 test-backends: $(VENV)/.backends
 	@for backend in $(ON); do $(MAKE) --no-print-directory test-$$backend || exit 1; done
 
+# Each begins at another end, so that tests beside each other share models and what is compiled.
+WORKERS = -n 2 --dist worksteal
 test-jax test-torch test-tensorflow: test-%: $(VENV)/.dev
 	@echo "== tests on $*"
 	@$(BIN)/python tests/keras_suite/fetch.py
-	KERAS_BACKEND=$* TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -n 2
+	KERAS_BACKEND=$* TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest $(WORKERS)
 
 # The suite of the layer on the other engine, and on each instruction set: test-engines-torch, too.
 TARGETS = portable scalar avx2 avx512 avx512_bf16
@@ -36,7 +38,7 @@ test-engines-jax test-engines-torch test-engines-tensorflow: test-engines-%: $(V
 	@$(BIN)/python tests/keras_suite/fetch.py
 	@for target in $(TARGETS); do \
 		echo "== tests on $*, $$target"; \
-		CONVEYOR_TARGET=$$target KERAS_BACKEND=$* TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -n 2 \
+		CONVEYOR_TARGET=$$target KERAS_BACKEND=$* TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest $(WORKERS) \
 			tests/layers tests/ops tests/keras_suite || exit 1; \
 	done
 
@@ -63,7 +65,7 @@ sanitize-address: BUILD = build/sanitize-address
 sanitize-address: SANITIZERS = address;undefined
 sanitize-thread: BUILD = build/sanitize-thread
 sanitize-thread: SANITIZERS = thread
-sanitize-thread: OPTIONS = -DCONVEYOR_TARGETS=avx2  # threads are the same in all
+sanitize-thread: OPTIONS = -DCONVEYOR_TARGETS=  # scalar alone: threads are the same in all
 sanitize-address sanitize-thread: $(VENV)/.dev
 	$(build-and-run-tests)
 

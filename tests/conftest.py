@@ -11,11 +11,10 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Most of the time goes into compiling small functions that run once.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-# Many tests, and the processes that they start, compile the same functions. One folder for each
-# worker, as JAX writes into it in place.
+# Many tests, and the processes that they start, compile the same functions. JAX writes into the
+# folder in place: who reads half a file there finds a wrong checksum, and compiles.
 os.environ.setdefault(
-    "JAX_COMPILATION_CACHE_DIR",
-    f"{Path(__file__).parents[1]}/.cache/jax/{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}",
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".cache" / "jax")
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 

@@ -76,12 +76,12 @@ def test_a_nan_ends_where_its_sequence_ends():
 
 @pytest.mark.skipif(BACKEND == "numpy", reason="no training")
 def test_a_model_with_resets_as_an_input(tmp_path):
-    x, resets = Input((None, F)), Input((None,), dtype="bool")
+    x, resets = Input((None, F)), Input((None,), dtype="int32")
     y = LSTM(U, return_sequences=True)(x, resets=resets)
     y = LSTM(U, return_sequences=True, initial_state="learned")(y, resets=resets)
     model = keras.Model([x, resets], y)
-    cut = np.zeros((B, T), bool)
-    cut[:, 5] = True
+    cut = np.zeros((B, T), "int32")
+    cut[:, 5] = 1
     model.compile("sgd", "mse")
     model.fit([X, cut], np.zeros((B, T, U)), verbose=0)
     whole = model.predict([X, cut], verbose=0)

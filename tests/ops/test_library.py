@@ -439,11 +439,11 @@ def seconds():
     call(2000)
     return time.monotonic() - began
 
-# As many steps as take a second, whatever the engine, and half a minute. The least of several:
-# something else may run here.
-a_second = int(2000 / min(seconds() for _ in range(5))) + 1
-long = 30 * a_second
-few = a_second // 50 + 1
+# As many steps as take a quarter of a second, whatever the engine, and half a minute. The least of
+# several: something else may run here.
+steps = int(500 / min(seconds() for _ in range(5))) + 1
+long = 120 * steps
+few = steps // 12 + 1
 expected = call(few)
 
 for _ in range(2):  # it works again after the first time
@@ -475,17 +475,17 @@ def once_more(*_):
 signal.signal(signal.SIGALRM, once_more)
 while len(calls) < 3:  # within one call; where it was shorter than it promised, in a longer one
     calls.clear()
-    a_second *= 2
+    steps *= 2
     signal.setitimer(signal.ITIMER_REAL, 0.01)
-    whole = call(a_second)
+    whole = call(steps)
     signal.setitimer(signal.ITIMER_REAL, 0)
 print("went on", all((c == expected).all() for c in calls))
-print("unharmed", bool((whole == call(a_second)).all()))
+print("unharmed", bool((whole == call(steps)).all()))
 
 results, done = [], threading.Event()
 
 def work():
-    results.append(call(a_second))
+    results.append(call(steps))
     done.set()
 
 threading.Thread(target=work).start()
@@ -505,6 +505,7 @@ print("fork", os.waitpid(child, 0)[1] == 0)
 
 
 @needs_core
+@pytest.mark.any_backend
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals to itself")
 @pytest.mark.parametrize("units", [64, 256])  # by one thread; by several, who stop together
 def test_signals_during_a_long_call(units: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -100,13 +99,14 @@ def _read(path: Path) -> tuple[Any, Any]:
     """The inputs, one array or a dict of them, and the targets."""
     check_is_file(path, "arrays", "np.savez")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {"x": file} if isinstance(file, np.ndarray) else dict(file)
-    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+        with path.open("rb") as raw:  # NumPy would leave a damaged file open
+            found = np.load(raw, allow_pickle=False)
+            arrays = {"x": found} if isinstance(found, np.ndarray) else dict(found)
+    except Exception as error:  # of zip, zlib and NumPy
         raise lesson(
             str(path),
             "numbers in a file of np.savez",
-            str(error).partition("\n")[0],
+            str(error).partition("\n")[0] or type(error).__name__,
             'Write np.savez("data.npz", x=x, y=y).',
         ) from error
     y = arrays.pop("y", None)

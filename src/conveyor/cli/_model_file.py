@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
-import keras
 import typer
 
-from .._errors import lesson
+from .._keras_files import load_model
 
 ModelFile = Annotated[Path, typer.Argument(help="A model of Keras, as model.save wrote it.")]
 
@@ -18,21 +16,14 @@ ModelFile = Annotated[Path, typer.Argument(help="A model of Keras, as model.save
 def load(path: Path) -> Any:
     """The model, with its optimizer where it was compiled."""
     check_is_file(path, "a model", "model.save")
-    try:
-        with warnings.catch_warnings():
-            # A model that was saved before it was trained: nobody trains here.
-            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
-            return keras.saving.load_model(path)
-    except (ValueError, TypeError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise lesson(
-            str(path),
-            "a model that Keras can load",
-            f"one that it cannot: {reason}",
-            'Write model.save("model.keras"); layers of your own need '
-            "@keras.saving.register_keras_serializable() and are loaded in Python: "
-            "conveyor.explain(model).",
-        ) from error
+    return load_model(
+        path,
+        str(path),
+        'Write model.save("model.keras"); layers of your own need '
+        "@keras.saving.register_keras_serializable() and are loaded in Python: "
+        "conveyor.explain(model).",
+        compiled=True,
+    )
 
 
 def save(model: Any, path: Path) -> None:

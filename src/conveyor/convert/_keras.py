@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from .._errors import lesson
+from .._keras_files import load_model
 from ..layers import LSTM
 from ..layers._find import is_lstm
 from ._layouts import no_place
@@ -182,15 +183,6 @@ def read_model(path: Path) -> Any:
     """A .keras file.
 
     Raises:
-        ConveyorError: one that Keras cannot load.
+        ConveyorError: one that Keras cannot load, or that is damaged.
     """
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except Exception as error:  # of zip, JSON, HDF5 and Keras
-        reason = str(error).strip().partition("\n")[0]
-        raise lesson(
-            str(path),
-            "a model that Keras can load",
-            f"one that it cannot: {reason[:200]}",
-            'Write model.save("model.keras").',
-        ) from error
+    return load_model(path, str(path), 'Write model.save("model.keras").')

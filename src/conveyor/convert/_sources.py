@@ -48,9 +48,10 @@ def _in_keras(source: Source, name: str | None) -> Found:
 
 def _in_torch(source: Source, name: str | None) -> Found:
     arrays = _torch.arrays_of(source, name)
+    weights = _torch.weights_of_arrays(arrays)  # refuses what no module could be made of
     module = _torch.module_of(arrays)
     runs: dict[str, Run] = {} if module is None else {"torch": lambda x: _torch.run(module, x)}
-    return runs, _torch.weights_of_arrays(arrays)
+    return runs, weights
 
 
 def _in_flax(source: Source, name: str | None) -> Found:

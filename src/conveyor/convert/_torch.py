@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .._archives import check_archive, check_expansion
 from .._errors import lesson
 from ._layouts import listed, pack, unpack
 from ._weights import LSTMWeights
@@ -146,8 +148,8 @@ def run(module: Any, x: np.ndarray) -> np.ndarray:
         return np.asarray(module(torch.from_numpy(x))[0].numpy())
 
 
-def read_state_dict(path: Path) -> Mapping[str, Any]:
-    """Tensors by name. Nothing is unpickled but tensors.
+def read_state_dict(path: Path) -> dict[str, np.ndarray]:
+    """Arrays by name. Nothing is unpickled but tensors.
 
     Raises:
         ConveyorError: a file that is not torch's, or that holds anything else.
@@ -160,21 +162,23 @@ def read_state_dict(path: Path) -> Mapping[str, Any]:
             "Or write it as safetensors where there is one."
         ) from None
     try:
+        if zipfile.is_zipfile(path):
+            check_archive(path)  # torch looks at no checksum
         state = torch.load(path, map_location="cpu", weights_only=True)
+        if isinstance(state, Mapping) and "state_dict" in state:  # of Lightning and others
+            state = state["state_dict"]
+        if isinstance(state, Mapping):
+            state = {str(key): _of_file(value, path) for key, value in state.items()}
     except Exception as error:  # it raises what it likes; a missing file was refused before
-        reason = str(error).strip().partition("\n")[0]
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise lesson(
             str(path),
             "a file of torch.save(module.state_dict(), path)",
             f"one that cannot be read as tensors alone: {reason[:200]}",
             "Write torch.save(model.state_dict(), path); nothing else is unpickled.",
         ) from error
-    if isinstance(state, Mapping) and "state_dict" in state:  # of Lightning and others
-        state = state["state_dict"]
     if not is_state_dict(state):
-        held = type(state).__name__
-        if isinstance(state, Mapping):
-            held = listed({str(key): _numpy(value) for key, value in state.items()})
+        held = listed(state) if isinstance(state, dict) else type(state).__name__
         raise lesson(
             str(path),
             "the state dict of an nn.LSTM",
@@ -182,6 +186,12 @@ def read_state_dict(path: Path) -> Mapping[str, Any]:
             "Write torch.save(lstm.state_dict(), path).",
         )
     return dict(state)
+
+
+def _of_file(value: Any, path: Path) -> np.ndarray:
+    if hasattr(value, "numel"):  # one number can stand for any shape, with strides of zero
+        check_expansion(value.numel() * value.element_size(), path)
+    return _numpy(value)
 
 
 def write_state_dict(weights: LSTMWeights, path: Path) -> None:

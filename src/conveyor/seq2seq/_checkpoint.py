@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -12,6 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from .._archives import check_size
 from .._errors import lesson
 from ._files import replacing
 
@@ -59,10 +59,11 @@ def read_checkpoint(folder: Path, where: str) -> Checkpoint | None:
     """
     for path in sorted(folder.glob(_PATTERN), reverse=True):
         try:
+            check_size(path)
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            state = json.loads(arrays.pop(_STATE).tobytes())
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            state = dict(json.loads(arrays.pop(_STATE).tobytes()))
+        except Exception as error:  # of the disk, zip, NumPy and JSON
             raise lesson(
                 where,
                 "a checkpoint as it was written",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
-import keras
-
 from .._errors import lesson
+from .._keras_files import load_model as keras_model
 from ._folder import Folder
 from ._model import Seq2Seq
 
@@ -21,14 +19,9 @@ def load_model(path: str | Path) -> Seq2Seq:
         ConveyorError: there is none, or half a one, or another kind of model.
     """
     file = _file(Path(path))
-    if not zipfile.is_zipfile(file):
-        raise lesson(
-            _WHERE,
-            "a model that Keras has saved, as a .keras file",
-            f"{file}, which is {file.stat().st_size:,} bytes of something else, or cut off",
-            'Write model.save("model.keras"), or copy the file once more.',
-        )
-    model = keras.saving.load_model(file, compile=False)
+    model = keras_model(
+        file, f"{_WHERE}: {file}", f"Copy {file} once more from where it came from."
+    )
     if not isinstance(model, Seq2Seq):
         raise lesson(
             _WHERE,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .._archives import check_size
 from .._errors import lesson
 from ._sessions import States
 
@@ -56,6 +57,7 @@ def read(path: Path) -> dict[Hashable, States]:
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}. It is to hold sessions, written by stream.save.")
     try:
+        check_size(path)
         # NumPy would leave a damaged file open.
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return _sessions({name: file[name] for name in file.files})
