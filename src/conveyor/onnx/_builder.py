@@ -38,11 +38,13 @@ class Builder:
 
     Args:
         opset: of the operators.
+        one_length: whether all free time axes are of one length.
     """
 
-    def __init__(self, opset: int) -> None:
+    def __init__(self, opset: int, *, one_length: bool = True) -> None:
         self.onnx = onnx_package()
         self.opset = opset
+        self.one_length = one_length
         self.nodes: list[Any] = []
         self.inputs: list[Any] = []
         self.outputs: list[Any] = []
@@ -97,7 +99,10 @@ class Builder:
         return self("Slice", value, *bounds)
 
     def add_input(self, name: str, shape: tuple[int | None, ...], dtype: str) -> str:
-        """An input of the graph; free axes are called batch and time_steps."""
+        """An input of the graph; free axes are called batch and time_steps.
+
+        Axes of one name have one size to a runtime: each of several inputs has its own.
+        """
         name = self.name(name)
         self.inputs.append(self._value(name, shape, dtype))
         return name
@@ -112,7 +117,7 @@ class Builder:
         return name
 
     def _value(self, name: str, shape: tuple[int | None, ...], dtype: str) -> Any:
-        free = ("batch", "time_steps")
+        free = ("batch", "time_steps" if self.one_length else f"{name}_time_steps")
         axes = [
             size if size is not None else free[n] if n < 2 else f"{name}_axis_{n}"
             for n, size in enumerate(shape)

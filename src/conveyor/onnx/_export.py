@@ -13,6 +13,7 @@ from rich.console import Console
 from .._errors import ConveyorError, lesson
 from ..convert._onnx import onnx_package
 from ..layers._graph import graph_of, has_mask_of_its_own, needed_nodes, tensors_read
+from ..layers._random_inputs import random_inputs
 from ._builder import Builder, Tensor
 from ._emit_layers import emit_local
 from ._emit_lstm import emit_recurrent
@@ -72,7 +73,7 @@ def export(
 
 def build_model(graph: Any, opset: int, title: str) -> Any:
     """The ModelProto of a functional model."""
-    build = Builder(opset)
+    build = Builder(opset, one_length=len(graph.inputs) == 1)
     inputs = []
     for tensor in graph.inputs:
         dtype = str(tensor.dtype)
@@ -167,21 +168,9 @@ def _compare(built: Any, graph: Any) -> float | None:
 
 
 def _sample(graph: Any, batch: int, steps: int) -> list[np.ndarray]:
-    """Random inputs; token ids that every Embedding knows."""
-    rng = np.random.default_rng(0)
-    tables = [
-        layer.input_dim
-        for layer in graph._flatten_layers(include_self=False, recursive=True)
-        if isinstance(layer, keras.layers.Embedding)
-    ]
-    arrays = []
-    for tensor in graph.inputs:
-        free = [batch, *[steps] * len(tensor.shape)]
-        shape = [free[n] if size is None else size for n, size in enumerate(tensor.shape)]
-        if "int" in str(tensor.dtype) or (tables and len(shape) == 2):
-            arrays.append(rng.integers(1, min(tables, default=2), shape).astype(tensor.dtype))
-        else:
-            arrays.append(rng.normal(size=shape).astype(np.float32))
-        if len(shape) > 1 and shape[1] > 2:
-            arrays[-1][0, -2:] = 0  # padding, to those that look for it
+    """Random inputs, with padding, for those that look for it."""
+    arrays = random_inputs(graph, batch, steps)
+    for array in arrays:
+        if array.ndim > 1 and array.shape[1] > 2:
+            array[0, -2:] = 0
     return arrays
