@@ -2,6 +2,7 @@
 
     python benchmarks/run.py                                  about 20 minutes on two cores
     python benchmarks/run.py --from benchmarks/results.json   measures nothing
+    python benchmarks/run.py --what stream                    measures that alone anew
 
 Other options of `conveyor bench` may follow. Leave the machine alone meanwhile.
 """
@@ -11,6 +12,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from conveyor.cli import bench
@@ -41,11 +44,28 @@ def fill(page: str, report: bench.Report) -> str:
     return PLACE.sub(place, page)
 
 
+def one_kind_anew(options: list[str]) -> int:
+    """Measure some experiments, and put them in the place of those in the results."""
+    with tempfile.TemporaryDirectory() as folder:
+        part = Path(folder, "part.json")
+        code = subprocess.run([*COMMAND, f"--json={part}", *options], check=False).returncode
+        new = bench.from_json(part.read_text(encoding="utf-8"))
+    old = bench.from_json(RESULTS.read_text(encoding="utf-8"))
+    kinds = {race.experiment for race in new.races}
+    kept = tuple(race for race in old.races if race.experiment not in kinds)
+    report = replace(old, races=kept + new.races)
+    RESULTS.write_text(bench.to_json(report), encoding="utf-8")
+    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), report), encoding="utf-8")
+    return code
+
+
 def main(options: list[str]) -> int:
     """Measure, and write the results, the picture and the page."""
     if "--from" in options:
         results = Path(options[options.index("--from") + 1])
         command = [*COMMAND, f"--plot={PICTURE}", *options]
+    elif "--what" in options:
+        return one_kind_anew(options)
     else:
         results = RESULTS
         command = [*COMMAND, "--long", f"--json={RESULTS}", f"--plot={PICTURE}", *options]

@@ -22,6 +22,7 @@ from . import onnx as onnx
 from . import ops as ops
 from . import seq2seq as seq2seq
 from ._engines import engines as engines
+from .checking import check as check
 from .inspection import explain as explain
 from .inspection import find_nonfinite as find_nonfinite
 from .inspection import gradient_flow as gradient_flow
@@ -56,6 +57,7 @@ __all__ = [
     "accelerate",
     "acceleration_plan",
     "callbacks",
+    "check",
     "convert",
     "engines",
     "explain",

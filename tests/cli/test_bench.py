@@ -193,6 +193,19 @@ def test_a_race_of_processes() -> None:
         assert t.runs >= 3
 
 
+def test_streams_agree() -> None:
+    peers = ("conveyor/numpy", "conveyor/Stream", "conveyor/Stream feed")
+    keras_peer = next(p for p in PEERS if p.of_keras and "stream" in p.modes and not p.missing())
+    jobs = [replace(SMALL, mode="stream", batch=batch) for batch in (1, 2)]
+    entries = [(peer, job) for job in jobs for peer in (*peers, keras_peer.name)]
+    with _pool.Pool((*peers, keras_peer.name), threads=1, engine="portable") as pool:
+        result = _race.race("stream", entries, pool, 0.05)
+    assert result.failures == ()
+    report = sizes(others=(Race("stream", result.timings),))
+    (table,) = [t for t in bench.tables(report) if t.key == "stream/1/4"]
+    assert {row[0] for row in table.rows} == {*peers, keras_peer.name}
+
+
 def test_where_conveyor_would_fall_back_it_is_not_timed(monkeypatch) -> None:
     monkeypatch.setenv("CONVEYOR_TARGET", "abacus")
     with _pool.Pool((OWN,), threads=1, engine="native") as pool:

@@ -109,6 +109,15 @@ def test_the_numbers_of_the_model(make, opset, tmp_path, capsys):
             np.testing.assert_allclose(actual, to_numpy(expected), atol=1e-5)
 
 
+def test_inputs_of_different_lengths(tmp_path):
+    model = randomized(encoder_decoder)
+    session = runtime.InferenceSession(export(model, tmp_path / "model.onnx", verbose=False))
+    arrays = [data(model, (3, 1), 5)[0], data(model, (7, 2), 7)[1]]
+    fed = {known.name: x for known, x in zip(session.get_inputs(), arrays, strict=True)}
+    for actual, expected in zip(session.run(None, fed), model(arrays), strict=True):
+        np.testing.assert_allclose(actual, to_numpy(expected), atol=1e-5)
+
+
 def test_one_node_a_layer(tmp_path):
     path = export(randomized(tagger), tmp_path / "model.onnx", verbose=False)
     nodes = [node for node in onnx.load(path).graph.node if node.op_type == "LSTM"]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 from conveyor import LSTM, ConveyorError, Stream
+from conveyor.streaming import _stream
 from full_disk import full_disk
 
 T, F = 12, 3
@@ -138,6 +139,42 @@ def test_a_model_read_from_a_file(make, tmp_path):
     assert_close(Stream(loaded).feed(x[0]), leaves(Stream(model).feed(x[0])))
 
 
+def test_long_chunks_go_in_blocks(monkeypatch):
+    model = tagger()
+    monkeypatch.setattr(_stream, "_BLOCK", 5)
+    y = Stream(model).feed(X, session=[*"abcd"])
+    np.testing.assert_allclose(y, expected(model, X)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["auto", "portable"])
+def test_what_is_returned_stays_and_what_is_given_too(engine):
+    x = keras.Input((None, F))
+    hs = LSTM(4, return_sequences=True)(x)
+    stream = Stream(keras.Model(x, [hs, layers.Dropout(0.5)(x)]), engine=engine)
+    row = X[3, 0].copy()
+    for returned in (stream.step(row), stream.step(row[None], session=["a"])):
+        kept = leaves(returned)
+        for array in returned:
+            assert not np.shares_memory(array, row)
+        stream.step(X[3, 1])
+        stream.step(X[3, 1:2], session=["a"])
+        for array, before in zip(returned, kept, strict=True):
+            np.testing.assert_array_equal(array, before)
+
+
+@pytest.mark.parametrize("engine", ["auto", "portable"])
+def test_bfloat16(engine, tmp_path):
+    keras.config.set_dtype_policy("bfloat16")  # its cell state is float32
+    layer = LSTM(33, return_sequences=True, recurrent_initializer="glorot_uniform", name="lstm")
+    model = keras.Sequential([keras.Input((None, F)), layer])
+    stream, other = (Stream(model, engine=engine) for _ in range(2))
+    y = [stream.step(x_t).astype("float32") for x_t in X[3]]
+    np.testing.assert_allclose(y, expected(model, X[3:])[0][0].astype("float32"), atol=0.02)
+    other.load(stream.save(tmp_path / "sessions.npz"))
+    for a, b in zip(*(s.states()["lstm"] for s in (stream, other)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_a_layer_alone():
     layer = layers.LSTM(4, return_sequences=True)
     layer.build((None, None, F))
@@ -235,6 +272,12 @@ class Subclassed(keras.Model):
         return self.lstm(x)
 
 
+def joined_with_the_end():
+    x = keras.Input((T, F))
+    end = layers.RepeatVector(T)(LSTM(4)(x))
+    return keras.Model(x, layers.Concatenate(name="both")([LSTM(4, return_sequences=True)(x), end]))
+
+
 def subclassed():
     model = Subclassed()
     model(X)
@@ -256,6 +299,7 @@ REFUSED = {
     "whose initial_state is given": lambda: Stream(backwards()),
     "has states alone|states alone": with_layer(LSTM(4, outputs="forget_gates")),
     "LayerNormalization": with_layer(layers.LayerNormalization(axis=1)),
+    '"both", which joins': lambda: Stream(joined_with_the_end()),
     "cannot be looked into": lambda: Stream(subclassed()),
     "not built": lambda: Stream(keras.Sequential([LSTM(4)])),
     "got int": lambda: Stream(3),

@@ -10,7 +10,18 @@ from rich.console import Console
 
 from .. import __version__
 from .._errors import ConveyorError
-from . import _accelerate, _bench, _chat, _convert, _export, _inspect, _look, _train, _translate
+from . import (
+    _accelerate,
+    _bench,
+    _chat,
+    _check,
+    _convert,
+    _export,
+    _inspect,
+    _look,
+    _train,
+    _translate,
+)
 
 app = typer.Typer(
     name="conveyor",
@@ -79,6 +90,7 @@ for _command in (
     _translate.evaluate,
     _translate.score,
     _accelerate.accelerate,
+    _check.check,
     _convert.convert,
     _export.export,
     _look.explain,

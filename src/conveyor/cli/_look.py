@@ -64,7 +64,7 @@ def trace(
     ] = None,
 ) -> None:
     """Write every state of every LSTM at every time step to a Zarr store, for xarray."""
-    x, _ = _read(data)
+    x, _ = read_arrays(data)
     select = {"layers": layer or None, "states": state or None}
     tree = inspection.trace(
         load(model),
@@ -90,12 +90,12 @@ def report(
     characters: Characters = False,
 ) -> None:
     """Write one HTML page on which to explore what the LSTMs of a model remember."""
-    x, y = _read(data)
+    x, y = read_arrays(data)
     inspection.report(load(model), x, out, text=_tokens(text, characters), y=y)
     typer.echo(f"Written: {out}    open it in a browser")
 
 
-def _read(path: Path) -> tuple[Any, Any]:
+def read_arrays(path: Path) -> tuple[Any, Any]:
     """The inputs, one array or a dict of them, and the targets."""
     check_is_file(path, "arrays", "np.savez")
     try:

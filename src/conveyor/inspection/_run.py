@@ -111,12 +111,12 @@ def watching(model: Layer, where: str) -> Iterator[Watched]:
     found = lstms_of(model, where)
     layers = [item.layer for item in found]
     with _lock, running_here(layers), recording() as records:
-        remembered = [(layer, _remembered(layer)) for layer in layers if layer.stateful]
+        before = [(layer, remembered(layer)) for layer in layers if layer.stateful]
         try:
             yield Watched(found, records)
         finally:
-            for layer, states in remembered:
-                _remember(layer, states)
+            for layer, states in before:
+                remember(layer, states)
 
 
 def run(model: Layer, x: Any) -> Any:
@@ -125,15 +125,17 @@ def run(model: Layer, x: Any) -> Any:
         return model(x)
 
 
-def _remembered(layer: Layer) -> list[Any]:
+def remembered(layer: Layer) -> list[Any]:
+    """The states of a stateful layer, conveyor's or Keras's."""
     if isinstance(layer, LSTM):
         return layer.get_states()
-    return [keras.ops.convert_to_numpy(state) for state in layer.states]
+    return [keras.ops.convert_to_numpy(state) for state in keras.tree.flatten(layer.states)]
 
 
-def _remember(layer: Layer, states: list[Any]) -> None:
+def remember(layer: Layer, states: list[Any]) -> None:
+    """Give them back."""
     if isinstance(layer, LSTM):
         layer.set_states(states)
         return
-    for variable, state in zip(layer.states, states, strict=True):
+    for variable, state in zip(keras.tree.flatten(layer.states), states, strict=True):
         variable.assign(state)

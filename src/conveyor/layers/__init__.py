@@ -8,6 +8,7 @@ from ._compiled import Compiled as Compiled
 from ._gate_weights import gate_weights as gate_weights
 from ._gate_weights import set_gate_weights as set_gate_weights
 from ._keras_layers import running_here as running_here
+from ._keras_layers import running_on as running_on
 from ._lstm import LSTM as LSTM
 from ._over_time import over_time as over_time
 from ._patch import patch_keras as patch_keras
@@ -30,6 +31,7 @@ __all__ = [
     "patch_keras",
     "recording",
     "running_here",
+    "running_on",
     "set_gate_weights",
     "unpatch_keras",
 ]

@@ -17,7 +17,7 @@ def graph_of(model: Any, where: str) -> Any:
     Raises:
         ConveyorError: one whose call is Python, or that is not built.
     """
-    if isinstance(model, keras.Sequential) and model.built:
+    if isinstance(model, keras.Sequential) and model.built and model._functional is not None:
         return model._functional
     if isinstance(model, keras.Model) and hasattr(model, "_nodes_by_depth"):
         return model

@@ -38,10 +38,35 @@ def running_here(layers: Iterable[Any]) -> Iterator[None]:
             vars(layer).pop(_LOOP, None)
 
 
-def run_here(layer: Any) -> None:
+@contextmanager
+def running_on(layers: Iterable[Any], engine: str) -> Iterator[None]:
+    """Run these layers, conveyor's or Keras's, on one engine; then all is as it was."""
+    before: list[tuple[Any, dict[str, Any]]] = []
+    try:
+        for layer in layers:
+            kept = _OF_OURS if isinstance(layer, LSTM) else (_LOOP,)
+            before.append((layer, {name: vars(layer).get(name) for name in kept}))
+            if isinstance(layer, LSTM):
+                layer.engine = engine
+            else:
+                run_here(layer, engine)
+        yield
+    finally:
+        for layer, kept_values in before:
+            for name, value in kept_values.items():
+                if value is None:
+                    vars(layer).pop(name, None)
+                else:
+                    object.__setattr__(layer, name, value)
+
+
+_OF_OURS = ("engine", "_decision")
+
+
+def run_here(layer: Any, engine: str = "auto") -> None:
     """Run the loop of this layer of Keras through `ops.lstm` from now on."""
     # Past Keras, which would look for weights in it.
-    object.__setattr__(layer, _LOOP, partial(run_loop, layer))
+    object.__setattr__(layer, _LOOP, partial(run_loop, layer, engine=engine))
 
 
 def runs_here(layer: Any) -> bool:

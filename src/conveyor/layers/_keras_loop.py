@@ -43,7 +43,13 @@ def _is_stack(layer: Any) -> bool:
 
 
 def run_loop(
-    layer: Any, sequences: Array, initial_state: Any, mask: Any, training: bool = False
+    layer: Any,
+    sequences: Array,
+    initial_state: Any,
+    mask: Any,
+    training: bool = False,
+    *,
+    engine: str = "auto",
 ) -> tuple[Array, Array, list[Any]]:
     """What `inner_loop` of Keras returns: the last output, all outputs, the last states.
 
@@ -58,7 +64,7 @@ def run_loop(
     states: dict[StateName, Array] = {}
     for n, cell in enumerate(cells):
         every = layer.return_sequences or zeros or n < len(cells) - 1
-        states = _run(layer, cell, x, before[n], mask, training, backwards, every)
+        states = _run(layer, cell, x, before[n], mask, training, backwards, every, engine)
         after.append([states["hidden_state"], states["cell_state"]])
         x = states.get("hidden_states")
         if backwards and mask is not None:
@@ -83,6 +89,7 @@ def _run(
     training: bool,
     go_backwards: bool,
     every: bool,
+    engine: str,
 ) -> dict[StateName, Array]:
     """The states of one cell over all steps."""
     # Those of a stateful layer are its variables, which the call writes to in the end.
@@ -104,7 +111,7 @@ def _run(
         go_backwards=go_backwards,
         unroll=layer.unroll,
         outputs=names,
-        engine="auto",
+        engine=engine,
         where=f'{type(layer).__name__} "{layer.name}"',
     )
     states = dict(zip(names, values, strict=True))

@@ -48,6 +48,7 @@ class Builder:
         self.onnx = onnx_package()
         self.opset = opset
         self.states = states
+        self.one_length = True  # of all free time axes
         self.first_states: dict[str, Array] = {}  # (1, U), where they are not zeros
         self._next: dict[str, tuple[str, int]] = {}  # by the inputs that they go into next
         self.nodes: list[Any] = []
@@ -129,7 +130,10 @@ class Builder:
             self._next[f"{path}.{name}"] = (states[name], units)
 
     def add_input(self, name: str, shape: tuple[int | None, ...], dtype: str) -> str:
-        """An input of the graph; free axes are called batch and time_steps."""
+        """An input of the graph; free axes are called batch and time_steps.
+
+        Axes of one name have one size to a runtime: each of several inputs has its own.
+        """
         name = self.name(name)
         self.inputs.append(self._value(name, shape, dtype))
         return name
@@ -146,7 +150,7 @@ class Builder:
         return name
 
     def _value(self, name: str, shape: tuple[int | None, ...], dtype: str) -> Any:
-        free = ("batch", "time_steps")
+        free = ("batch", "time_steps" if self.one_length else f"{name}_time_steps")
         axes = [
             size if size is not None else free[n] if n < 2 else f"{name}_axis_{n}"
             for n, size in enumerate(shape)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from .._errors import ConveyorError
+from ..layers._random_inputs import random_inputs
 from ._builder import NEXT
 
 Array = np.ndarray
@@ -126,18 +127,10 @@ def _in_time(tensor: Any) -> bool:
 
 
 def _sample(graph: Any, batch: int, steps: int) -> list[Array]:
-    """Random inputs; token ids that every Embedding knows."""
-    rng = np.random.default_rng(0)
-    tables = [layer.input_dim for layer in _layers(graph, keras.layers.Embedding)]
-    arrays = []
-    for tensor in graph.inputs:
-        free = [batch, *[steps] * len(tensor.shape)]
-        shape = [free[n] if size is None else size for n, size in enumerate(tensor.shape)]
-        if "int" in str(tensor.dtype) or (tables and len(shape) == 2):
-            arrays.append(rng.integers(1, min(tables, default=2), shape).astype(tensor.dtype))
-        else:
-            arrays.append(rng.normal(size=shape).astype(np.float32))
-        if len(shape) > 1 and shape[1] > 2:
-            arrays[-1][0, -2:] = 0  # padding, to those that look for it
-            arrays[-1][-1, 1] = 0
+    """Random inputs, with padding, for those that look for it."""
+    arrays = random_inputs(graph, batch, steps)
+    for array in arrays:
+        if array.ndim > 1 and array.shape[1] > 2:
+            array[0, -2:] = 0
+            array[-1, 1] = 0
     return arrays

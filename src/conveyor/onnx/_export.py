@@ -121,6 +121,7 @@ def told(difference: float | None) -> str:
 
 def build_model(build: Builder, graph: Any, title: str) -> Any:
     """The ModelProto of a functional model."""
+    build.one_length = len(graph.inputs) == 1
     inputs = []
     for tensor in graph.inputs:
         dtype = str(tensor.dtype)

@@ -265,7 +265,7 @@ def _activation_name(activation: Any, name: str) -> str:
     raise lesson(
         _WHERE,
         f"{name} to be one of {', '.join(_library.ACTIVATIONS)}",
-        repr(activation),
+        f"{name}={getattr(activation, '__name__', repr(activation))}",
         "conveyor.ops.lstm takes any function, on whole sequences.",
     )
 

@@ -10,12 +10,11 @@ from ..ops._stream_rows import RowStream
 from ._values import Array, Rows, Value
 
 
-class Cell:
+class Cell(RowStream):
     """One LSTM cell, and the states of all sessions.
 
     Attributes:
         path: of its layer in the model; a stack has a number behind it.
-        hidden_state, cell_state: (rows, U).
     """
 
     def __init__(
@@ -30,48 +29,40 @@ class Cell:
         self._initial = initial
         kernel, recurrent_kernel, bias = weights
         named = {"kernel": kernel, "recurrent_kernel": recurrent_kernel, "bias": bias}
-        self._stream = RowStream(named, cell.activation, cell.recurrent_activation, engine)
-        self.engine = self._stream.engine
-        self.dtype = self._stream.dtype
-        self.hidden_state, self.cell_state = (
-            np.zeros((1, self._stream.units), self.dtype) for _ in range(2)
-        )
-
-    def make_room(self, rows: int) -> None:
-        """Have so many rows; new ones are zeros."""
-        for name in ("hidden_state", "cell_state"):
-            old = getattr(self, name)
-            new = np.zeros((rows, old.shape[1]), self.dtype)
-            new[: len(old)] = old
-            setattr(self, name, new)
+        super().__init__(named, cell.activation, cell.recurrent_activation, engine)
 
     def begin(self, row: int) -> None:
         """What a session begins with: zeros, or what was learned."""
         self.hidden_state[row], self.cell_state[row] = self._initial
 
-    def step(self, x: Value, rows: Rows) -> None:
+    def step_where_it_counts(self, x: Value, rows: Rows) -> None:
         """Make a step for those rows that count."""
-        array = np.ascontiguousarray(x.array, self.dtype)
-        which: slice | Array = rows.index
-        if x.mask is not None and not x.mask.all():
-            which, array = rows.chosen(x.mask), array[x.mask]
-            if not len(array):
-                return
-        h, c = self.hidden_state[which], self.cell_state[which]
-        # A slice gives views, which the step overwrites; an index gives copies.
-        self._stream.step(array, h, c)
-        if not isinstance(which, slice):
-            self.hidden_state[which], self.cell_state[which] = h, c
+        if x.mask is None or x.mask.all():
+            self.step(x.array, rows.index)
+        elif x.mask.any():
+            self.step(x.array[x.mask], rows.chosen(x.mask))
 
 
 class Recurrent:
-    """An LSTM layer, or a stack of cells."""
+    """An LSTM layer, or a stack of cells.
+
+    Args:
+        cells: from below.
+        outputs: what the layer returns, "first" for what Keras's returns first.
+        times: which of them have a time axis.
+        zero_where_masked: whether "first" is zero at a masked step.
+    """
 
     def __init__(
-        self, cells: list[Cell], outputs: tuple[str, ...], zero_where_masked: bool
+        self,
+        cells: list[Cell],
+        outputs: tuple[str, ...],
+        times: tuple[bool, ...],
+        zero_where_masked: bool,
     ) -> None:
         self.cells = cells
         self._outputs = outputs
+        self._times = times
         self._zero = zero_where_masked
 
     def __call__(self, inputs: list[Value], rows: Rows) -> list[Value]:
@@ -79,15 +70,28 @@ class Recurrent:
         (x,) = inputs
         mask = x.mask
         for cell in self.cells:
-            cell.step(x, rows)
-            x = Value(cell.hidden_state[rows.index], mask)
-        h = x.array
+            cell.step_where_it_counts(x, rows)
+            h = rows.of(cell.hidden_state)
+            x = Value(h, mask)
+        if self._outputs == ("first",) and mask is None:
+            return [x]
+        return self._returned(h, cell, rows.of(cell.cell_state), mask)
+
+    def feed(self, inputs: list[Value], rows: Rows) -> list[Value]:
+        """Those of several steps: (T, B, ...) where the model has a time axis."""
+        (x,) = inputs
+        mask = x.mask
+        for cell in self.cells:
+            hs, cs = cell.feed(x.array, mask, rows.index)
+            x = Value(hs, mask)
+        values = self._returned(hs, cell, cs, mask)
+        return [
+            value if time else Value(value.array[-1], None if mask is None else mask[-1])
+            for value, time in zip(values, self._times, strict=True)
+        ]
+
+    def _returned(self, h: Array, cell: Cell, c: Array, mask: Array | None) -> list[Value]:
+        named = {"first": h, "hidden": h, "cell": c.astype(cell.dtype, copy=False)}
         if self._zero and mask is not None:
-            h = np.where(mask[:, None], h, np.zeros_like(h))
-        last = self.cells[-1]
-        named = {"first": h, "hidden": last.hidden_state, "cell": last.cell_state}
-        values = []
-        for name in self._outputs:
-            array = named[name]
-            values.append(Value(array if name == "first" else array[rows.index], mask))
-        return values
+            named["first"] = np.where(mask[..., None], h, np.zeros_like(h))
+        return [Value(named[name], mask) for name in self._outputs]

@@ -133,13 +133,22 @@ class ByKeras:
             if not isinstance(place, Place):
                 return place
             x = inputs[place.number].array
-            return keras.ops.convert_to_tensor(x[:, None] if self._time else x)
+            return keras.ops.convert_to_tensor(_few_sizes(x)[:, None] if self._time else x)
 
         args, kwargs = keras.tree.map_structure(tensor, self._arguments)
         given = self._operation(*args, **kwargs)
         mask = joined([value.mask for value in inputs])
         arrays = [keras.ops.convert_to_numpy(y) for y in keras.tree.flatten(given)]
-        return [Value(y[:, 0] if self._time else y, mask) for y in arrays]
+        count = len(inputs[0].array)
+        return [Value(y[:count, 0] if self._time else y, mask) for y in arrays]
+
+
+def _few_sizes(x: Array) -> Array:
+    """Rows of zeros up to a power of two where each number of rows is compiled anew."""
+    missing = (1 << (len(x) - 1).bit_length()) - len(x)
+    if not missing or keras.backend.backend() != "jax":
+        return x
+    return np.concatenate([x, np.zeros((missing, *x.shape[1:]), x.dtype)])
 
 
 class Place:

@@ -24,8 +24,9 @@ class Plan:
     """What a stream does at each step.
 
     Attributes:
-        steps: operations, the numbers of the values that they read, and of those they write.
-        inputs, outputs: numbers of values.
+        steps: operations, and the numbers of the values that they read. Values have numbers in
+            the order in which they are written, those of the inputs first.
+        outputs: numbers of values.
         cells: the LSTMs, in their order.
         times: by number, whether the value has a time axis in the model.
         shapes: of the inputs at one time step.
@@ -34,10 +35,9 @@ class Plan:
     """
 
     engine: str
-    steps: list[tuple[Any, list[int], list[int]]] = field(default_factory=list)
+    steps: list[tuple[Any, list[int]]] = field(default_factory=list)
     cells: list[Cell] = field(default_factory=list)
     times: list[bool] = field(default_factory=list)
-    inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
     shapes: list[tuple[int | None, ...]] = field(default_factory=list)
     dtypes: list[str] = field(default_factory=list)
@@ -45,19 +45,47 @@ class Plan:
 
     def run(self, inputs: list[Value], rows: Rows) -> list[Value]:
         """One step of these rows."""
-        values: list[Value | None] = [None] * len(self.times)
-        for number, value in zip(self.inputs, inputs, strict=True):
-            values[number] = value
-        for operation, reads, writes in self.steps:
+        values = inputs  # each operation writes the numbers that follow
+        for operation, reads in self.steps:
+            values += operation([values[number] for number in reads], rows)
+        return [values[number] for number in self.outputs]
+
+    def feed(self, inputs: list[Value], rows: Rows) -> list[Value]:
+        """Several steps of these rows, an operation at a time: arrays are (T, B, ...)."""
+        values = inputs
+        for operation, reads in self.steps:
             given = [values[number] for number in reads]
-            for number, value in zip(writes, operation(given, rows), strict=True):
-                values[number] = value
-        return [values[number] for number in self.outputs]  # type: ignore[misc]
+            if isinstance(operation, Recurrent):
+                values += operation.feed(given, rows)
+            elif self.times[reads[0]]:
+                values += _all_at_once(operation, given, rows)
+            else:
+                values += operation(given, rows)
+        return [values[number] for number in self.outputs]
 
     def new(self, time: bool) -> int:
         """The number of one more value."""
         self.times.append(time)
         return len(self.times) - 1
+
+
+def _all_at_once(operation: Any, values: list[Value], rows: Rows) -> list[Value]:
+    """What has no memory does the same with steps as with rows."""
+    steps = values[0].array.shape[0]
+    flat = [
+        Value(
+            value.array.reshape(-1, *value.array.shape[2:]),
+            None if value.mask is None else value.mask.reshape(-1),
+        )
+        for value in values
+    ]
+    return [
+        Value(
+            value.array.reshape(steps, -1, *value.array.shape[1:]),
+            None if value.mask is None else value.mask.reshape(steps, -1),
+        )
+        for value in operation(flat, rows)
+    ]
 
 
 def plan_of(model: Any, engine: str) -> Plan:
@@ -76,10 +104,10 @@ def plan_of(model: Any, engine: str) -> Plan:
                 f"an input of shape {tuple(tensor.shape)}",
                 "Begin the model with Input(shape=(None, features)).",
             )
-        plan.inputs.append(plan.new(True))
+        plan.new(True)
         plan.shapes.append(tuple(tensor.shape[2:]))
         plan.dtypes.append(str(tensor.dtype))
-    plan.outputs = _through(plan, graph, plan.inputs, "")
+    plan.outputs = _through(plan, graph, list(range(len(graph.inputs))), "")
     if len(plan.outputs) > 1 or isinstance(graph._outputs_struct, (list, tuple, dict)):
         plan.structure = graph._outputs_struct
     if not plan.cells:
@@ -121,6 +149,10 @@ def _add(plan: Plan, node: Any, numbers: list[int], path: str) -> list[int]:
         return _write(plan, node, numbers, _numpy_or_keras(node, False), False)
     if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
         return _add_recurrent(plan, node, numbers, path)
+    if not all(plan.times[number] for number in numbers):
+        raise refused(
+            path, layer, "which joins each time step with what is known after the last one alone"
+        )
     if not is_local(layer, node):
         raise refused(path, layer, "which looks at several time steps at once, or at their number")
     return _write(plan, node, numbers, _numpy_or_keras(node, True), True)
@@ -128,7 +160,7 @@ def _add(plan: Plan, node: Any, numbers: list[int], path: str) -> list[int]:
 
 def _write(plan: Plan, node: Any, numbers: list[int], operation: Any, time: bool) -> list[int]:
     written = [plan.new(time) for _ in node.output_tensors]
-    plan.steps.append((operation, numbers, written))
+    plan.steps.append((operation, numbers))
     return written
 
 
@@ -173,10 +205,11 @@ def _add_recurrent(plan: Plan, node: Any, numbers: list[int], path: str) -> list
         for n, cell in enumerate(cells_of(layer))
     ]
     plan.cells += cells
-    operation = Recurrent(cells, names, bool(layer.zero_output_for_mask))
     # Whether there is a time axis in the model: behind the last state there is none.
-    written = [plan.new(len(tensor.shape) == 3) for tensor in node.output_tensors]
-    plan.steps.append((operation, numbers, written))
+    times = tuple(len(tensor.shape) == 3 for tensor in node.output_tensors)
+    operation = Recurrent(cells, names, times, bool(layer.zero_output_for_mask))
+    written = [plan.new(time) for time in times]
+    plan.steps.append((operation, numbers))
     return written
 
 

@@ -37,7 +37,9 @@ def write(path: Path, keys: list[Hashable], states: list[States]) -> Path:
     arrays = {"about": np.frombuffer(json.dumps(about).encode(), np.uint8)}
     for n, lstm in enumerate(lstms):
         for place, name in enumerate(_NAMES):
-            arrays[f"{n}.{name}"] = np.stack([of[lstm][place] for of in states])
+            stacked = np.stack([of[lstm][place] for of in states])
+            # NumPy's files know no bfloat16; float32 holds it.
+            arrays[f"{n}.{name}"] = stacked.astype(np.promote_types(stacked.dtype, np.float32))
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as file:

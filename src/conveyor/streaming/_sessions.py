@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterator
 
 import numpy as np
 
@@ -23,6 +23,7 @@ class Sessions:
         self._rows: dict[Hashable, int] = {}
         self._free: list[int] = [0]
         self._room = 1
+        self._last: tuple[list[Hashable], Rows] | None = None
 
     def __iter__(self) -> Iterator[Hashable]:
         return iter(self._rows)
@@ -47,12 +48,29 @@ class Sessions:
                 cell.begin(row)
         return row
 
-    def rows(self, keys: Iterable[Hashable]) -> Rows:
-        """Those of several, as a slice where they lie side by side."""
-        rows = [self.row(key) for key in keys]
-        if rows == list(range(rows[0], rows[0] + len(rows))):
-            return Rows(slice(rows[0], rows[0] + len(rows)))
-        return Rows(np.array(rows))
+    def rows(self, keys: list[Hashable]) -> Rows:
+        """Those of several sessions.
+
+        Raises:
+            ConveyorError: a session twice, or none.
+        """
+        # Mostly the same sessions as at the step before.
+        if self._last is not None and self._last[0] == keys:
+            return self._last[1]
+        if len(keys) != len(set(keys)) or not keys:
+            twice = next((key for key in keys if keys.count(key) > 1), None)
+            raise lesson(
+                WHERE,
+                "a list of sessions, each once",
+                f"{twice!r} twice" if keys else "an empty list",
+                "Make its steps one after the other.",
+            )
+        numbers = [self.row(key) for key in keys]
+        first, count = numbers[0], len(numbers)
+        together = numbers == list(range(first, first + count))
+        rows = Rows(first if together else np.array(numbers), count)
+        self._last = list(keys), rows
+        return rows
 
     def known(self, key: Hashable, what: str) -> int:
         """The row of a session that must be there."""
@@ -101,4 +119,5 @@ class Sessions:
 
     def drop(self, key: Hashable) -> None:
         """Forget a session; its row is used again."""
+        self._last = None
         self._free.append(self._rows.pop(key))

@@ -14,7 +14,9 @@ from .._errors import lesson
 from ._plan import plan_of
 from ._session_files import read, write
 from ._sessions import WHERE, Sessions, States
-from ._values import Rows, Value
+from ._values import Value
+
+_BLOCK = 1024  # steps of a chunk that are computed layer by layer
 
 
 class Stream:
@@ -70,14 +72,16 @@ class Stream:
         """
         several = isinstance(session, list)
         keys = session if isinstance(session, list) else [session]
-        return self._finished(self._run(self._inputs(x, keys, several, 0), keys), several)
+        inputs = self._inputs(x, keys, several, 0)
+        outputs = self._plan.run([Value(x) for x in inputs], self._sessions.rows(keys))
+        arrays = [_copy_unless_fresh(output.array, inputs) for output in outputs]
+        return self._finished(arrays, several)
 
     def feed(self, chunk: Any, *, session: Hashable | list[Hashable] | None = None) -> Any:
         """Read several time steps.
 
         Args:
-            chunk: (T, F), or (B, T, F) for a list of sessions; token ids likewise. T may be 0
-                only where the model's output has a time axis.
+            chunk: (T, F), or (B, T, F) for a list of sessions, T >= 1; token ids likewise.
             session: see `step`.
 
         Returns:
@@ -95,35 +99,29 @@ class Stream:
                 f"{sorted(lengths)} time steps",
                 "Write stream.feed(x[:10]).",
             )
-        every = [self._run([a[:, t] for a in chunks], keys) for t in range(lengths.pop())]
+        (length,) = lengths
+        # Time in front; not all states of a long chunk at once.
+        fed = [array.swapaxes(0, 1) for array in chunks]
+        rows = self._sessions.rows(keys)
+        parts = [
+            self._plan.feed([Value(array[start : start + _BLOCK]) for array in fed], rows)
+            for start in range(0, length, _BLOCK)
+        ]
         joined = []
         for n, number in enumerate(self._plan.outputs):
+            arrays = [part[n].array for part in parts]
             if self._plan.times[number]:
-                array = np.stack([outputs[n].array for outputs in every], axis=1)
+                joined.append(np.concatenate(arrays).swapaxes(0, 1))
             else:
-                array = every[-1][n].array
-            joined.append(Value(array))
+                joined.append(np.array(arrays[-1]))
         return self._finished(joined, several)
-
-    def _run(self, inputs: list[np.ndarray], keys: list[Hashable]) -> list[Value]:
-        outputs = self._plan.run([Value(x) for x in inputs], self._rows(keys))
-        # The tables of states are written to by the next step.
-        return [Value(np.array(value.array)) for value in outputs]
-
-    def _rows(self, keys: list[Hashable]) -> Rows:
-        if len(keys) != len(set(keys)) or not keys:
-            twice = next((key for key in keys if keys.count(key) > 1), None)
-            raise lesson(
-                WHERE,
-                "a list of sessions, each once",
-                f"{twice!r} twice" if keys else "an empty list",
-                "Make its steps one after the other.",
-            )
-        return self._sessions.rows(keys)
 
     def _inputs(self, x: Any, keys: list[Hashable], several: bool, more: int) -> list[np.ndarray]:
         """The arrays of the model's inputs, with a batch axis and `more` time axes behind it."""
         shapes = self._plan.shapes
+        alone = not (several or more) and len(shapes) == 1 and type(x) is np.ndarray
+        if alone and x.shape == shapes[0] and x.dtype == self._plan.dtypes[0]:  # the usual, fast
+            return [x[None]]
         given = x if isinstance(x, (list, tuple)) and len(shapes) > 1 else [x]
         arrays = [np.asarray(array) if several else np.asarray(array)[None] for array in given]
         fits = len(arrays) == len(shapes) and all(
@@ -145,8 +143,9 @@ class Stream:
             "one time step, feed several.",
         )
 
-    def _finished(self, values: list[Value], several: bool) -> Any:
-        arrays = [value.array if several else value.array[0] for value in values]
+    def _finished(self, arrays: list[np.ndarray], several: bool) -> Any:
+        if not several:
+            arrays = [array[0] for array in arrays]
         if self._plan.structure is None:
             return arrays[0]
         return keras.tree.pack_sequence_as(self._plan.structure, arrays)
@@ -218,3 +217,10 @@ class Stream:
     def __repr__(self) -> str:
         lstms = ", ".join(cell.path for cell in self._plan.cells)
         return f"<Stream through {lstms}; {len(self._sessions)} sessions>"
+
+
+def _copy_unless_fresh(array: np.ndarray, inputs: list[np.ndarray]) -> np.ndarray:
+    """What the next step does not write to, and the caller does not hold already."""
+    if array.flags.owndata and not any(array is x for x in inputs):
+        return array
+    return array.copy()

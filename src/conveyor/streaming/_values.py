@@ -1,4 +1,4 @@
-"""What flows through a model at one time step."""
+"""What flows through a model at one time step, or at several."""
 
 from __future__ import annotations
 
@@ -9,25 +9,31 @@ import numpy as np
 Array = np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Value:
-    """An array of one time step, and which of its rows count."""
+    """An array, and which of its rows count."""
 
-    array: Array  # (B, ...), without a time axis
-    mask: Array | None = None  # (B,) bool; None: all
+    array: Array  # (B, ...), without a time axis; several steps: (T, B, ...) where it has one
+    mask: Array | None = None  # (B,) or (T, B) bool; None: all
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Rows:
     """The sessions that make this step: their rows in the tables of states."""
 
-    index: slice | Array  # a slice where they lie side by side, in order
+    index: int | Array  # the first, where they lie side by side in order; else all
+    count: int
+
+    def of(self, table: Array) -> Array:
+        """Their rows of a table: a view where they lie side by side, else a copy."""
+        index = self.index
+        return table[index : index + self.count] if isinstance(index, int) else table[index]
 
     def chosen(self, which: Array) -> Array:
         """The rows of those sessions that are True."""
         index = self.index
-        if isinstance(index, slice):
-            index = np.arange(index.start, index.stop)
+        if isinstance(index, int):
+            index = np.arange(index, index + self.count)
         chosen: Array = index[which]
         return chosen
 

@@ -83,8 +83,9 @@ def _next_16(n: int) -> int:
 
 
 def _stream(plan: Plan) -> Iterator[Contestants]:
-    for units in (64, 512):
-        yield plan.all_at(Job(1, 200, units, units, mode="stream"))
+    for batch in (1, 32):
+        for units in (64, 512):
+            yield plan.all_at(Job(batch, 200, units, units, mode="stream"))
 
 
 def _scaling(plan: Plan) -> Iterator[Contestants]:

@@ -9,6 +9,7 @@ from ._job import DType, Job, Mode
 
 _SEQUENCES: tuple[Mode, ...] = ("inference", "training")
 _LAYERS: tuple[Mode, ...] = (*_SEQUENCES, "fit")
+_KERAS: tuple[Mode, ...] = (*_LAYERS, "stream")
 _STREAMS: tuple[Mode, ...] = ("inference", "stream")
 _BOTH: tuple[DType, ...] = ("float32", "bfloat16")
 
@@ -87,6 +88,22 @@ PEERS: tuple[Peer, ...] = (
         slow=True,
     ),
     Peer(
+        "conveyor/Stream",
+        "conveyor.Stream, step by step",
+        "_keras_lstms",
+        "numpy",
+        ("stream",),
+        slow=True,
+    ),
+    Peer(
+        "conveyor/Stream feed",
+        "conveyor.Stream, all steps as one chunk",
+        "_keras_lstms",
+        "numpy",
+        ("stream",),
+        slow=True,
+    ),
+    Peer(
         "torch",
         "torch.nn.LSTM, batch_first; inference_mode",
         "_torch_lstm",
@@ -131,18 +148,18 @@ PEERS: tuple[Peer, ...] = (
     ),
     Peer(
         "keras/jax",
-        "keras.layers.LSTM under jax.jit",
+        "keras.layers.LSTM under jax.jit; stateful=True where it streams",
         "_keras_lstms",
         "jax",
-        _LAYERS,
+        _KERAS,
         needs=("jax",),
     ),
     Peer(
         "keras/tensorflow",
-        "keras.layers.LSTM in a tf.function",
+        "keras.layers.LSTM in a tf.function; stateful=True where it streams",
         "_keras_lstms",
         "tensorflow",
-        _LAYERS,
+        _KERAS,
         needs=("tensorflow",),
         slow=True,
     ),
@@ -157,10 +174,10 @@ PEERS: tuple[Peer, ...] = (
     ),
     Peer(
         "keras/torch",
-        "keras.layers.LSTM, eager, as Keras runs it",
+        "keras.layers.LSTM, eager, as Keras runs it; stateful=True where it streams",
         "_keras_lstms",
         "torch",
-        _LAYERS,
+        _KERAS,
         needs=("torch",),
         slow=True,
     ),

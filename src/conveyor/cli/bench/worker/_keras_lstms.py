@@ -9,12 +9,11 @@ from types import ModuleType
 from typing import Any
 
 import keras
-import numpy as np
 
 from .... import ops
 from .._job import Job, arrays, masking
 from .._peers import Peer
-from . import _classifier, _versions
+from . import _classifier, _streams, _versions
 from ._ready import GRADIENTS, Arrays, Ready
 
 WEIGHTS = ("kernel", "recurrent_kernel", "bias")
@@ -38,7 +37,9 @@ def prepare(job: Job, peer: Peer, *, threads: int, engine: str) -> Ready:
     if job.mode == "fit":
         return _classifier.prepare(job, own=peer.own, engine=engine)
     if job.mode == "stream":
-        return _stream(job, engine)
+        if peer.own:
+            return _streams.prepare(job, peer, engine)
+        return _stateful(job)
     framework = _framework()
     given = arrays(job)
     x, cotangent = (framework.array(given[name], job.dtype) for name in ("x", "cotangent"))
@@ -81,14 +82,13 @@ def _keras(job: Job, given: Arrays) -> tuple[Function, list[Any]]:
     return lambda x, *weights: (layer.stateless_call(weights, others, x)[0],), weights
 
 
-def _stream(job: Job, engine: str) -> Ready:
+def _stateful(job: Job) -> Ready:
+    """`stateful=True`, compiled where that is how the framework runs; steps of (B, 1, F)."""
     given = arrays(job)
-    steps = np.ascontiguousarray(given["x"].swapaxes(0, 1))  # (T, B, F)
-    stream = ops.LSTMStream(*(given[name] for name in WEIGHTS), batch=job.batch)
-
-    def run() -> np.ndarray:
-        for x in steps:
-            hidden_state = stream.step(x)
-        return np.array(hidden_state)
-
-    return Ready(run, lambda hidden_state: {"hidden_state": hidden_state}, parts=job.time_steps)
+    layer = keras.layers.LSTM(job.units, stateful=True)
+    layer.build((job.batch, 1, job.features))
+    layer.set_weights([given[name] for name in WEIGHTS])
+    framework = _framework()
+    rows = [framework.array(given["x"][:, t : t + 1], job.dtype) for t in range(job.time_steps)]
+    run = framework.stateful(layer, rows)
+    return Ready(run, lambda h: {"hidden_state": framework.to_numpy(h)}, parts=job.time_steps)

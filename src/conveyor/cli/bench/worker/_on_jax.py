@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
 
 PACKAGES = ("jax", "jaxlib")
@@ -45,3 +46,26 @@ def training(
 
     compiled, weights = jax.jit(both), tuple(weights)
     return lambda: jax.block_until_ready(compiled(x, weights, cotangent))
+
+
+def stateful(layer: Any, rows: Sequence[Any]) -> Callable[[], Any]:
+    """The steps of a stateful layer, whose states are carried from call to call."""
+    weights = [variable.value for variable in layer.trainable_variables]
+    zeros = [jnp.zeros_like(variable.value) for variable in layer.states]
+
+    # Keras does not count the states among the variables of `stateless_call`.
+    def one_step(weights: list[Any], states: list[Any], row: Any) -> tuple[Any, list[Any]]:
+        values = zip([*layer.trainable_variables, *layer.states], [*weights, *states], strict=True)
+        with keras.StatelessScope(state_mapping=values) as scope:
+            h = layer(row)
+        return h, [scope.get_current_value(variable) for variable in layer.states]
+
+    step = jax.jit(one_step)
+
+    def run() -> Any:
+        states = zeros
+        for row in rows:
+            h, states = jax.block_until_ready(step(weights, states, row))
+        return h
+
+    return run

@@ -49,3 +49,16 @@ def training(
 
     compiled = tf.function(both, jit_compile=xla)
     return lambda: compiled(x, cotangent)
+
+
+def stateful(layer: Any, rows: Sequence[Any]) -> Callable[[], Any]:
+    """The steps of a stateful layer, which keeps its states in variables."""
+    step = tf.function(layer)
+
+    def run() -> Any:
+        layer.reset_state()
+        for row in rows:
+            h = step(row)
+        return h
+
+    return run

@@ -47,3 +47,16 @@ def training(
         return outputs, torch.autograd.grad(outputs[0], differentiated, cotangent)
 
     return run
+
+
+def stateful(layer: Any, rows: Sequence[Any]) -> Callable[[], Any]:
+    """The steps of a stateful layer, which keeps its states in variables."""
+
+    def run() -> Any:
+        with torch.no_grad():
+            layer.reset_state()
+            for row in rows:
+                h = layer(row)
+        return h
+
+    return run
