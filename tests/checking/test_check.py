@@ -84,8 +84,11 @@ MODELS = {
         set(),
         {"streaming": "GRUCell", "ONNX Runtime": "gru", "float64": "holds none"},
     ),
-    stateful: ({"streaming", "mask against unpadded"}, {}),
-    stateful_of_keras: ({"streaming"}, {"mask against unpadded": "makes no mask"}),
+    stateful: ({"streaming", "mask against unpadded"}, {"ONNX Runtime": "stateful=True"}),
+    stateful_of_keras: (
+        {"streaming"},
+        {"mask against unpadded": "makes no mask", "ONNX Runtime": "stateful=True"},
+    ),
 }
 
 
