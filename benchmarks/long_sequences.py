@@ -2,6 +2,7 @@
 
     KERAS_BACKEND=jax python benchmarks/long_sequences.py
     KERAS_BACKEND=jax python benchmarks/long_sequences.py --layer keras --time-steps 2000
+    ... python benchmarks/long_sequences.py --what remat --sequences 1 --time-steps 100000
 
 Memory is what the process takes at its peak beyond what it took before `fit`; the time is that of
 the faster of two epochs behind the first, which compiles.
@@ -25,6 +26,7 @@ from rich.table import Table
 import conveyor
 
 WINDOWS = (None, 1000, 100)
+REMATS = (None, 1000, 300, 100)
 LAYERS = {"conveyor": conveyor.LSTM, "keras": keras.layers.LSTM}
 
 
@@ -46,6 +48,8 @@ def megabytes_now() -> float:
 
 def measure(options: argparse.Namespace) -> dict[str, float]:
     """One way of training, in this process."""
+    if options.what == "remat":
+        return measure_remat(options)
     rng = np.random.default_rng(0)
     shape = (options.sequences, options.time_steps)
     x = rng.normal(size=(*shape, 16)).astype("float32")
@@ -60,10 +64,33 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     return {"megabytes": peak - before, "seconds": min(times.seconds[1:])}
 
 
+def measure_remat(options: argparse.Namespace) -> dict[str, float]:
+    """Steps of training on the last state of whole sequences."""
+    x = np.random.default_rng(0).normal(size=(options.sequences, options.time_steps, 16))
+    x, y = x.astype("float32"), np.ones((options.sequences, 1), "float32")
+    lstm = conveyor.LSTM(options.units, remat=options.window)
+    model = keras.Sequential([keras.Input((None, 16)), lstm, keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    model.train_on_batch(x[:, :3000], y)  # what a first step takes in any case
+    before, times = megabytes_now(), []
+    for _ in range(4):
+        began = time.perf_counter()
+        model.train_on_batch(x, y)
+        times.append(time.perf_counter() - began)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    estimate = conveyor.memory_estimate(model, options.sequences, options.time_steps)
+    return {
+        "megabytes": peak - before,
+        "seconds": min(times[1:]),
+        "estimate": estimate.training / 1e6,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("--what", choices=["tbptt", "remat"], default="tbptt")
     parser.add_argument("--layer", choices=LAYERS, default="conveyor")
     parser.add_argument("--sequences", type=int, default=16)
     parser.add_argument("--time-steps", type=int, default=10_000)
@@ -74,14 +101,20 @@ def main() -> None:
     if options.here:
         print(json.dumps(measure(options)))
         return
-    table = Table("trained on", "peak memory (MB)", "an epoch (s)")
-    for window in WINDOWS:
+    remat = options.what == "remat"
+    table = Table("trained on", "peak memory (MB)", "a step (s)" if remat else "an epoch (s)")
+    if remat:
+        table.add_column("memory_estimate (MB)")
+    for window in REMATS if remat else WINDOWS:
         given = ["--window", str(window)] if window else []
         command = [sys.executable, *sys.argv, "--here", *given]
         shown = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         result = json.loads(shown.splitlines()[-1])
-        name = f"windows of {window}" if window else f"all {options.time_steps} steps"
-        table.add_row(name, f"{result['megabytes']:.0f}", f"{result['seconds']:.2f}")
+        name = f"all {options.time_steps} steps"
+        if window:
+            name = f"remat={window}" if remat else f"windows of {window}"
+        estimate = [f"{result['estimate']:.0f}"] if remat else []
+        table.add_row(name, f"{result['megabytes']:.0f}", f"{result['seconds']:.2f}", *estimate)
     Console().print(table)
 
 
