@@ -39,14 +39,19 @@ def expect(found, features, kernel, bias, k, dtype="float32"):
 @engines
 @settings(max_examples=15, deadline=None)
 @given(
-    rows=st.sampled_from([0, 1, 3, 70, 300]),
-    width=st.integers(1, 20),
-    classes=st.integers(1, 200),
-    k=st.integers(1, 20),
+    sizes=st.tuples(
+        st.sampled_from([0, 1, 3, 70, 300]),
+        st.integers(1, 20),
+        st.integers(1, 200),
+        st.integers(1, 20),
+    ),
+    few=st.sampled_from([(0, 3, 5, 2), (1, 1, 1, 1), (300, 20, 200, 20), (3, 7, 9, 20)]),
     bias=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_agrees_with_numpy(engine, rows, width, classes, k, bias, seed):
+def test_agrees_with_numpy(engine, sizes, few, bias, seed):
+    # What is portable is compiled for each on JAX, and depends on sizes less.
+    rows, width, classes, k = few if engine == "portable" else sizes
     features, kernel, b = layer(rows, width, classes, seed)
     b, k = (b if bias else None), min(k, classes)
     expect(linear_top_k(features, kernel, b, k, engine=engine), features, kernel, b, k)

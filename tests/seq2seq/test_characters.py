@@ -12,6 +12,8 @@ from conveyor import ConveyorError
 from conveyor.seq2seq import Characters, fold
 from conveyor.seq2seq._tokens import BEGIN, END, PADDING, UNKNOWN
 
+pytestmark = pytest.mark.any_backend
+
 
 @given(st.lists(st.text()))
 def test_round_trip(texts):

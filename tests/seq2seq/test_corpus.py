@@ -15,6 +15,8 @@ from conveyor.seq2seq import _lines as lines_module
 from conveyor.seq2seq._corpus import read_pairs
 from conveyor.seq2seq._dialogues import read_dialogues
 
+pytestmark = pytest.mark.any_backend
+
 TMX = """<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE tmx SYSTEM "tmx14.dtd">
 <tmx version="1.4">

@@ -12,6 +12,8 @@ import pytest
 
 from conveyor.seq2seq import dates, fold
 
+pytestmark = pytest.mark.any_backend
+
 babel = pytest.importorskip("babel", reason="the corpus comes from babel")
 
 MARCH_4 = datetime.date(2025, 3, 4)

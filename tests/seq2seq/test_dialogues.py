@@ -17,6 +17,8 @@ from conveyor.seq2seq._given import are_of_dialogues
 from conveyor.seq2seq._open import read_corpus
 from conveyor.seq2seq._vocabulary import learn_vocabularies
 
+pytestmark = pytest.mark.any_backend
+
 TALK = ["Hi!", "Hello.", "How are you?", "Fine."]
 CONTENTS = {
     "talk.tsv": "Hi!\tHello.\tHow are you?\tFine.\nYes\t22\n",

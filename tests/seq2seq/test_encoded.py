@@ -16,6 +16,8 @@ from conveyor.seq2seq._config import DataConfig
 from conveyor.seq2seq._corpus import read_pairs
 from conveyor.seq2seq._encoded import encode_pairs
 
+pytestmark = pytest.mark.any_backend
+
 LETTERS = Characters("abcdefghij")
 CONFIG = DataConfig(max_source_tokens=6, max_target_tokens=5)
 PAIRS = [

@@ -17,6 +17,8 @@ from conveyor.seq2seq._files import WholeRecords, replacing, write_json
 from conveyor.seq2seq._lock import locked
 from full_disk import full_disk
 
+pytestmark = pytest.mark.any_backend
+
 ARRAYS = {"learner/0": np.arange(6, dtype="float32").reshape(2, 3), "optimizer/0": np.int64(7)}
 
 

@@ -9,6 +9,8 @@ from conveyor import ConveyorError
 from conveyor.seq2seq import TrainingConfig
 from conveyor.seq2seq._schedule import check_schedule, learning_rate_at, shares_done
 
+pytestmark = pytest.mark.any_backend
+
 
 def rates(**settings):
     config = TrainingConfig(learning_rate=0.01, warmup=0.1, **settings)

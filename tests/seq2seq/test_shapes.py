@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from conveyor.seq2seq._shapes import fewer_rows, groups, leave_at
 
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.fixture(params=[False, True], ids=["exact shapes", "few shapes"], autouse=True)
 def compiles(request, monkeypatch):
