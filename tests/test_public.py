@@ -13,7 +13,9 @@ from conveyor._vocabulary import FINAL_STATE_NAMES, GATE_NAMES, STATE_NAMES, has
 from frameworks import BACKEND
 
 
-@pytest.mark.parametrize("module", ["conveyor", "ops", "layers", "inspection", "seq2seq"])
+@pytest.mark.parametrize(
+    "module", ["conveyor", "ops", "layers", "inspection", "seq2seq", "checking"]
+)
 def test_public_names_are_there(module) -> None:
     package = conveyor if module == "conveyor" else __import__(f"conveyor.{module}", fromlist="x")
     for name in package.__all__:

@@ -65,7 +65,7 @@ def test_report(folder) -> None:
 
 def test_several_inputs_go_by_their_names(folder) -> None:
     np.savez("two.npz", one=np.ones((2, 3)), two=np.ones((2, 4)))
-    x, y = _look._read(folder / "two.npz")
+    x, y = _look.read_arrays(folder / "two.npz")
     assert (sorted(x), y) == (["one", "two"], None)
 
 
