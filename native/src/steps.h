@@ -37,7 +37,8 @@ class Steps {
   int reset(int64_t b, int64_t t) const {
     if (!resets_) return CONVEYOR_GO_ON;
     const uint8_t reset = resets_[b * time_steps_ + time(t)];
-    return reset <= CONVEYOR_AT_THE_START ? reset : CONVEYOR_AT_ZERO;
+    if (reset > CONVEYOR_AT_THE_START) return CONVEYOR_AT_ZERO;
+    return reset;
   }
   bool resets(int64_t t) const { return resets_ && any_[t]; }
   // Whether some row begins anew at the states before the first step.

@@ -106,7 +106,7 @@ Request::Request(const Options& o) : options(o) {
   if (o.resets) {
     resets.resize(static_cast<size_t>(B * T));
     for (uint8_t& reset : resets)
-      reset = static_cast<uint8_t>(random.coin() ? random.below(4) : CONVEYOR_GO_ON);
+      if (random.coin()) reset = static_cast<uint8_t>(random.below(4));
   }
   for (int s = 0; s < CONVEYOR_STATES; ++s)
     if (o.arriving >> s & 1) d_states[s] = make(o.dtype, state_count(s), 1);
