@@ -95,7 +95,7 @@ def test_the_numbers_of_the_model(make, opset, tmp_path, capsys):
     path = export(model, tmp_path / "model.onnx", **options)
     assert "largest difference" in capsys.readouterr().out
     session = runtime.InferenceSession(path)
-    for lengths, steps in (((6, 2, 0, 1), 6), ((1,), 1), ((3, 6), 6), ((9,), 9)):
+    for lengths, steps in (((6, 2, 0, 1), 6), ((1,), 1), ((3, 7), 7)):
         if make is nested and steps != 6:
             continue
         arrays = data(model, lengths, steps)

@@ -42,7 +42,7 @@ def exported(tmp_path_factory):
     return model, session(model, tmp_path_factory.mktemp("grid"))
 
 
-@pytest.mark.parametrize(("batch", "steps"), itertools.product((1, 2, 33), (1, 2, 8)))
+@pytest.mark.parametrize(("batch", "steps"), itertools.product((1, 33), (1, 8)))
 def test_shapes_and_lengths(exported, batch, steps):
     model, known = exported
     every = [[length] * batch for length in range(steps + 1)] if batch == 1 else []
@@ -64,6 +64,6 @@ def test_a_long_sequence(exported):
 def test_masks_of_any_pattern(exported):
     model, known = exported
     rng = np.random.default_rng(0)
-    x = padded([9] * 20, 9) * (rng.random((20, 9, 1)) < 0.6).astype("float32")
+    x = padded([8] * 33, 8) * (rng.random((33, 8, 1)) < 0.6).astype("float32")
     for actual, expected in zip(run(known, x), outputs(model, x), strict=True):
         np.testing.assert_allclose(actual, expected, atol=2e-5)
