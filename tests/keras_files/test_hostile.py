@@ -17,7 +17,7 @@ from keras import layers
 
 from conveyor import ConveyorError, Stream, convert
 from conveyor._archives import check_archive
-from conveyor.cli._look import _read as read_arrays
+from conveyor.cli._look import read_arrays
 from conveyor.cli._model_file import load
 from conveyor.seq2seq import Translator
 from conveyor.seq2seq._checkpoint import read_checkpoint, write_checkpoint

@@ -136,7 +136,7 @@ def test_config_has_every_argument_and_gives_it_back(cls) -> None:
         "recurrent_dropout": 0.2, "seed": 5, "return_sequences": True, "return_state": True,
         "go_backwards": True, "stateful": True, "unroll": True, "use_cudnn": False,
         "outputs": None, "engine": "portable", "zero_output_for_mask": True, "implementation": 1,
-        "initial_state": None, "keras_masks": True,
+        "initial_state": None, "keras_masks": True, "remat": 3,
         "name": "a_name", "dtype": "float64", "trainable": False,
     }  # fmt: skip
     named = set(inspect.signature(cls.__init__).parameters) - {"self", "kwargs"}

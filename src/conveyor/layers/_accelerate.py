@@ -151,6 +151,7 @@ def _become_conveyor(layer: Any) -> None:
     layer.engine = "auto"
     layer.initial_state = None
     layer.keras_masks = True
+    layer.remat = None
     layer._use_cudnn = use_cudnn
     layer._decision = _engines.expect("auto", cell.activation, cell.recurrent_activation)
     layer.input_spec = None  # the layer's own errors say more
