@@ -460,3 +460,25 @@ def test_wrong_calls_of_fit_teach() -> None:
     two.compile("sgd", "mse")
     with pytest.raises(ConveyorError, match="inputs of one length"):
         conveyor.tbptt(two, 4).fit([x, x[:, 1:]], y)
+
+
+def test_resets_are_cut_with_the_steps() -> None:
+    def model_with(initial_state=None):
+        keras.utils.set_random_seed(0)
+        x, resets = keras.Input((None, 3)), keras.Input((None,), dtype="bool")
+        layer = conveyor.LSTM(4, return_sequences=True, initial_state=initial_state)
+        model = keras.Model([x, resets], layers.Dense(2)(layer(x, resets=resets)))
+        model.compile(keras.optimizers.SGD(RATE), "mse")
+        return model
+
+    x, y = data(sequences=2, time_steps=10)
+    resets = np.zeros((2, 10), bool)
+    resets[:, [5, 7]] = True
+    together, apart = model_with(), model_with()
+    conveyor.tbptt(together, 5).fit([x, resets], y, shuffle=False, verbose=0)
+    for at in (np.s_[:, :5], np.s_[:, 5:]):  # nothing crosses step 5
+        apart.fit([x[at], resets[at]], y[at], shuffle=False, verbose=0)
+    for actual, expected in zip(together.get_weights(), apart.get_weights(), strict=True):
+        assert_close(actual, expected)
+    with pytest.raises(ConveyorError, match="learned"):
+        conveyor.tbptt(model_with("learned"), 5)

@@ -136,15 +136,27 @@ def _kinds_of(found: TimeAxis, node: Any, kinds: list[Kind], path: str) -> list[
         kind: Kind = "end" if "end" in kinds else "constant"
         return [kind] * len(node.output_tensors)
     if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
+        read = tensors_read(node)
+        resets = node.arguments.kwargs.get("resets")
+        if isinstance(resets, keras.KerasTensor):
+            _check_resets(layer, kinds.pop([r is resets for r in read].index(True)), path)
         _check_recurrent(found, layer, kinds, path)
         found.recurrent[path] = layer
-        rank = len(tensors_read(node)[0].shape)
+        rank = len(read[0].shape)
         return ["steps" if len(t.shape) == rank else "end" for t in node.output_tensors]
     if set(kinds) != {"steps"}:
         raise _refused(path, layer, "which joins values with and without a time axis")
     if not is_local(layer, node):
         raise _refused(path, layer, "which looks at several time steps at once, or at their number")
     return ["steps"] * len(node.output_tensors)
+
+
+def _check_resets(layer: Any, kind: Kind, path: str) -> None:
+    if kind != "steps":
+        raise _refused(path, layer, "whose resets are no input with time steps: Input((None,))")
+    if getattr(layer, "initial_state", None) is not None:
+        # In a window that begins with the state of the one before, this is not the learned one.
+        raise _refused(path, layer, 'with resets= and initial_state="learned"')
 
 
 def _check_recurrent(found: TimeAxis, layer: Any, kinds: list[Kind], path: str) -> None:
