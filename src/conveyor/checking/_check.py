@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from rich.console import Console
 
 from .._errors import ConveyorError, lesson
 from ._padding import mask_against_unpadded
@@ -34,8 +35,10 @@ _PATHS: dict[str, Callable[[Subject], Path]] = {
 }
 
 
-def check(model: Any, x: Any = None, *, tolerance: float | None = None) -> Check:
-    """Run a model on every path that exists for it; the largest differences, and the times.
+def check(
+    model: Any, x: Any = None, *, tolerance: float | None = None, verbose: bool = True
+) -> Check:
+    """Run a model on every path that exists for it; prints the largest differences and the times.
 
     | path | is compared with |
     |---|---|
@@ -57,13 +60,17 @@ def check(model: Any, x: Any = None, *, tolerance: float | None = None) -> Check
         x: what it is called with, a few samples. None draws normal numbers, and token ids that
             its Embeddings know, for 4 sequences of 32 time steps where these are free.
         tolerance: how far a path may be away: 1e-5, and 0.05 where a layer computes in 16 bits.
+        verbose: print the table.
+
+    Returns:
+        The table: `ok`, and `rows` with the values.
 
     Raises:
         ConveyorError: no model, no LSTM in it, or an `x` that does not fit.
 
     >>> import keras, conveyor
     >>> model = keras.Sequential([keras.Input((None, 3)), keras.layers.LSTM(4)])
-    >>> found = conveyor.check(model)
+    >>> found = conveyor.check(model, verbose=False)
     >>> found.ok, found.rows[2].path, found.rows[2].difference < 1e-6
     (True, 'portable engine', True)
     """
@@ -83,7 +90,10 @@ def check(model: Any, x: Any = None, *, tolerance: float | None = None) -> Check
         _with_time(row, times.get(name), times[_MODEL], ready.get(name))
         for name, row in rows.items()
     )
-    return Check(_about(subject), done, limit)
+    found = Check(_about(subject), done, limit)
+    if verbose:
+        Console().print(found)
+    return found
 
 
 def _row(name: str, subject: Subject, wanted: Arrays, ready: dict[str, Path]) -> CheckedPath:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from .. import checking
 from ._look import read_arrays
@@ -34,6 +33,5 @@ def check(
     """
     x = None if data is None else read_arrays(data)[0]
     found = checking.check(load(model), x, tolerance=tolerance)
-    Console().print(found)
     if not found.ok:
         raise typer.Exit(1)
