@@ -46,7 +46,7 @@ def by_pieces(layer, resets):
 def test_sequences_behind_each_other_are_as_alone(resets, go_backwards, initial_state):
     layer = layer_of(outputs=EVERY, go_backwards=go_backwards, initial_state=initial_state)
     turn = slice(None, None, -1 if go_backwards else 1)
-    for kind in (resets, resets.astype("float32"), resets.astype("int32")):
+    for kind in (resets, resets.astype("float32"), resets.astype("int32") * 256):
         for actual, expected in zip(layer(X, resets=kind), by_pieces(layer, resets), strict=True):
             assert_close(to_numpy(actual)[:, turn], expected, "float32")
 
@@ -101,6 +101,8 @@ def test_mistakes():
     layer, learned = layer_of(name="reader"), layer_of(initial_state="learned")
     with pytest.raises(ConveyorError, match=r"resets of shape .*\(2, 7\)"):
         layer(X, resets=np.zeros((B, T + 1), bool))
+    with pytest.raises(ConveyorError, match="got dtype <U2"):
+        layer(X, resets=[["no"] * T] * B)
     state = np.zeros((B, U), "float32")
     with pytest.raises(ConveyorError, match="either resets or an initial state"):
         learned(X, resets=np.zeros((B, T), bool), initial_state=[state, state])

@@ -201,3 +201,10 @@ def test_a_small_cell_state_survives_bfloat16() -> None:
         outputs="cell_state",
     )
     assert to_numpy(c)[0, 0] == pytest.approx(1.0, rel=0.01)
+
+
+def test_any_number_but_zero_is_a_reset() -> None:
+    arguments = Case(name="resets", resets=True).arguments("float32")
+    wanted = ops.lstm(**{**arguments, "resets": arguments["resets"] != 0})
+    large = np.where(arguments["resets"], 256, 0)
+    assert_close(ops.lstm(**{**arguments, "resets": large}), to_numpy(wanted), "float32")

@@ -73,6 +73,12 @@ def test_a_model_learns_the_same(tmp_path) -> None:
     assert keras.saving.load_model(tmp_path / "model.keras").layers[0].remat == 4
 
 
+def test_an_empty_batch_and_a_number_of_numpy() -> None:
+    layer = LSTM(4, remat=np.int64(2), return_sequences=True)
+    assert tuple(layer(np.ones((0, 5, 3), "float32")).shape) == (0, 5, 4)
+    assert type(layer.get_config()["remat"]) is int
+
+
 @pytest.mark.parametrize("remat", [0, -3, 2.5, True, "many"])
 def test_what_it_may_be(remat) -> None:
     with pytest.raises(ConveyorError, match="remat to be None or a number of time steps"):

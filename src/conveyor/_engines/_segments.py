@@ -72,7 +72,8 @@ def _segments(r: LSTMRequest) -> dict[str, Array]:
             rest = ops.zeros((batch, padding, *array.shape[2:]), array.dtype)
             steps[name] = ops.concatenate([array, rest], axis=1)
     for name, array in steps.items():
-        shape = (batch, -1, r.remat, *array.shape[2:])
+        # Not -1: nobody can tell it from an empty batch.
+        shape = (batch, (time_steps + padding) // r.remat, r.remat, *array.shape[2:])
         axes = (1, 0, 2, *range(3, len(shape)))
         steps[name] = ops.transpose(ops.reshape(array, shape), axes)
     return steps
@@ -81,8 +82,9 @@ def _segments(r: LSTMRequest) -> dict[str, Array]:
 def _joined(values: Array, x: Array) -> Array:
     """(N, B, k, U) -> (B, T, U)."""
     batch, time_steps = ops.shape(x)[:2]
+    segments, _, length, units = ops.shape(values)
     every = ops.transpose(values, (1, 0, 2, 3))
-    return ops.reshape(every, (batch, -1, values.shape[-1]))[:, :time_steps]
+    return ops.reshape(every, (batch, segments * length, units))[:, :time_steps]
 
 
 def _states_before(r: LSTMRequest) -> tuple[Array, Array]:

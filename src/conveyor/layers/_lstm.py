@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops as K
 
 # Keras has no public name for it, and it is not always an attribute: traced arrays of JAX
@@ -199,7 +200,7 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
         self.initial_state = initial_state
         cell.learns_initial_state = initial_state is not None
         self.keras_masks = keras_masks
-        self.remat = remat
+        self.remat = None if remat is None else int(remat)
         self._use_cudnn = use_cudnn
         # As far as it is known now; every call says what it was.
         self._decision: Decision = _engines.expect(
@@ -276,7 +277,7 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
             within = ops.lengths_to_mask(lengths, sequences, where)
             mask = within if mask is None else K.logical_and(K.cast(mask, "bool"), within)
         if resets is not None:
-            resets = K.convert_to_tensor(resets) if not hasattr(resets, "shape") else resets
+            resets = np.asarray(resets) if not hasattr(resets, "shape") else resets
             ops_checks.check_resets(resets, batch, time_steps, where)
             check_resets_begin_alike(self.initial_state, initial_state, where)
         if "float" not in glue.dtype_name(sequences):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 
 from .._engines import Array, glue
 from .._errors import lesson
@@ -135,11 +136,12 @@ def check_mask(mask: Array, batch: int | None, time_steps: int | None, where: st
 def check_resets(resets: Array, batch: int | None, time_steps: int | None, where: str) -> None:
     """Refuse resets that are not (batch, time_steps)."""
     shape = tuple(resets.shape)
-    if len(shape) != 2 or not _fits(shape, (batch, time_steps)):
+    numbers = not isinstance(resets, np.ndarray) or resets.dtype.kind in "biuf"
+    if len(shape) != 2 or not numbers or not _fits(shape, (batch, time_steps)):
         raise lesson(
             where,
             f"resets of shape (batch, time_steps) = {_show((batch, time_steps))}",
-            f"shape {_show(shape)}",
+            f"shape {_show(shape)}" if numbers else f"dtype {resets.dtype}",
             "Write resets=(position == 0), a boolean for each step, True where a sequence begins.",
         )
 
