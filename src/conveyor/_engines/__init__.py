@@ -10,6 +10,7 @@ from .._errors import lesson
 from . import _cross_entropy, _native, _portable, _segments, _top_k, glue
 from ._cross_entropy import CrossEntropy
 from ._request import Activation, Array, Decision, LSTMRequest, States
+from ._variant import Variant
 
 EngineName = Literal["auto", "native", "portable"]
 
@@ -130,6 +131,7 @@ __all__ = [
     "Engine",
     "EngineName",
     "LSTMRequest",
+    "Variant",
     "check_name",
     "choose",
     "choose_cross_entropy",

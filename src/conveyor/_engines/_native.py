@@ -41,6 +41,7 @@ def why_not(request: LSTMRequest) -> str | None:
     """Why the engine does not run this request, or None where it does."""
     return (
         why_never(request.activation, request.recurrent_activation)
+        or _variant_missing(request)
         or _dtype_missing(glue.dtype_name(request.x))
         or glue.active().why_not_native(_arrays(request))
     )
@@ -78,6 +79,26 @@ def _activation_missing(activation: Activation, name: str) -> str | None:
         return None
     given = getattr(activation, "__name__", activation)
     return f"{name}={given}; it has {', '.join(_library.ACTIVATIONS)}"
+
+
+# What the core does not compute so far.
+_NOT_YET = (
+    "peephole",
+    "hidden_zoneout",
+    "cell_zoneout",
+    "output_activation",
+    "output_kernel",
+    "projection_kernel",
+    "gate_scale",
+    "cell_scale",
+)
+
+
+def _variant_missing(request: LSTMRequest) -> str | None:
+    for name in _NOT_YET:
+        if getattr(request, name) is not None:
+            return f"{name}, which it does not compute"
+    return None
 
 
 def _dtype_missing(dtype: str) -> str | None:

@@ -16,7 +16,7 @@ from .._vocabulary import StateName, has_time_axis
 from . import _native, _portable, glue
 from ._request import Array, LSTMRequest, Run, States
 
-_OVER_TIME = ("x", "mask", "resets")
+_OVER_TIME = ("x", "mask", "resets", "hidden_zoneout", "cell_zoneout")
 _STATES: tuple[StateName, ...] = ("hidden_state", "cell_state")
 
 
@@ -88,9 +88,9 @@ def _joined(values: Array, x: Array) -> Array:
 
 
 def _states_before(r: LSTMRequest) -> tuple[Array, Array]:
-    shape = (ops.shape(r.x)[0], r.recurrent_kernel.shape[0])
+    batch, dtype = ops.shape(r.x)[0], r.x.dtype
     h, c = (
-        ops.zeros(shape, r.x.dtype) if state is None else ops.cast(state, r.x.dtype)
-        for state in (r.hidden_state, r.cell_state)
+        ops.zeros((batch, size), dtype) if state is None else ops.cast(state, dtype)
+        for state, size in ((r.hidden_state, r.hidden_size), (r.cell_state, r.units))
     )
     return h, c

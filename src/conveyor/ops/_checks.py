@@ -9,6 +9,7 @@ import numpy as np
 
 from .._engines import Array, glue
 from .._errors import lesson
+from ._variants import ZONEOUTS, wanted_shapes
 
 Shape = tuple[int | None, ...]
 
@@ -20,28 +21,32 @@ _passed: set[tuple[Any, ...]] = set()
 
 
 def check_inputs(
-    arrays: dict[str, Array | None], mask: Array | None, resets: Array | None, where: str
+    arrays: dict[str, Array | None],
+    mask: Array | None,
+    resets: Array | None,
+    coupled: bool,
+    where: str,
 ) -> None:
     """All that types, shapes and dtypes tell of the inputs of `ops.lstm`."""
-    kind = _kind((*arrays.values(), mask, resets))
+    kind = _kind((*arrays.values(), mask, resets), coupled)
     if kind in _passed:
         return
     check_arrays({**arrays, "mask": mask, "resets": resets}, where)
     check_framework({**arrays, "mask": mask, "resets": resets}, where)
-    check_shapes(arrays, where)
-    check_dtypes(arrays, where)
+    check_shapes(arrays, coupled, where)
+    check_dtypes({name: array for name, array in arrays.items() if name not in ZONEOUTS}, where)
     if kind is not None:
         if len(_passed) >= 1024:
             _passed.clear()
         _passed.add(kind)
 
 
-def _kind(arrays: tuple[Array | None, ...]) -> tuple[Any, ...] | None:
+def _kind(arrays: tuple[Array | None, ...], coupled: bool) -> tuple[Any, ...] | None:
     """Types, shapes and dtypes, where they are plain values; None elsewhere."""
     own = glue.active().own
     if not all(a is None or own(a) for a in arrays):
         return None
-    return tuple([None if a is None else (type(a), a.shape, a.dtype) for a in arrays])
+    return coupled, *[None if a is None else (type(a), a.shape, a.dtype) for a in arrays]
 
 
 def check_arrays(arrays: dict[str, Array | None], where: str) -> None:
@@ -161,24 +166,21 @@ def check_state(state: Array, name: str, batch: int | None, units: int, where: s
         )
 
 
-def check_shapes(arrays: dict[str, Any], where: str) -> None:
+def check_shapes(arrays: dict[str, Any], coupled: bool, where: str) -> None:
     """Refuse arrays whose axes do not fit each other."""
     check_x(tuple(arrays["x"].shape), where)
-    batch, _, features = arrays["x"].shape
-    recurrent = tuple(arrays["recurrent_kernel"].shape)
-    if len(recurrent) != 2 or recurrent[1] != 4 * recurrent[0]:
-        raise lesson(
-            where,
-            "recurrent_kernel of shape (units, 4 * units)",
-            f"shape {_show(recurrent)}",
-            "Weights of torch.nn.LSTM are (4 * units, units): transpose them.",
-        )
-    units = recurrent[0]
-    wanted: dict[str, list[Shape]] = {"kernel": [(features, 4 * units)], "bias": [(4 * units,)]}
-    for name, width in (("dropout_mask", features), ("recurrent_dropout_mask", units)):
+    batch, time_steps, features = arrays["x"].shape
+    gates = 3 if coupled else 4
+    units, hidden_size = _sizes(arrays, gates, where)
+    wanted: dict[str, list[Shape]] = {
+        "kernel": [(features, gates * units)],
+        "bias": [(gates * units,)],
+        **wanted_shapes(arrays, gates, units, batch, time_steps),
+    }
+    for name, width in (("dropout_mask", features), ("recurrent_dropout_mask", hidden_size)):
         wanted[name] = [(batch, width), (4, batch, width)]
     for name, shapes in wanted.items():
-        array = arrays[name]
+        array = arrays.get(name)
         if array is None:
             continue
         shape = tuple(array.shape)
@@ -188,12 +190,32 @@ def check_shapes(arrays: dict[str, Any], where: str) -> None:
                 f"{name} of shape {' or '.join(map(_show, shapes))} "
                 f"for {features} features and {units} units",
                 f"shape {_show(shape)}",
-                "The axes are kernel (features, 4 * units), recurrent_kernel (units, 4 * units), "
-                "bias (4 * units,).",
+                f"The axes are kernel (features, {gates} * units), recurrent_kernel "
+                f"(units, {gates} * units), bias ({gates} * units,).",
             )
-    for name in ("hidden_state", "cell_state"):
+    sizes = (("hidden_state", hidden_size), ("cell_state", units))
+    for name, size in sizes:
         if arrays[name] is not None:
-            check_state(arrays[name], name, batch, units, where)
+            check_state(arrays[name], name, batch, size, where)
+
+
+def _sizes(arrays: dict[str, Any], gates: int, where: str) -> tuple[int, int]:
+    """Units, and the size of the hidden state, which a projection makes another."""
+    recurrent = tuple(arrays["recurrent_kernel"].shape)
+    projection = arrays.get("projection_kernel")
+    units = recurrent[1] // gates if len(recurrent) == 2 else 0
+    if len(recurrent) == 2 and recurrent[1] == gates * units and units:
+        if projection is not None:
+            return units, recurrent[0]
+        if recurrent[0] == units:
+            return units, units
+    rows = "units" if projection is None else "projection"
+    raise lesson(
+        where,
+        f"recurrent_kernel of shape ({rows}, {gates} * units)",
+        f"shape {_show(recurrent)}",
+        f"Weights of torch.nn.LSTM are ({gates} * units, {rows}): transpose them.",
+    )
 
 
 def check_dtypes(arrays: dict[str, Any], where: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
@@ -17,6 +17,15 @@ from ._lengths import lengths_to_mask
 from ._outputs import check_outputs
 from ._remat import check_remat, check_remat_suits, within
 from ._resets import begin_anew
+from ._variants import (
+    ZONEOUTS,
+    VariantArguments,
+    arrays_of,
+    as_activation,
+    as_variant,
+    check_variant,
+    with_input_gate,
+)
 
 
 def lstm(
@@ -39,6 +48,7 @@ def lstm(
     remat: int | None = None,
     outputs: str | Sequence[str] = "hidden_states",
     engine: str = "auto",
+    **variant: Unpack[VariantArguments],
 ) -> Any:
     """Run an LSTM over a batch of sequences and return the states that `outputs` names.
 
@@ -119,6 +129,7 @@ def lstm(
         outputs=outputs,
         engine=engine,
         where="conveyor.ops.lstm",
+        **variant,
     )
     return returned[0] if len(returned) == 1 else returned
 
@@ -144,9 +155,11 @@ def lstm_and_decision(
     outputs: str | Sequence[str],
     engine: str,
     where: str,
+    **variant: Unpack[VariantArguments],
 ) -> tuple[tuple[Array, ...], Decision]:
     """`lstm`, and which engine ran; `where` is the name to put before an error."""
     names = check_outputs(outputs, where)
+    check_variant(variant, where)
     arrays = {
         "x": x,
         "kernel": kernel,
@@ -156,8 +169,10 @@ def lstm_and_decision(
         "cell_state": cell_state,
         "dropout_mask": dropout_mask,
         "recurrent_dropout_mask": recurrent_dropout_mask,
+        **arrays_of(variant),
     }
-    _checks.check_inputs(arrays, mask, resets, where)
+    coupled = bool(variant.get("coupled"))
+    _checks.check_inputs(arrays, mask, resets, coupled, where)
     check_remat(remat, where)
     if remat is not None:
         check_remat_suits(glue.dtype_name(x), resets, where)
@@ -173,6 +188,8 @@ def lstm_and_decision(
             for name, array in arrays.items()
         }
         x = tensors["x"]
+        for name in ZONEOUTS:
+            tensors[name] = None if tensors[name] is None else ops.cast(tensors[name], "bool")
         request = LSTMRequest(
             **tensors,
             mask=_steps_that_count(x, mask, lengths, where),
@@ -183,7 +200,10 @@ def lstm_and_decision(
             unroll=unroll,
             remat=0 if remat is None else within(remat, x),
             outputs=names,
+            output_activation=as_activation(variant),
+            variant=as_variant(variant),
         )
+        request = with_input_gate(request)
         decision = _engines.choose(request, engine, where)
         states = _engines.run(request, decision)
         returned = tuple(states[name] for name in names)

@@ -235,7 +235,7 @@ def problem_of(
     features = kernel.shape[0]
     # The checks of `ops.lstm`, for which x only needs a shape and a dtype.
     x = np.broadcast_to(np.zeros((), kernel.dtype), (batch, 1, features))
-    _checks.check_shapes({"x": x, **dict.fromkeys(_ABSENT), **weights}, _WHERE)
+    _checks.check_shapes({"x": x, **dict.fromkeys(_ABSENT), **weights}, False, _WHERE)
     _checks.check_dtypes({"x": x, **weights}, _WHERE)
     if x.dtype.name not in _library.DTYPES:
         raise lesson(
