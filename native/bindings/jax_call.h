@@ -50,6 +50,20 @@ class Call {
     return 0;
   }
 
+  // So many 64-bit integers; zeros where there are others.
+  void integers(const char* name, int64_t* to, int64_t count) {
+    const XLA_FFI_Attrs& all = frame_.attrs;
+    const int64_t n = find(name);
+    if (n >= 0 && all.types[n] == XLA_FFI_AttrType_ARRAY) {
+      const auto* array = static_cast<const XLA_FFI_Array*>(all.attrs[n]);
+      if (array->dtype == XLA_FFI_DataType_S64 && array->size == static_cast<size_t>(count)) {
+        std::memcpy(to, array->data, static_cast<size_t>(count) * sizeof *to);
+        return;
+      }
+    }
+    fail("attribute %s: no %d integers of 64 bits", name, static_cast<int>(count));
+  }
+
   const void* operand(const char* name, XLA_FFI_DataType dtype, int64_t count) {
     const XLA_FFI_Args& all = frame_.args;
     if (operands_ >= all.size || all.types[operands_] != XLA_FFI_ArgType_BUFFER) {

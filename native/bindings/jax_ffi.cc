@@ -1,7 +1,10 @@
 // The core as two XLA custom calls: what `jax.ffi` runs.
 //
-// The attributes `inputs`, `states` and `gradients` are bit sets that say which operands and results
-// there are, in the order of the header.
+// The attribute `lstm` is the beginning of a conveyor_lstm, up to its addresses; `inputs`, `states`
+// and `gradients` are bit sets that say which operands and results there are, in the order of the
+// header.
+#include <cstddef>
+
 #include "conveyor/lstm.h"
 #include "jax_call.h"
 
@@ -16,17 +19,10 @@ struct Request {
   XLA_FFI_DataType real = XLA_FFI_DataType_F32, state = XLA_FFI_DataType_F32;
 
   explicit Request(Call& call) {
-    lstm.size = sizeof lstm;
-    lstm.dtype = static_cast<int32_t>(call.attribute("dtype"));
-    lstm.activation = static_cast<int32_t>(call.attribute("activation"));
-    lstm.recurrent_activation = static_cast<int32_t>(call.attribute("recurrent_activation"));
-    lstm.go_backwards = static_cast<int32_t>(call.attribute("go_backwards"));
-    lstm.dropout_masks = static_cast<int32_t>(call.attribute("dropout_masks"));
-    lstm.recurrent_dropout_masks = static_cast<int32_t>(call.attribute("recurrent_dropout_masks"));
-    lstm.batch = call.attribute("batch");
-    lstm.time_steps = call.attribute("time_steps");
-    lstm.features = call.attribute("features");
-    lstm.units = call.attribute("units");
+    constexpr size_t kNumbers = offsetof(conveyor_lstm, x) / sizeof(int64_t);
+    int64_t numbers[kNumbers] = {};
+    call.integers("lstm", numbers, kNumbers);
+    std::memcpy(&lstm, numbers, sizeof numbers);
     lstm.interrupted = nullptr;  // XLA calls without the interpreter's lock
     switch (lstm.dtype) {
       case CONVEYOR_FLOAT32: break;
@@ -45,6 +41,9 @@ struct Request {
     lstm.dropout_mask = input(call, 7);
     lstm.recurrent_dropout_mask = input(call, 8);
     lstm.resets = static_cast<const uint8_t*>(input(call, 9));
+    lstm.peephole = input(call, 10);
+    lstm.hidden_zoneout = static_cast<const uint8_t*>(input(call, 11));
+    lstm.cell_zoneout = static_cast<const uint8_t*>(input(call, 12));
   }
 
   struct Array {
@@ -53,7 +52,7 @@ struct Request {
     int64_t count;
   };
 
-  // The inputs in the order of the header, and so their gradients, but for mask and resets.
+  // The inputs in the order of the header, and so their gradients, as far as they have one.
   Array array(int n) const {
     using conveyor::product;
     const auto& l = lstm;
@@ -69,7 +68,11 @@ struct Request {
       case 8:
         return {"recurrent_dropout_mask", real,
                 product(l.recurrent_dropout_masks, l.batch, l.units)};
-      default: return {"resets", XLA_FFI_DataType_U8, product(l.batch, l.time_steps)};
+      case 9: return {"resets", XLA_FFI_DataType_U8, product(l.batch, l.time_steps)};
+      case 10: return {"peephole", real, product(3, l.units)};
+      default:
+        return {n == 11 ? "hidden_zoneout" : "cell_zoneout", XLA_FFI_DataType_PRED,
+                product(l.batch, l.time_steps, l.units)};
     }
   }
 
@@ -133,9 +136,11 @@ XLA_FFI_Error* backward(Call& call) {
                               &g.d_cell_state,
                               nullptr,  // the mask has none
                               &g.d_dropout_mask,
-                              &g.d_recurrent_dropout_mask};
+                              &g.d_recurrent_dropout_mask,
+                              nullptr,  // resets
+                              &g.d_peephole};
   const int64_t wanted = call.attribute("gradients");
-  for (int n = 0; n < 9; ++n) {
+  for (int n = 0; n < 11; ++n) {
     if (!gradients[n] || !(wanted >> n & 1)) continue;
     const auto a = request.array(n);
     *gradients[n] = call.result(a.name, a.dtype, a.count);

@@ -11,6 +11,10 @@ namespace {
 
 thread_local const char* error = "";
 
+bool is_activation(int32_t n) { return n >= CONVEYOR_TANH && n < CONVEYOR_ACTIVATIONS; }
+
+bool is_part(double part) { return part >= 0 && part <= 1; }
+
 bool is_masks(int32_t n) { return n == 0 || n == 1 || n == 4; }
 
 // The largest array of a request, in bytes, with room for the workspace of a few of them.
@@ -50,10 +54,13 @@ int check(const conveyor_lstm* l) {
   no_error();
   if (!l || l->size != sizeof(conveyor_lstm)) return invalid("lstm: size of another version");
   if (l->dtype < CONVEYOR_FLOAT32 || l->dtype > CONVEYOR_BFLOAT16) return invalid("dtype: unknown");
-  if (l->activation < CONVEYOR_TANH || l->activation > CONVEYOR_LINEAR)
-    return invalid("activation: unknown");
-  if (l->recurrent_activation < CONVEYOR_TANH || l->recurrent_activation > CONVEYOR_LINEAR)
-    return invalid("recurrent_activation: unknown");
+  if (!is_activation(l->activation)) return invalid("activation: unknown");
+  if (!is_activation(l->recurrent_activation)) return invalid("recurrent_activation: unknown");
+  if (!is_activation(l->output_activation)) return invalid("output_activation: unknown");
+  // Written so that NaN is refused.
+  if (!(l->clip >= 0) || !(l->cell_clip >= 0)) return invalid("clip, cell_clip: negative");
+  if (!is_part(l->hidden_part) || !is_part(l->cell_part))
+    return invalid("hidden_part, cell_part: not between 0 and 1");
   if (!is_masks(l->dropout_masks) || !is_masks(l->recurrent_dropout_masks))
     return invalid("dropout_masks, recurrent_dropout_masks: 0, 1 or 4");
   if (l->threads < 0) return invalid("threads: negative");
@@ -93,6 +100,7 @@ int check(const conveyor_lstm* l, const conveyor_lstm_gradients* g) {
   if (g->d_dropout_mask && !l->dropout_masks) return invalid("d_dropout_mask: no dropout_mask");
   if (g->d_recurrent_dropout_mask && !l->recurrent_dropout_masks)
     return invalid("d_recurrent_dropout_mask: no recurrent_dropout_mask");
+  if (g->d_peephole && !l->peephole) return invalid("d_peephole: no peephole");
   return check_overlaps(*l, *g);
 }
 

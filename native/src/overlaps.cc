@@ -28,6 +28,8 @@ struct Bytes {
     cell_state = l.batch * l.units * state_bytes(l.dtype);
     dropout_mask = l.dropout_masks * l.batch * l.features * real;
     recurrent_dropout_mask = l.recurrent_dropout_masks * hidden_state;
+    peephole = 3 * l.units * real;
+    zoneout = mask * l.units;
     reserve = conveyor_lstm_reserve_bytes(l.dtype, l.batch, l.time_steps, l.units);
     for (int n = 0; n < CONVEYOR_STATES; ++n) {
       const bool final = n == CONVEYOR_HIDDEN_STATE || n == CONVEYOR_CELL_STATE;
@@ -35,7 +37,7 @@ struct Bytes {
     }
   }
   int64_t x, kernel, recurrent_kernel, bias, hidden_state, cell_state, mask, dropout_mask,
-      recurrent_dropout_mask, reserve, states[CONVEYOR_STATES];
+      recurrent_dropout_mask, peephole, zoneout, reserve, states[CONVEYOR_STATES];
 };
 
 class Arrays {
@@ -57,6 +59,9 @@ class Arrays {
     read("dropout_mask", l.dropout_mask, bytes.dropout_mask);
     read("recurrent_dropout_mask", l.recurrent_dropout_mask, bytes.recurrent_dropout_mask);
     read("resets", l.resets, bytes.mask);
+    read("peephole", l.peephole, bytes.peephole);
+    read("hidden_zoneout", l.hidden_zoneout, bytes.zoneout);
+    read("cell_zoneout", l.cell_zoneout, bytes.zoneout);
   }
 
   void read(const char* name, const void* at, int64_t bytes) {
@@ -89,7 +94,7 @@ class Arrays {
     return invalid(reason);
   }
 
-  Array all_[32];
+  Array all_[40];
   int count_ = 0, status_ = CONVEYOR_OK;
 };
 
@@ -120,6 +125,7 @@ int check_overlaps(const conveyor_lstm& l, const conveyor_lstm_gradients& g) {
   arrays.write("d_dropout_mask", g.d_dropout_mask, bytes.dropout_mask);
   arrays.write("d_recurrent_dropout_mask", g.d_recurrent_dropout_mask,
                bytes.recurrent_dropout_mask);
+  arrays.write("d_peephole", g.d_peephole, bytes.peephole);
   return arrays.status();
 }
 

@@ -1,6 +1,7 @@
 // An LSTM to read, in double: the judge of every kernel, slow and plain.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -10,24 +11,73 @@
 
 namespace conveyor::reference {
 
-inline double activate(int kind, double z) {
+template <class D>
+D sigmoid(D z) {
+  return 1 / (1 + std::exp(-z));
+}
+
+template <class D>
+D activate(int kind, D a, D b, D z) {
+  const D softplus = std::log1p(std::exp(-std::fabs(z))) + (z > 0 ? z : 0);
+  const D hard_sigmoid = z <= -3 ? D(0) : z >= 3 ? D(1) : (z + 3) / 6;
+  if (std::isnan(z)) return z;
   switch (kind) {
     case CONVEYOR_TANH: return std::tanh(z);
-    case CONVEYOR_SIGMOID: return 1 / (1 + std::exp(-z));
-    case CONVEYOR_HARD_SIGMOID: return z <= -3 ? 0 : z >= 3 ? 1 : (z + 3) / 6;
-    case CONVEYOR_RELU: return z <= 0 ? 0 : z;  // NaN stays NaN
-    default: return z;
+    case CONVEYOR_SIGMOID: return sigmoid(z);
+    case CONVEYOR_HARD_SIGMOID: return hard_sigmoid;
+    case CONVEYOR_RELU: return z <= 0 ? 0 : z;
+    case CONVEYOR_LINEAR: return z;
+    case CONVEYOR_AFFINE: return a * z + b;
+    case CONVEYOR_LEAKY_RELU: return z < 0 ? a * z : z;
+    case CONVEYOR_THRESHOLDED_RELU: return z > a ? z : 0;
+    case CONVEYOR_SCALED_TANH: return a * std::tanh(b * z);
+    case CONVEYOR_CLAMPED_AFFINE: return std::fmin(D(1), std::fmax(D(0), a * z + b));
+    case CONVEYOR_ELU: return b * (z > 0 ? z : a * std::expm1(z));
+    case CONVEYOR_SOFTSIGN: return z / (1 + std::fabs(z));
+    case CONVEYOR_SOFTPLUS: return softplus;
+    case CONVEYOR_CLAMP: return std::fmax(a, std::fmin(b, z));
+    case CONVEYOR_SILU: return z * sigmoid(z);
+    case CONVEYOR_HARD_SILU: return z * hard_sigmoid;
+    case CONVEYOR_GELU: return z * 0.5 * (1 + std::erf(z / std::sqrt(D(2))));
+    case CONVEYOR_GELU_TANH:
+      return 0.5 * z * (1 + std::tanh(std::sqrt(2 / std::acos(D(-1))) * (z + D(0.044715) * z * z * z)));
+    case CONVEYOR_EXPONENTIAL: return std::exp(z);
+    case CONVEYOR_MISH: return z * std::tanh(softplus);
+    case CONVEYOR_LOG_SIGMOID: return z - softplus;
+    case CONVEYOR_TANH_SHRINK: return z - std::tanh(z);
+    case CONVEYOR_SOFT_SHRINK: return z > a ? z - a : z < -a ? z + a : 0;
+    case CONVEYOR_HARD_SHRINK: return std::fabs(z) > a ? z : 0;
+    case CONVEYOR_SQUAREPLUS: return (z + std::sqrt(z * z + a)) / 2;
+    default: return z <= -1 ? 0 : z >= 1 ? z : (z + 1) * (z + 1) / 4;
   }
 }
 
-// d activate / dz, from the value y = activate(z), which is what the forward pass keeps.
-inline double slope(int kind, double y) {
+// d activate / dz: as it is written where there are kinks, and measured elsewhere.
+inline double slope(int kind, double a, double b, double z) {
+  if (std::isnan(z)) return z;
+  const double y = activate<double>(kind, a, b, z);
   switch (kind) {
     case CONVEYOR_TANH: return 1 - y * y;
     case CONVEYOR_SIGMOID: return y * (1 - y);
-    case CONVEYOR_HARD_SIGMOID: return y > 0 && y < 1 ? 1.0 / 6 : y * 0;
-    case CONVEYOR_RELU: return y > 0 ? 1 : y * 0;
-    default: return 1;
+    case CONVEYOR_HARD_SIGMOID: return y > 0 && y < 1 ? 1.0 / 6 : 0;
+    case CONVEYOR_RELU: return z > 0;
+    case CONVEYOR_LINEAR: return 1;
+    case CONVEYOR_LEAKY_RELU: return z < 0 ? a : 1;
+    case CONVEYOR_THRESHOLDED_RELU: return z > a;
+    case CONVEYOR_CLAMPED_AFFINE: return y > 0 && y < 1 ? a : 0;
+    case CONVEYOR_ELU: return z > 0 ? b : b * a * std::exp(z);
+    case CONVEYOR_CLAMP: return y > a && y < b;
+    case CONVEYOR_HARD_SILU: return z <= -3 ? 0 : z >= 3 ? 1 : (2 * z + 3) / 6;
+    case CONVEYOR_SOFT_SHRINK:
+    case CONVEYOR_HARD_SHRINK: return std::fabs(z) > a;
+    case CONVEYOR_SPARSE_PLUS: return z <= -1 ? 0 : z >= 1 ? 1 : (z + 1) / 2;
+    default: {
+      const long double h = 1e-4L;
+      const auto rise = [&](long double by) {
+        return activate<long double>(kind, a, b, z + by) - activate<long double>(kind, a, b, z - by);
+      };
+      return static_cast<double>((8 * rise(h) - rise(2 * h)) / (12 * h));
+    }
   }
 }
 
@@ -36,143 +86,210 @@ template <class Real, class State>
 class Lstm {
  public:
   explicit Lstm(const conveyor_lstm& l)
-      : l_(l), B(l.batch), T(l.time_steps), F(l.features), U(l.units), P((U + 15) / 16 * 16) {}
+      : l_(l), B(l.batch), T(l.time_steps), F(l.features), U(l.units), H(l.units) {}
 
   void forward(const conveyor_lstm_outputs& out) const {
-    std::vector<double> h(U), c(U), z(4 * U);
     for (int64_t b = 0; b < B; ++b) {
-      for (int64_t u = 0; u < U; ++u) h[u] = h0(b, u), c[u] = c0(b, u);
+      const std::vector<Step> steps = run(b);
       for (int64_t t = 0; t < T; ++t) {
-        const bool counts = mask(b, t);
-        for (int64_t u = 0; u < U && reset(b, t); ++u)
-          h[u] = start(b, t, h0(b, u)), c[u] = start(b, t, c0(b, u));
-        if (counts) {
-          preactivate(b, t, h, z);
-          for (int64_t u = 0; u < U; ++u) {
-            for (int k = 0; k < 4; ++k) z[k * U + u] = activate(kind(k), z[k * U + u]);
-            c[u] = z[U + u] * c[u] + z[u] * z[2 * U + u];
-            h[u] = round_to<Real>(z[3 * U + u] * activate(l_.activation, c[u]));
-          }
-        }
+        const Step& s = steps[t];
+        for (int64_t n = 0; n < H; ++n) put(out, CONVEYOR_HIDDEN_STATES, (b * T + t) * H + n, s.h[n]);
         for (int64_t u = 0; u < U; ++u) {
           const int64_t at = (b * T + t) * U + u;
-          put(out, CONVEYOR_HIDDEN_STATES, at, h[u]);
-          put(out, CONVEYOR_CELL_STATES, at, c[u]);
-          for (int k = 0; k < 4; ++k) {
-            const double gate = counts ? z[k * U + u] : 0;
-            put(out, CONVEYOR_INPUT_GATES + k, at, gate);
-            if (out.reserve) store(gates(out.reserve) + gate_at(b, t, k, u), gate);
-          }
-          if (out.reserve) store(cells(out.reserve) + (t * B + b) * P + u, c[u]);
+          put(out, CONVEYOR_CELL_STATES, at, s.c[u]);
+          for (int k = 0; k < 4; ++k)
+            put(out, CONVEYOR_INPUT_GATES + k, at, s.counts ? s.y[k * U + u] : 0);
         }
       }
-      for (int64_t u = 0; u < U; ++u) {
-        put(out, CONVEYOR_HIDDEN_STATE, b * U + u, h[u]);
-        put(out, CONVEYOR_CELL_STATE, b * U + u, c[u]);
-      }
+      for (int64_t n = 0; n < H; ++n)
+        put(out, CONVEYOR_HIDDEN_STATE, b * H + n, T ? steps[T - 1].h[n] : h0(b, n));
+      for (int64_t u = 0; u < U; ++u)
+        put(out, CONVEYOR_CELL_STATE, b * U + u, T ? steps[T - 1].c[u] : c0(b, u));
     }
   }
 
   void backward(const conveyor_lstm_gradients& g) const {
-    std::vector<double> dw(F * 4 * U), dr(U * 4 * U), db(4 * U), dx(F), dh(U), dc(U), dz(4 * U),
-        dd(l_.dropout_masks * B * F), drd(l_.recurrent_dropout_masks * B * U);
+    Sums sums(*this);
     for (int64_t b = 0; b < B; ++b) {
-      std::vector<double> dh_start(U), dc_start(U);
-      for (int64_t u = 0; u < U; ++u) {
-        dh[u] = get(g, CONVEYOR_HIDDEN_STATE, b * U + u);
-        dc[u] = get(g, CONVEYOR_CELL_STATE, b * U + u);
-      }
+      const std::vector<Step> steps = run(b);
+      Doubles dh(H), dc(U), dh_start(H), dc_start(U), dx(F);
+      for (int64_t n = 0; n < H; ++n) dh[n] = get(g, CONVEYOR_HIDDEN_STATE, b * H + n);
+      for (int64_t u = 0; u < U; ++u) dc[u] = get(g, CONVEYOR_CELL_STATE, b * U + u);
       for (int64_t t = T - 1; t >= 0; --t) {
-        for (int64_t u = 0; u < U; ++u) {
-          dh[u] += get(g, CONVEYOR_HIDDEN_STATES, (b * T + t) * U + u);
-          dc[u] += get(g, CONVEYOR_CELL_STATES, (b * T + t) * U + u);
-        }
+        for (int64_t n = 0; n < H; ++n) dh[n] += get(g, CONVEYOR_HIDDEN_STATES, (b * T + t) * H + n);
+        for (int64_t u = 0; u < U; ++u) dc[u] += get(g, CONVEYOR_CELL_STATES, (b * T + t) * U + u);
         std::fill(dx.begin(), dx.end(), 0);
-        if (mask(b, t)) step_back(g, b, t, dh, dc, dz, dw, dr, db, dx, dd, drd);
-        if (g.d_x) {
-          for (int64_t f = 0; f < F; ++f)
-            store(static_cast<Real*>(g.d_x) + (b * T + time(t)) * F + f, dx[f]);
-        }
-        for (int64_t u = 0; u < U && reset(b, t); ++u) {
-          dh_start[u] += start(b, t, dh[u]);
-          dc_start[u] += start(b, t, dc[u]);
-          dh[u] = dc[u] = 0;
-        }
+        if (steps[t].counts) step_back(g, b, t, steps[t], dh, dc, dx, sums);
+        for (int64_t f = 0; g.d_x && f < F; ++f)
+          store(static_cast<Real*>(g.d_x) + (b * T + time(t)) * F + f, dx[f]);
+        if (!reset(b, t)) continue;
+        for (int64_t n = 0; n < H; ++n) dh_start[n] += start(b, t, dh[n]), dh[n] = 0;
+        for (int64_t u = 0; u < U; ++u) dc_start[u] += start(b, t, dc[u]), dc[u] = 0;
       }
-      for (int64_t u = 0; u < U; ++u) {
-        const int64_t at = b * U + u;
-        if (g.d_hidden_state) store(static_cast<Real*>(g.d_hidden_state) + at, dh[u] + dh_start[u]);
-        if (g.d_cell_state) store(static_cast<State*>(g.d_cell_state) + at, dc[u] + dc_start[u]);
-      }
+      for (int64_t n = 0; g.d_hidden_state && n < H; ++n)
+        store(static_cast<Real*>(g.d_hidden_state) + b * H + n, dh[n] + dh_start[n]);
+      for (int64_t u = 0; g.d_cell_state && u < U; ++u)
+        store(static_cast<State*>(g.d_cell_state) + b * U + u, dc[u] + dc_start[u]);
     }
-    write(g.d_kernel, dw);
-    write(g.d_recurrent_kernel, dr);
-    write(g.d_bias, db);
-    write(g.d_dropout_mask, dd);
-    write(g.d_recurrent_dropout_mask, drd);
+    write(g.d_kernel, sums.kernel);
+    write(g.d_recurrent_kernel, sums.recurrent);
+    write(g.d_bias, sums.bias);
+    write(g.d_dropout_mask, sums.dropout);
+    write(g.d_recurrent_dropout_mask, sums.recurrent_dropout);
+    write(g.d_peephole, sums.peephole);
   }
 
  private:
   using Doubles = std::vector<double>;
 
-  void preactivate(int64_t b, int64_t t, const Doubles& h, Doubles& z) const {
-    for (int k = 0; k < 4; ++k) {
-      for (int64_t u = 0; u < U; ++u) {
-        const int64_t col = k * U + u;
-        double sum = l_.bias ? load<Real>(l_.bias, col) : 0;
-        for (int64_t f = 0; f < F; ++f)
-          sum += x(b, t, f) * drop(k, b, f) * load<Real>(l_.kernel, f * 4 * U + col);
-        for (int64_t v = 0; v < U; ++v)
-          sum += h[v] * recurrent_drop(k, b, v) * load<Real>(l_.recurrent_kernel, v * 4 * U + col);
-        z[col] = sum;
-      }
+  // What a step begins with, computes and leaves.
+  struct Step {
+    bool counts;
+    Doubles h_before, c_before, z, y;  // z before it is clipped
+    Doubles made;                      // c before zoneout
+    Doubles h, c;
+  };
+
+  struct Sums {
+    explicit Sums(const Lstm& l)
+        : kernel(l.F * 4 * l.U), recurrent(l.H * 4 * l.U), bias(4 * l.U), peephole(3 * l.U),
+          dropout(l.l_.dropout_masks * l.B * l.F),
+          recurrent_dropout(l.l_.recurrent_dropout_masks * l.B * l.H) {}
+    Doubles kernel, recurrent, bias, peephole, dropout, recurrent_dropout;
+  };
+
+  std::vector<Step> run(int64_t b) const {
+    std::vector<Step> steps(T);
+    Doubles h(H), c(U);
+    for (int64_t n = 0; n < H; ++n) h[n] = h0(b, n);
+    for (int64_t u = 0; u < U; ++u) c[u] = c0(b, u);
+    for (int64_t t = 0; t < T; ++t) {
+      Step& s = steps[t];
+      for (int64_t n = 0; n < H && reset(b, t); ++n) h[n] = start(b, t, h0(b, n));
+      for (int64_t u = 0; u < U && reset(b, t); ++u) c[u] = start(b, t, c0(b, u));
+      s.counts = mask(b, t);
+      s.h_before = h, s.c_before = c;
+      if (s.counts) compute(b, t, s, h, c);
+      s.h = h, s.c = c;
+    }
+    return steps;
+  }
+
+  void compute(int64_t b, int64_t t, Step& s, Doubles& h, Doubles& c) const {
+    s.z = preactivations(b, t, h);
+    s.y.resize(4 * U), s.made.resize(U);
+    for (int64_t u = 0; u < U; ++u) {
+      double* z[4] = {&s.z[u], &s.z[U + u], &s.z[2 * U + u], &s.z[3 * U + u]};
+      double* y[4] = {&s.y[u], &s.y[U + u], &s.y[2 * U + u], &s.y[3 * U + u]};
+      if (l_.peephole) *z[0] += peephole(0, u) * c[u], *z[1] += peephole(1, u) * c[u];
+      for (int k = 0; k < 3; ++k) *y[k] = value(gate(k), clipped(*z[k], l_.clip));
+      if (l_.coupled) *y[0] = 1 - *y[1];
+      s.made[u] = clipped(*y[1] * c[u] + *y[0] * *y[2], l_.cell_clip);
+      if (l_.peephole) *z[3] += peephole(2, u) * s.made[u];
+      *y[3] = value(gate(3), clipped(*z[3], l_.clip));
+      const double kept = part(l_.cell_zoneout, l_.cell_part, b, t, u, U);
+      c[u] = times(kept, c[u]) + times(1 - kept, s.made[u]);
+    }
+    for (int64_t u = 0; u < U; ++u) {
+      const double kept = part(l_.hidden_zoneout, l_.hidden_part, b, t, u, H);
+      h[u] = round_to<Real>(
+          times(kept, h[u]) + times(1 - kept, s.y[3 * U + u] * value(CONVEYOR_PSI, s.made[u])));
     }
   }
 
-  void step_back(const conveyor_lstm_gradients& g, int64_t b, int64_t t, Doubles& dh, Doubles& dc,
-                 Doubles& dz, Doubles& dw, Doubles& dr, Doubles& db, Doubles& dx, Doubles& dd,
-                 Doubles& drd) const {
+  Doubles preactivations(int64_t b, int64_t t, const Doubles& h) const {
+    Doubles z(4 * U);
+    for (int64_t col = 0; col < 4 * U; ++col) {
+      const int k = static_cast<int>(col / U);
+      double sum = l_.bias ? load<Real>(l_.bias, col) : 0;
+      for (int64_t f = 0; f < F; ++f)
+        sum += x(b, t, f) * drop(k, b, f) * load<Real>(l_.kernel, f * 4 * U + col);
+      for (int64_t n = 0; n < H; ++n)
+        sum += h[n] * recurrent_drop(k, b, n) * load<Real>(l_.recurrent_kernel, n * 4 * U + col);
+      z[col] = sum;
+    }
+    return z;
+  }
+
+  void step_back(const conveyor_lstm_gradients& g, int64_t b, int64_t t, const Step& s, Doubles& dh,
+                 Doubles& dc, Doubles& dx, Sums& sums) const {
     const int64_t P4 = 4 * U;
+    Doubles dz(P4), dh_before(H);
     for (int64_t u = 0; u < U; ++u) {
-      double y[4], arriving[4];
-      for (int k = 0; k < 4; ++k) {
-        y[k] = load<Real>(gates(g.reserve), gate_at(b, t, k, u));
-        arriving[k] = get(g, CONVEYOR_INPUT_GATES + k, (b * T + t) * U + u);
-      }
-      const double c = load<State>(cells(g.reserve), (t * B + b) * P + u);
-      const double before = reset(b, t) ? start(b, t, c0(b, u))
-                            : t         ? load<State>(cells(g.reserve), ((t - 1) * B + b) * P + u)
-                                        : c0(b, u);
-      const double phi = activate(l_.activation, c);
-      const double through = dc[u] + dh[u] * y[3] * slope(l_.activation, phi);
-      const double dy[4] = {through * y[2], through * before, through * y[0], dh[u] * phi};
-      for (int k = 0; k < 4; ++k) dz[k * U + u] = (dy[k] + arriving[k]) * slope(kind(k), y[k]);
-      dc[u] = through * y[1];
-      dh[u] = 0;
+      const double *y = &s.y[u], *z = &s.z[u];
+      double d[4];
+      for (int k = 0; k < 4; ++k) d[k] = get(g, CONVEYOR_INPUT_GATES + k, (b * T + t) * U + u);
+      const double kept_h = part(l_.hidden_zoneout, l_.hidden_part, b, t, u, H);
+      const double kept_c = part(l_.cell_zoneout, l_.cell_part, b, t, u, U);
+      const double d_made_h = times(1 - kept_h, dh[u]);
+      dh_before[u] = times(kept_h, dh[u]);
+
+      d[3] += d_made_h * value(CONVEYOR_PSI, s.made[u]);
+      dz[3 * U + u] = d[3] * slope_of_gate(3, z[3 * U]);
+      double through = times(1 - kept_c, dc[u]) +
+                       d_made_h * y[3 * U] * slope_of(CONVEYOR_PSI, s.made[u]);
+      if (l_.peephole) through += dz[3 * U + u] * peephole(2, u);
+      const double sum = y[U] * s.c_before[u] + y[0] * y[2 * U];
+      if (l_.cell_clip > 0 && std::fabs(sum) > l_.cell_clip) through = 0;
+      d[0] += through * y[2 * U];
+      d[1] += through * s.c_before[u];
+      d[2] += through * y[0];
+      if (l_.coupled) d[1] -= d[0], d[0] = 0;
+      for (int k = 0; k < 3; ++k) dz[k * U + u] = d[k] * slope_of_gate(k, z[k * U]);
+      dc[u] = times(kept_c, dc[u]) + through * y[U];
+      if (l_.peephole) dc[u] += dz[u] * peephole(0, u) + dz[U + u] * peephole(1, u);
+
+      sums.peephole[u] += dz[u] * s.c_before[u];
+      sums.peephole[U + u] += dz[U + u] * s.c_before[u];
+      sums.peephole[2 * U + u] += dz[3 * U + u] * s.made[u];
     }
     for (int64_t col = 0; col < P4; ++col) {
       const int k = static_cast<int>(col / U);
-      db[col] += dz[col];
+      sums.bias[col] += dz[col];
       for (int64_t f = 0; f < F; ++f) {
         const double back = dz[col] * load<Real>(l_.kernel, f * P4 + col);
-        dw[f * P4 + col] += x(b, t, f) * drop(k, b, f) * dz[col];
+        sums.kernel[f * P4 + col] += x(b, t, f) * drop(k, b, f) * dz[col];
         dx[f] += back * drop(k, b, f);
-        if (!dd.empty()) dd[mask_at(l_.dropout_masks, k, b, f, F)] += back * x(b, t, f);
+        if (l_.dropout_masks)
+          sums.dropout[mask_at(l_.dropout_masks, k, b, f, F)] += back * x(b, t, f);
       }
-      for (int64_t v = 0; v < U; ++v) {
-        const double h = reset(b, t) ? start(b, t, h0(b, v))
-                         : t         ? load<Real>(g.hidden_states, (b * T + t - 1) * U + v)
-                                     : h0(b, v);
-        const double back = dz[col] * load<Real>(l_.recurrent_kernel, v * P4 + col);
-        dr[v * P4 + col] += h * recurrent_drop(k, b, v) * dz[col];
-        dh[v] += back * recurrent_drop(k, b, v);
-        if (!drd.empty()) drd[mask_at(l_.recurrent_dropout_masks, k, b, v, U)] += back * h;
+      for (int64_t n = 0; n < H; ++n) {
+        const double back = dz[col] * load<Real>(l_.recurrent_kernel, n * P4 + col);
+        sums.recurrent[n * P4 + col] += s.h_before[n] * recurrent_drop(k, b, n) * dz[col];
+        dh_before[n] += back * recurrent_drop(k, b, n);
+        if (l_.recurrent_dropout_masks)
+          sums.recurrent_dropout[mask_at(l_.recurrent_dropout_masks, k, b, n, H)] +=
+              back * s.h_before[n];
       }
     }
+    dh = dh_before;
   }
 
-  int kind(int k) const {
-    return k == CONVEYOR_CANDIDATE ? l_.activation : l_.recurrent_activation;
+  int gate(int k) const { return k == CONVEYOR_CANDIDATE ? CONVEYOR_PHI : CONVEYOR_SIGMA; }
+  int kind(int function) const {
+    return function == CONVEYOR_PHI     ? l_.activation
+           : function == CONVEYOR_SIGMA ? l_.recurrent_activation
+                                        : l_.output_activation;
+  }
+  double value(int function, double z) const {
+    return activate<double>(kind(function), l_.alpha[function], l_.beta[function], z);
+  }
+  double slope_of(int function, double z) const {
+    return slope(kind(function), l_.alpha[function], l_.beta[function], z);
+  }
+  double slope_of_gate(int k, double z) const {
+    if (l_.clip > 0 && std::fabs(z) > l_.clip) return 0;
+    return slope_of(gate(k), z);
+  }
+  static double clipped(double z, double bound) {
+    return bound > 0 && z > bound ? bound : bound > 0 && z < -bound ? -bound : z;
+  }
+  double peephole(int k, int64_t u) const { return load<Real>(l_.peephole, k * U + u); }
+  // Nothing of infinity is nothing.
+  static double times(double part, double value) { return part == 0 ? 0 : part * value; }
+  double part(const uint8_t* keeps, double expected, int64_t b, int64_t t, int64_t n,
+              int64_t width) const {
+    return keeps ? (keeps[(b * T + time(t)) * width + n] ? 1 : 0) : expected;
   }
   int64_t time(int64_t t) const { return l_.go_backwards ? T - 1 - t : t; }
   bool mask(int64_t b, int64_t t) const { return !l_.mask || l_.mask[b * T + time(t)]; }
@@ -184,8 +301,8 @@ class Lstm {
   double x(int64_t b, int64_t t, int64_t f) const {
     return load<Real>(l_.x, (b * T + time(t)) * F + f);
   }
-  double h0(int64_t b, int64_t u) const {
-    return l_.hidden_state ? load<Real>(l_.hidden_state, b * U + u) : 0;
+  double h0(int64_t b, int64_t n) const {
+    return l_.hidden_state ? load<Real>(l_.hidden_state, b * H + n) : 0;
   }
   double c0(int64_t b, int64_t u) const {
     return l_.cell_state ? load<State>(l_.cell_state, b * U + u) : 0;
@@ -199,18 +316,8 @@ class Lstm {
   double recurrent_drop(int k, int64_t b, int64_t u) const {
     return l_.recurrent_dropout_masks
                ? load<Real>(l_.recurrent_dropout_mask,
-                            mask_at(l_.recurrent_dropout_masks, k, b, u, U))
+                            mask_at(l_.recurrent_dropout_masks, k, b, u, H))
                : 1;
-  }
-  // Of the reserve: Real gates [T,B,4,P], then State cell states [T,B,P].
-  static Real* gates(const void* reserve) {
-    return static_cast<Real*>(const_cast<void*>(reserve));
-  }
-  State* cells(const void* reserve) const {
-    return reinterpret_cast<State*>(gates(reserve) + T * B * 4 * P);
-  }
-  int64_t gate_at(int64_t b, int64_t t, int k, int64_t u) const {
-    return ((t * B + b) * 4 + k) * P + u;
   }
   static void put(const conveyor_lstm_outputs& out, int state, int64_t at, double value) {
     if (out.states[state]) store(static_cast<Real*>(out.states[state]) + at, value);
@@ -224,7 +331,7 @@ class Lstm {
   }
 
   const conveyor_lstm& l_;
-  const int64_t B, T, F, U, P;
+  const int64_t B, T, F, U, H;
 };
 
 }  // namespace conveyor::reference

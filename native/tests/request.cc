@@ -10,7 +10,7 @@ using namespace conveyor;
 
 const char* const gradient_names[kGradients] = {
     "d_x",          "d_kernel",     "d_recurrent_kernel", "d_bias", "d_hidden_state",
-    "d_cell_state", "d_dropout_mask", "d_recurrent_dropout_mask"};
+    "d_cell_state", "d_dropout_mask", "d_recurrent_dropout_mask", "d_peephole"};
 const char* const state_names[CONVEYOR_STATES] = {
     "hidden_states", "cell_states",  "hidden_state", "cell_state",
     "input_gates",   "forget_gates", "candidates",   "output_gates"};
@@ -59,16 +59,18 @@ bool Array::same_bytes(const Array& other) const {
 }
 
 std::string Options::text() const {
-  char text[512];
+  char text[640];
   std::snprintf(text, sizeof text,
                 "%s B=%lld T=%lld F=%lld U=%lld activation=%d recurrent_activation=%d "
                 "go_backwards=%d bias=%d h0=%d c0=%d mask=%d resets=%d dropout=%d,%d outputs=%x arriving=%x "
-                "gradients=%x skew=%d threads=%d seed=%llu",
+                "gradients=%x skew=%d threads=%d output_activation=%d peephole=%d coupled=%d clip=%g,%g "
+                "zoneout=%g,%g,%d,%d seed=%llu",
                 dtype_names[dtype], static_cast<long long>(batch),
                 static_cast<long long>(time_steps), static_cast<long long>(features),
                 static_cast<long long>(units), activation, recurrent_activation, go_backwards,
                 bias, hidden_state, cell_state, mask, resets, dropout_masks, recurrent_dropout_masks,
-                outputs, arriving, gradients, skew, threads, static_cast<unsigned long long>(seed));
+                outputs, arriving, gradients, skew, threads, output_activation, peephole, coupled, clip, cell_clip,
+                hidden_part, cell_part, hidden_zoneout, cell_zoneout, static_cast<unsigned long long>(seed));
   return text;
 }
 
@@ -108,6 +110,13 @@ Request::Request(const Options& o) : options(o) {
     for (uint8_t& reset : resets)
       if (random.coin()) reset = static_cast<uint8_t>(random.below(4));
   }
+  if (o.peephole) peephole = make(o.dtype, 3 * U, 1);
+  const auto zoneout = [&](std::vector<uint8_t>& keeps) {
+    keeps.resize(static_cast<size_t>(B * T * U));
+    for (uint8_t& keep : keeps) keep = random.below(3) == 0;
+  };
+  if (o.hidden_zoneout) zoneout(hidden_zoneout);
+  if (o.cell_zoneout) zoneout(cell_zoneout);
   for (int s = 0; s < CONVEYOR_STATES; ++s)
     if (o.arriving >> s & 1) d_states[s] = make(o.dtype, state_count(s), 1);
 
@@ -115,6 +124,13 @@ Request::Request(const Options& o) : options(o) {
   lstm.dtype = o.dtype;
   lstm.activation = o.activation;
   lstm.recurrent_activation = o.recurrent_activation;
+  lstm.output_activation = o.output_activation < 0 ? o.activation : o.output_activation;
+  for (int n = 0; n < CONVEYOR_FUNCTIONS; ++n) lstm.alpha[n] = o.alpha, lstm.beta[n] = o.beta;
+  lstm.coupled = o.coupled;
+  lstm.clip = o.clip;
+  lstm.cell_clip = o.cell_clip;
+  lstm.hidden_part = o.hidden_part;
+  lstm.cell_part = o.cell_part;
   lstm.go_backwards = o.go_backwards;
   lstm.dropout_masks = o.dropout_masks;
   lstm.recurrent_dropout_masks = o.recurrent_dropout_masks;
@@ -134,6 +150,9 @@ Request::Request(const Options& o) : options(o) {
   lstm.dropout_mask = dropout_mask.data();
   lstm.recurrent_dropout_mask = recurrent_dropout_mask.data();
   lstm.resets = resets.empty() ? nullptr : resets.data();
+  lstm.peephole = peephole.data();
+  lstm.hidden_zoneout = hidden_zoneout.empty() ? nullptr : hidden_zoneout.data();
+  lstm.cell_zoneout = cell_zoneout.empty() ? nullptr : cell_zoneout.data();
 }
 
 int Request::state_dtype() const {
@@ -178,7 +197,7 @@ conveyor_lstm_gradients Request::wanted() {
   for (int s = 0; s < CONVEYOR_STATES; ++s) g.d_states[s] = d_states[s].data();
   const int64_t counts[kGradients] = {
       x.count(), kernel.count(), recurrent_kernel.count(), 4 * o.units, o.batch * o.units,
-      o.batch * o.units, dropout_mask.count(), recurrent_dropout_mask.count()};
+      o.batch * o.units, dropout_mask.count(), recurrent_dropout_mask.count(), peephole.count()};
   void** const to[kGradients] = {&g.d_x,
                                  &g.d_kernel,
                                  &g.d_recurrent_kernel,
@@ -186,11 +205,13 @@ conveyor_lstm_gradients Request::wanted() {
                                  &g.d_hidden_state,
                                  &g.d_cell_state,
                                  &g.d_dropout_mask,
-                                 &g.d_recurrent_dropout_mask};
+                                 &g.d_recurrent_dropout_mask,
+                                 &g.d_peephole};
   for (int n = 0; n < kGradients; ++n) {
     if (!(o.gradients >> n & 1)) continue;
     if (n == kDDropoutMask && !dropout_mask) continue;
     if (n == kDRecurrentDropoutMask && !recurrent_dropout_mask) continue;
+    if (n == kDPeephole && !peephole) continue;
     gradients[n] = Array(n == kDCellState ? state_dtype() : o.dtype, counts[n], o.skew);
     *to[n] = gradients[n].data();
   }

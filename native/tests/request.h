@@ -62,9 +62,14 @@ struct Options {
   enum { kNone, kRandom, kPadding, kNothing } mask = kNone;
   bool resets = false;
   int dropout_masks = 0, recurrent_dropout_masks = 0;
+  int output_activation = -1;  // as activation
+  double alpha = 0.4, beta = 0.7;  // of all activations
+  bool peephole = false, coupled = false;
+  double clip = 0, cell_clip = 0, hidden_part = 0, cell_part = 0;
+  bool hidden_zoneout = false, cell_zoneout = false;  // as arrays
   unsigned outputs = 0xff;     // bits: which states
   unsigned arriving = 0xff;    // bits: which of d_states
-  unsigned gradients = 0xff;   // bits: which gradients, in the order of Gradients
+  unsigned gradients = 0x1ff;  // bits: which gradients, in the order of Gradients
   int skew = 0;
   int threads = 0;
   uint64_t seed = 1;
@@ -74,7 +79,7 @@ struct Options {
 
 enum Gradient {
   kDX, kDKernel, kDRecurrentKernel, kDBias, kDHiddenState, kDCellState, kDDropoutMask,
-  kDRecurrentDropoutMask, kGradients
+  kDRecurrentDropoutMask, kDPeephole, kGradients
 };
 extern const char* const gradient_names[kGradients];
 extern const char* const state_names[CONVEYOR_STATES];
@@ -94,8 +99,8 @@ class Request {
   const Options options;
   conveyor_lstm lstm{};
   Array x, kernel, recurrent_kernel, bias, hidden_state, cell_state, dropout_mask,
-      recurrent_dropout_mask;
-  std::vector<uint8_t> mask, resets;
+      recurrent_dropout_mask, peephole;
+  std::vector<uint8_t> mask, resets, hidden_zoneout, cell_zoneout;
   Array states[CONVEYOR_STATES], d_states[CONVEYOR_STATES], gradients[kGradients];
 
  private:

@@ -78,6 +78,48 @@ TEST(every_pair_of_activations) {
   });
 }
 
+// Each alone, then some together.
+void vary(Options& o, int n) {
+  o.peephole = n == 0 || (n > 8 && n & 1);
+  o.coupled = n == 1 || (n > 8 && n & 2);
+  if (n == 2 || (n > 8 && n & 4)) o.clip = 0.6;
+  if (n == 3 || (n > 8 && n & 8)) o.cell_clip = 0.4;
+  o.hidden_zoneout = n == 4 || (n > 8 && n % 3 == 0);
+  o.cell_zoneout = n == 5 || (n > 8 && n % 5 == 0);
+  if (n == 6 || (n > 8 && n % 3 == 1)) o.hidden_part = 0.3;
+  if (n == 7 || (n > 8 && n % 5 == 1)) o.cell_part = 0.2;
+  if (n == 8 || (n > 8 && n & 16)) o.output_activation = CONVEYOR_RELU;
+  o.gradients |= 1u << kDPeephole;
+  // In 16 bits a value may be rounded across a bound, and its gradient is another there.
+  if (o.dtype == CONVEYOR_BFLOAT16 && (o.clip > 0 || o.cell_clip > 0 || o.output_activation > 0))
+    o.gradients = 0;
+}
+
+TEST(variants) {
+  sweep(8, 60, vary);
+}
+
+TEST(variants_larger_than_the_blocks_of_the_kernels) {
+  sweep(9, 12, [](Options& o, int n) {
+    vary(o, 9 + 3 * n);
+    o.batch = n & 1 ? 33 : 2;
+    o.time_steps = n & 1 ? 3 : 9;
+    o.units = n & 1 ? 70 : 130;
+    o.features = 7;
+    o.threads = 3;
+  });
+}
+
+TEST(every_activation_in_each_place) {
+  sweep(10, 3 * CONVEYOR_ACTIVATIONS, [](Options& o, int n) {
+    int* const places[] = {&o.activation, &o.recurrent_activation, &o.output_activation};
+    *places[n % 3] = n / 3;
+    if (o.dtype == CONVEYOR_BFLOAT16) o.gradients = 0;
+    o.batch = std::min<int64_t>(o.batch, 3);
+    o.time_steps = std::min<int64_t>(o.time_steps, 3);
+  });
+}
+
 TEST(larger_than_the_blocks_of_the_kernels) {
   sweep(6, 2, [](Options& o, int n) {
     o.batch = n ? 67 : 2;

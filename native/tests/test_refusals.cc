@@ -1,4 +1,5 @@
 // What cannot be computed is refused before anything is allocated, with the field's name.
+#include <cmath>
 #include <cstring>
 #include <functional>
 
@@ -15,8 +16,13 @@ const Refusal refusals[] = {
     {"size", [](auto& l) { l.size -= 8; }},
     {"dtype", [](auto& l) { l.dtype = 3; }},
     {"dtype", [](auto& l) { l.dtype = -1; }},
-    {"activation", [](auto& l) { l.activation = 5; }},
+    {"activation", [](auto& l) { l.activation = CONVEYOR_ACTIVATIONS; }},
     {"recurrent_activation", [](auto& l) { l.recurrent_activation = -1; }},
+    {"output_activation", [](auto& l) { l.output_activation = -1; }},
+    {"clip", [](auto& l) { l.clip = -1; }},
+    {"cell_clip", [](auto& l) { l.cell_clip = NAN; }},
+    {"hidden_part", [](auto& l) { l.hidden_part = 1.5; }},
+    {"cell_part", [](auto& l) { l.cell_part = NAN; }},
     {"dropout_masks", [](auto& l) { l.dropout_masks = 2; }},
     {"recurrent_dropout_masks", [](auto& l) { l.recurrent_dropout_masks = 3; }},
     {"threads", [](auto& l) { l.threads = -1; }},
@@ -87,13 +93,14 @@ TEST(results_that_overlap_other_arrays_are_refused) {
   Options o;
   o.dropout_masks = o.recurrent_dropout_masks = 4;
   o.mask = Options::kRandom;
-  o.resets = true;
+  o.resets = o.peephole = o.hidden_zoneout = o.cell_zoneout = true;
   Request request(o);
   CHECK_EQUAL(request.forward(true), CONVEYOR_OK);
   CHECK_EQUAL(request.backward(), CONVEYOR_OK);
   const Array* const inputs[] = {&request.x, &request.kernel, &request.recurrent_kernel,
                                  &request.bias, &request.hidden_state, &request.cell_state,
-                                 &request.dropout_mask, &request.recurrent_dropout_mask};
+                                 &request.dropout_mask, &request.recurrent_dropout_mask,
+                                 &request.peephole};
   const auto last = [](const Array& array) {
     return static_cast<char*>(array.data()) + array.bytes() - 1;
   };
@@ -109,6 +116,8 @@ TEST(results_that_overlap_other_arrays_are_refused) {
     for (const Array* input : inputs) refused(last(*input));
     refused(&request.mask.back());
     refused(&request.resets.back());
+    refused(&request.hidden_zoneout.back());
+    refused(&request.cell_zoneout.back());
     const int other = (s + 1) % CONVEYOR_STATES;
     out.states[other] = request.states[other].data();
     out.states[s] = last(request.states[other]);
@@ -117,7 +126,7 @@ TEST(results_that_overlap_other_arrays_are_refused) {
   conveyor_lstm_gradients g = request.wanted();
   void** const results[] = {&g.d_x, &g.d_kernel, &g.d_recurrent_kernel, &g.d_bias,
                             &g.d_hidden_state, &g.d_cell_state, &g.d_dropout_mask,
-                            &g.d_recurrent_dropout_mask};
+                            &g.d_recurrent_dropout_mask, &g.d_peephole};
   for (int n = 0; n < kGradients; ++n) {
     const At at(gradient_names[n]);
     void* const good = *results[n];

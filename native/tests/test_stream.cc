@@ -24,6 +24,10 @@ TEST(a_stream_computes_the_steps_of_a_sequence) {
       o.units = 1 + random.below(40);
       o.bias = random.coin();
       o.skew = static_cast<int>(random.below(2));
+      o.peephole = n % 4 == 1;
+      o.coupled = n % 5 == 1;
+      if (n % 6 == 1) o.hidden_part = o.cell_part = 0.25;
+      if (n % 7 == 1) o.clip = o.cell_clip = 0.5;
       const At at(o.text());
       Request request(o);
       CHECK_EQUAL(request.forward(false), CONVEYOR_OK);
@@ -35,6 +39,7 @@ TEST(a_stream_computes_the_steps_of_a_sequence) {
       request.kernel.fill(NAN);
       request.recurrent_kernel.fill(NAN);
       if (request.bias) request.bias.fill(NAN);
+      if (request.peephole) request.peephole.fill(NAN);
       for (int64_t t = 0; t < o.time_steps; ++t) {
         Array x(o.dtype, o.batch * o.features, o.skew);
         for (int64_t b = 0; b < o.batch; ++b)

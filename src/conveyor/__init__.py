@@ -16,6 +16,7 @@ except ModuleNotFoundError as error:
     raise without_backend(error) from None
 
 # seq2seq too: keras.saving.load_model must know its classes after `import conveyor`.
+from . import activations as activations
 from . import callbacks as callbacks
 from . import convert as convert
 from . import onnx as onnx
@@ -56,6 +57,7 @@ __all__ = [
     "Translator",
     "accelerate",
     "acceleration_plan",
+    "activations",
     "callbacks",
     "check",
     "convert",

@@ -61,9 +61,9 @@ def lstm(**changed):
         ({"outputs": ("cell_state",) * 2}, "each name once", "cell_state", "Use the tensor twice"),
         ({"engine": "fast"}, "'portable'", "'fast'", 'engine="auto"'),
         (
-            {"engine": "native", "activation": "softsign"},
+            {"engine": "native", "activation": "softmax"},
             "native engine can run",
-            "activation=softsign" if _native.missing() is None else "native",
+            "activation=softmax" if _native.missing() is None else "native",
             'engine="auto"',
         ),
     ],

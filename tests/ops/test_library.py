@@ -18,6 +18,9 @@ from hypothesis import strategies as st
 from cases import CASES, Case
 from conveyor import ConveyorError
 from conveyor._engines import _layout, _library, _linear, _native_numpy
+from conveyor._engines._activations import KINDS
+from conveyor._engines._options import Options
+from conveyor._engines._variant import Variant
 from conveyor._vocabulary import GATE_NAMES, STATE_NAMES
 from frameworks import TOLERANCE
 from oracles import reference_backward, reference_forward
@@ -46,7 +49,7 @@ def enum(header: str, name: str) -> dict[str, int]:
 def struct(header: str, name: str) -> list[tuple[str, object]]:
     """Its fields as ctypes says them."""
     types = {"size_t": ctypes.c_size_t, "int32_t": ctypes.c_int32, "int64_t": ctypes.c_int64}
-    types["float"] = ctypes.c_float
+    types |= {"float": ctypes.c_float, "double": ctypes.c_double}
     body = re.search(rf"typedef struct {name} {{(.*?)}} {name};", header, re.DOTALL)[1]
     fields = []
     for declaration in filter(None, (d.strip() for d in body.split(";"))):
@@ -57,7 +60,9 @@ def struct(header: str, name: str) -> list[tuple[str, object]]:
             fields.append((function[1], ctypes.c_void_p))
         else:
             kind, names = declaration.split(" ", 1)
-            fields += [(n, types[kind]) for n in names.split(", ")]
+            for each in names.split(", "):
+                field = each.removesuffix("[CONVEYOR_FUNCTIONS]")
+                fields.append((field, types[kind] * 3 if each != field else types[kind]))
     return fields
 
 
@@ -73,7 +78,11 @@ def test_the_vocabulary_is_one_in_python_and_in_the_header(header: str) -> None:
     names = [name.upper().removesuffix("S") for name in GATE_NAMES]
     assert gates == numbered(names)
     assert enum(header, "dtype") == {k.upper(): v for k, v in _layout.DTYPES.items()}
-    assert enum(header, "activation") == {k.upper(): v for k, v in _layout.ACTIVATIONS.items()}
+    activations = enum(header, "activation")
+    assert activations.pop("ACTIVATIONS") == len(KINDS)
+    assert activations == numbered(name.upper() for name in KINDS)
+    functions = enum(header, "function")
+    assert functions.pop("FUNCTIONS") == len(functions) == 3
     assert enum(header, "status") == numbered(name.upper() for name in _layout.STATUSES)
     assert int(re.search(r"#define CONVEYOR_ABI (\d+)", header)[1]) == _layout.ABI
 
@@ -109,16 +118,24 @@ def test_structs_of_the_output_layer_are_those_of_their_header(
 
 
 def test_packed_bytes_are_the_structs() -> None:
-    problem = _library.Problem("bfloat16", 2, 3, 4, 5, "relu", "linear", True, 1, 4, 7)
-    packed = _layout.LSTM.from_buffer_copy(_layout.pack_lstm(problem, range(11, 21), 99))
-    expected = [ctypes.sizeof(_layout.LSTM), 2, 3, 4, 1, 1, 4, 7, 0, 2, 3, 4, 5, *range(11, 21), 99]
-    assert [getattr(packed, name) for name, _ in _layout.LSTM._fields_] == expected
+    variant = Variant(coupled=True, clip=1.5, cell_clip=2.5, hidden_zoneout=0.5, cell_zoneout=0.25)
+    options = Options("relu", "leaky_relu(0.2)", "scaled_tanh(2.0,3.0)", True, variant)
+    problem = _library.Problem("bfloat16", 2, 3, 4, 5, options, 1, 4, 7)
+    addresses = range(11, 11 + len(_layout.INPUTS))
+    packed = _layout.LSTM.from_buffer_copy(_layout.pack_lstm(problem, addresses, 99))
+    numbers = [ctypes.sizeof(_layout.LSTM), 2, 3, 6, 1, 1, 4, 7, 8, 1, 0]
+    numbers += [[0, 0.2, 2], [0, 0, 3], 1.5, 2.5, 0.5, 0.25, 2, 3, 4, 5]
+    got = [getattr(packed, name) for name, _ in _layout.LSTM._fields_]
+    got = [list(value) if isinstance(value, ctypes.Array) else value for value in got]
+    assert got == [*numbers, *addresses, 99]
+    head = bytes(packed)[: _layout.LSTM.x.offset]
+    assert np.array(_layout.numbers(problem), np.int64).tobytes() == head
     outputs = _layout.Outputs.from_buffer_copy(_layout.pack_outputs(80, *range(1, 9), 20))
     assert (list(outputs.states), outputs.reserve) == (list(range(1, 9)), 20)
-    gradients = _layout.Gradients.from_buffer_copy(_layout.pack_gradients(152, *range(1, 19)))
+    gradients = _layout.Gradients.from_buffer_copy(_layout.pack_gradients(160, *range(1, 20)))
     assert (gradients.hidden_states, gradients.reserve) == (1, 2)
     assert list(gradients.d_states) == list(range(3, 11))
-    assert [getattr(gradients, f"d_{n}") for n in _layout.DIFFERENTIABLE] == list(range(11, 19))
+    assert [getattr(gradients, f"d_{n}") for n in _layout.DIFFERENTIABLE] == list(range(11, 20))
 
 
 # ----------------------------------------------------------------------------- the numbers
@@ -130,15 +147,18 @@ def as_problem(arguments, **changed) -> _library.Problem:
         f"{n}s": 0 if arguments[n] is None else {2: 1, 3: 4}[arguments[n].ndim]
         for n in ("dropout_mask", "recurrent_dropout_mask")
     }
-    options = {n: arguments[n] for n in ("activation", "recurrent_activation", "go_backwards")}
+    activation = arguments["activation"]
+    options = Options(
+        activation, arguments["recurrent_activation"], activation, arguments["go_backwards"]
+    )
     units = arguments["recurrent_kernel"].shape[0]
     dtype = arguments["x"].dtype.name
     shape = (batch, time_steps, features, units)
-    return _library.Problem(dtype, *shape, **options, **masks, **changed)
+    return _library.Problem(dtype, *shape, options, **masks, **changed)
 
 
 def forward(arguments, names=STATE_NAMES, **changed):
-    inputs = {n: arguments[n] for n in _library.INPUTS}
+    inputs = {n: arguments.get(n) for n in _library.INPUTS}
     states, _ = _native_numpy.forward(as_problem(arguments, **changed), inputs, names)
     return states
 
@@ -162,7 +182,7 @@ def exactly(arguments):
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_states_and_gradients(case: Case, dtype: str) -> None:
     arguments = case.arguments(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
-    inputs = {n: arguments[n] for n in _library.INPUTS}
+    inputs = {n: arguments.get(n) for n in _library.INPUTS}
     if case.resets and case.go_backwards:  # the core has them where it reads, as ops.lstm sees to
         inputs["resets"] = np.pad(arguments["resets"][:, 1:], ((0, 0), (0, 1)))
     problem = as_problem(arguments)
@@ -203,7 +223,7 @@ def test_layouts() -> None:
     arguments = next(c for c in CASES if c.name == "everything_odd").arguments("float32")
     expected = forward(arguments)
     for name in _library.INPUTS:
-        if arguments[name] is None:
+        if arguments.get(name) is None:
             continue
         for array in layouts(arguments[name]):
             actual = forward({**arguments, name: array})
@@ -276,7 +296,7 @@ def test_a_step_that_is_skipped_is_not_read(value, shape, mask) -> None:
     for filling in (0.0, value):
         arguments = case.arguments("float32")
         arguments["x"][~arguments["mask"]] = filling
-        inputs = {n: arguments[n] for n in _library.INPUTS}
+        inputs = {n: arguments.get(n) for n in _library.INPUTS}
         problem = as_problem(arguments)
         states, reserve = _native_numpy.forward(problem, inputs, STATE_NAMES, reserve=True)
         hidden_states = states["hidden_states"]
@@ -295,7 +315,7 @@ def test_nothing_at_all(batch: int, features: int) -> None:
     arguments["x"] = arguments["x"][:batch]
     silent = {**arguments, "x": arguments["x"] * (features > 0)}  # no features are zeros
     arguments |= {"x": arguments["x"][..., :features], "kernel": arguments["kernel"][:features]}
-    inputs = {n: arguments[n] for n in _library.INPUTS}
+    inputs = {n: arguments.get(n) for n in _library.INPUTS}
     problem = as_problem(arguments)
     states, reserve = _native_numpy.forward(problem, inputs, STATE_NAMES, reserve=True)
     for name, expected in reference_forward(**silent).items():

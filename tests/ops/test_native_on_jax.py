@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 import pytest
 
 from cases import CASES, Case
 from conveyor import ConveyorError, ops
-from conveyor._engines import _library
+from conveyor._engines import _layout, _library
 from conveyor._vocabulary import STATE_NAMES
 from frameworks import only_on
 from oracles import reference_backward, reference_forward
@@ -219,11 +221,15 @@ def call(operands, result, **changed):
     import jax
 
     sizes = {"batch": 2, "time_steps": 3, "features": 4, "units": 5}
-    options = ("dtype", "activation", "recurrent_activation", "go_backwards")
-    masks = ("dropout_masks", "recurrent_dropout_masks")
-    plain = {**dict.fromkeys((*options, *masks), 0), **sizes, "inputs": 0b111, "states": 1}
-    attributes = {n: np.int64(v) for n, v in {**plain, "reserve": 0, **changed}.items()}
-    return jax.ffi.ffi_call("conveyor_jax_forward", result)(*operands, **attributes)
+    fields = {name for name, _ in _layout.LSTM._fields_}
+    told = {"size": ctypes.sizeof(_layout.LSTM), **sizes}
+    lstm = _layout.LSTM(**told | {n: v for n, v in changed.items() if n in fields})
+    numbers = np.frombuffer(bytes(lstm)[: _layout.LSTM.x.offset], np.int64)
+    plain = {"inputs": 0b111, "states": 1, "reserve": 0}
+    plain |= {n: v for n, v in changed.items() if n not in (*fields, "count")}
+    attributes = {n: np.int64(v) for n, v in plain.items()}
+    run = jax.ffi.ffi_call("conveyor_jax_forward", result)
+    return run(*operands, lstm=numbers[: changed.get("count")], **attributes)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +240,9 @@ def call(operands, result, **changed):
         ({"features": -4}, "x: expected -1 elements"),
         ({"dtype": 1}, "x: expected 24 elements of XLA type 12, got 24 of type 11"),
         ({"dtype": 3}, "dtype: unknown"),
-        ({"activation": 9}, "activation: unknown"),
+        ({"activation": 99}, "activation: unknown"),
+        ({"size": 8}, "size of another version"),
+        ({"count": 5}, "attribute lstm: no 20 integers of 64 bits"),
         ({"inputs": 0b1111}, "bias: there is no operand 3"),
         ({"inputs": 0b11}, "1 operands and 0 results too many"),
         ({"states": 4}, "hidden_state: expected 10 elements"),

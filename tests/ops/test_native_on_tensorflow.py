@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ from keras import ops as K
 
 from cases import CASES, Case
 from conveyor import LSTM, ops
-from conveyor._engines import _library
+from conveyor._engines import _layout, _library
 from conveyor._vocabulary import STATE_NAMES
 from frameworks import BACKEND, assert_close, only_on, to_numpy
 from oracles import finite_differences, reference_backward, reference_forward
@@ -284,7 +285,9 @@ def test_as_many_threads_as_tensorflow_unless_told(monkeypatch, variable, expect
     arguments, _ = tensors(SMALL)
     run = tf.function(lambda x: ops.lstm(**{**arguments, "x": x}, engine="native"))
     (forward,) = ops_in(run.get_concrete_function(arguments["x"]))["Forward"]
-    assert forward.attr["threads"].i == expected
+    numbers = np.array(forward.attr["lstm"].list.i, np.int64).tobytes()
+    told = _layout.LSTM.from_buffer_copy(numbers.ljust(ctypes.sizeof(_layout.LSTM), b"\0"))
+    assert told.threads == expected
 
 
 # -------------------------------------------------------------------------------------- Keras

@@ -10,6 +10,8 @@ import pytest
 
 from cases import CASES, Case
 from conveyor import _engines, ops
+from conveyor._engines._layout import DIFFERENTIABLE, INPUTS
+from conveyor._engines._options import Options
 from conveyor._vocabulary import STATE_NAMES
 from frameworks import assert_close, only_on
 from oracles import finite_differences, reference_backward, reference_forward
@@ -60,9 +62,10 @@ def native(outputs="hidden_states", **arguments):
 
 def operator_arguments(case: Case, names, dtype: str = "float32"):
     given = tensors(case, dtype)
-    arrays = [given[n] for n in (*FLOATS[:6], "mask", *FLOATS[6:], "resets")]
-    options = [given[n] for n in ("activation", "recurrent_activation", "go_backwards")]
-    return (*arrays, *options, list(names))
+    arrays = [given.get(n) for n in INPUTS]
+    activation = given["activation"]
+    options = Options(activation, given["recurrent_activation"], activation, given["go_backwards"])
+    return (*arrays, options.text, list(names))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -208,7 +211,7 @@ def test_only_the_gradients_that_are_needed(monkeypatch) -> None:
     _, _, c = native(**given, outputs=("hidden_states", "output_gates", "cell_state"))
     c.sum().backward()
     arrived = [name == "cell_state" for name in STATE_NAMES]
-    assert asked == [(arrived, [name == "recurrent_kernel" for name in FLOATS])]
+    assert asked == [(arrived, [name == "recurrent_kernel" for name in DIFFERENTIABLE])]
 
 
 def test_derivatives_of_derivatives() -> None:

@@ -206,8 +206,8 @@ K, R, B = (np.zeros(shape, "float32") for shape in ((4, 12), (3, 12), (12,)))
         ((K.tolist(), R, B), {}, "kernel to be an array"),
         ((K.astype("float16"), R.astype("float16"), None), {}, "weights in float32"),
         ((K, R, B), {"batch": 0}, "batch to be a positive number"),
-        ((K, R, B), {"activation": "gelu"}, "activation to be one of tanh"),
-        ((K, R, B), {"activation": Unhashable()}, "activation to be one of tanh"),
+        ((K, R, B), {"activation": "softmax"}, "activation to be one of Keras's"),
+        ((K, R, B), {"activation": Unhashable()}, "activation to be one of Keras's"),
         ((K, R, B), {"engine": "fast"}, "engine to be one of"),
     ],
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 
-from conveyor import ops
+from conveyor import activations, ops
 from conveyor._engines import engines
+from conveyor._engines._activations import _OF_KERAS, code, function_of, text_of
 from conveyor._vocabulary import STATE_NAMES
 from frameworks import assert_close, gradients
 from variants import VARIANTS, Variant, reference
@@ -28,6 +30,17 @@ FLOATS = (
 )
 by_name = pytest.mark.parametrize("variant", VARIANTS, ids=str)
 ENGINES = [engine.name for engine in engines() if engine.missing is None]
+
+
+ACTIVATIONS = [
+    *(name for name in _OF_KERAS if hasattr(keras.activations, name)),
+    activations.Affine(0.7, 0.1),
+    activations.LeakyRelu(0.3),
+    activations.ThresholdedRelu(0.4),
+    activations.ScaledTanh(1.7159, 2 / 3),
+    activations.HardSigmoid(),
+    activations.Elu(0.6),
+]
 
 
 def not_yet(engine: str, variant: Variant) -> None:
@@ -78,3 +91,37 @@ def test_gradients(variant: Variant, engine: str) -> None:
         ) / 2e-6
         got = np.sum(gradient * direction)
         np.testing.assert_allclose(got, wanted, rtol=2e-6, atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("place", ["activation", "recurrent_activation", "output_activation"])
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
+@pytest.mark.skipif("native" not in ENGINES, reason="there is no native engine")
+def test_every_activation_natively(activation, place: str) -> None:
+    """Against the function itself, on the portable engine."""
+    arguments = {**VARIANTS[0].arguments("float32"), place: activation}
+    names = ("x", "kernel", "recurrent_kernel", "cell_state")
+    for name in (*names, "bias"):
+        arguments[name] = 0.6 * arguments[name]  # or exponentials of exponentials overflow
+
+    def of(engine: str):
+        def run(*arrays):
+            given = {**arguments, **dict(zip(names, arrays, strict=True))}
+            return [ops.lstm(**given, engine=engine)]
+
+        arrays = [arguments[n] for n in names]
+        (states,) = run(*arrays)
+        return [
+            states,
+            *gradients(run, arrays, [np.cos(np.arange(states.size)).reshape(states.shape)]),
+        ]
+
+    for native, portable in zip(of("native"), of("portable"), strict=True):
+        atol = 1e-5 * max(1, np.abs(portable).max())
+        np.testing.assert_allclose(native, portable, rtol=1e-5, atol=atol)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS[-6:], ids=str)
+def test_activations_with_numbers_are_kept(activation) -> None:
+    kept = keras.activations.deserialize(keras.activations.serialize(activation))
+    assert kept == activation == function_of(text_of(activation))
+    assert code(text_of(activation)).alpha == activation.alpha

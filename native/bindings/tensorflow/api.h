@@ -54,6 +54,10 @@ using Delete = void (*)(void* kernel);
   X(void, TF_RegisterKernelBuilder, (const char* name, TF_KernelBuilder*, TF_Status*))         \
   X(void, TF_OpKernelConstruction_GetAttrInt64,                                                \
     (TF_OpKernelConstruction*, const char* attr, int64_t* value, TF_Status*))                  \
+  X(void, TF_OpKernelConstruction_GetAttrSize,                                                 \
+    (TF_OpKernelConstruction*, const char* attr, int32_t* list, int32_t* total, TF_Status*))   \
+  X(void, TF_OpKernelConstruction_GetAttrInt64List,                                            \
+    (TF_OpKernelConstruction*, const char* attr, int64_t* values, int most, TF_Status*))       \
   X(void, TF_OpKernelConstruction_GetAttrFloat,                                                \
     (TF_OpKernelConstruction*, const char* attr, float* value, TF_Status*))                    \
   X(void, TF_OpKernelConstruction_Failure, (TF_OpKernelConstruction*, TF_Status*))             \

@@ -51,13 +51,8 @@ Run::~Run() {
 
 Call::Call(const Options& options, TF_OpKernelContext* context) : Run("an LSTM", context) {
   static constexpr int types[] = {TF_FLOAT, TF_DOUBLE, TF_BFLOAT16};
-  real_ = types[options.dtype];
-  lstm_.size = sizeof lstm_;
-  lstm_.dtype = static_cast<int32_t>(options.dtype);
-  lstm_.activation = static_cast<int32_t>(options.activation);
-  lstm_.recurrent_activation = static_cast<int32_t>(options.recurrent_activation);
-  lstm_.go_backwards = static_cast<int32_t>(options.go_backwards);
-  lstm_.threads = static_cast<int32_t>(options.threads);
+  lstm_ = options.lstm;
+  real_ = types[lstm_.dtype];
   read_arrays(options);
 }
 
@@ -68,6 +63,7 @@ int64_t Call::size(char axis) const {
     case 'F': return lstm_.features;
     case 'U': return lstm_.units;
     case 'G': return 4 * lstm_.units;
+    case 'P': return 3 * lstm_.units;
     case 'R':
       return conveyor_lstm_reserve_bytes(lstm_.dtype, lstm_.batch, lstm_.time_steps, lstm_.units);
     default: return 4;
@@ -112,6 +108,11 @@ void Call::read_arrays(const Options& options) {
     lstm_.recurrent_dropout_mask =
         dropout("recurrent_dropout_mask", "4BU", &lstm_.recurrent_dropout_masks);
   if (given(9)) lstm_.resets = static_cast<const uint8_t*>(input("resets", "BT", TF_UINT8));
+  if (given(10)) lstm_.peephole = input("peephole", "P", real_);
+  if (given(11))
+    lstm_.hidden_zoneout = static_cast<const uint8_t*>(input("hidden_zoneout", "BTU", TF_BOOL));
+  if (given(12))
+    lstm_.cell_zoneout = static_cast<const uint8_t*>(input("cell_zoneout", "BTU", TF_BOOL));
 }
 
 const void* Run::input(const char* name, const char* axes, int dtype) {

@@ -11,7 +11,7 @@ namespace conveyor {
 
 // The attributes of an op; see ops.cc.
 struct Options {
-  int64_t dtype, activation, recurrent_activation, go_backwards, threads;
+  conveyor_lstm lstm;  // without addresses and sizes
   int64_t given;   // bits: which inputs there are
   int64_t states;  // bits: the states it returns, or whose gradients arrive
   int64_t wanted;  // forward: whether to keep what the backward pass reads; backward: bits
@@ -41,7 +41,7 @@ class Run {
   TF_Status* status_;
   bool ok_ = true;
   int inputs_ = 0, outputs_ = 0;
-  // 9 arrays, hidden_states, reserve, 8 gradients; and no more outputs than that.
+  // 13 arrays, hidden_states, reserve, 8 gradients; and no more outputs than that.
   std::array<TF_Tensor*, 40> held_{};
   size_t holding_ = 0;
 };

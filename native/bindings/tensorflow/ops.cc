@@ -4,12 +4,16 @@
  * on TensorFlow's own threads, without Python and its lock, and write into its own memory.
  *
  * arrays: those of conveyor_lstm that there are, in its order; `given` has a bit for each, from
- *   x (1) to resets (512). `states` has a bit for each conveyor_state.
+ *   x (1) on. `states` has a bit for each conveyor_state. `lstm` is the beginning of a
+ *   conveyor_lstm, up to its addresses; its sizes are those of the arrays. `options` is for who
+ *   computes gradients, and is not read here.
  * Conveyor>LstmForward: the states, in the order of conveyor_state; and, with `keep`, what the
  *   backward pass reads: the reserve, and hidden_states where it is no output already.
  * Conveyor>LstmBackward: arrays, hidden_states, reserve, gradients of the states; returns those
  *   of the arrays that `wanted` has a bit for, in their order.
  */
+#include <cstddef>
+#include <cstring>
 #include <initializer_list>
 #include <new>
 
@@ -70,11 +74,30 @@ void backward(void* kernel, TF_OpKernelContext* context) {
       {5, &gradients.d_cell_state, "BU", call.state()},
       {7, &gradients.d_dropout_mask, dropout, call.real()},
       {8, &gradients.d_recurrent_dropout_mask, recurrent, call.real()},
+      {10, &gradients.d_peephole, "P", call.real()},
   };
   for (const Wanted& one : all)
     if (bit(options.wanted & options.given, one.bit))
       *one.gradient = call.output(one.axes, one.dtype);
   if (call.ok()) call.finish(conveyor_lstm_backward(&call.lstm(), &gradients));
+}
+
+constexpr int kInputs = 13;
+
+void read_lstm(TF_OpKernelConstruction* construction, conveyor_lstm& lstm, TF_Status* status) {
+  constexpr size_t kNumbers = offsetof(conveyor_lstm, x) / sizeof(int64_t);
+  int64_t numbers[kNumbers] = {};
+  int32_t count = 0, total = 0;
+  TF_OpKernelConstruction_GetAttrSize(construction, "lstm", &count, &total, status);
+  if (TF_GetCode(status) != TF_OK) return;
+  if (count == static_cast<int32_t>(kNumbers))
+    TF_OpKernelConstruction_GetAttrInt64List(construction, "lstm", numbers, kNumbers, status);
+  std::memcpy(&lstm, numbers, sizeof numbers);
+  lstm.dropout_masks = lstm.recurrent_dropout_masks = 0;
+  const bool fits = count == static_cast<int32_t>(kNumbers) && lstm.size == sizeof lstm &&
+                    lstm.dtype >= 0 && lstm.dtype < 3;
+  if (TF_GetCode(status) == TF_OK && !fits)
+    TF_SetStatus(status, TF_INVALID_ARGUMENT, "an LSTM of another version of conveyor");
 }
 
 void* create(TF_OpKernelConstruction* construction, const char* wanted) {
@@ -87,14 +110,10 @@ void* create(TF_OpKernelConstruction* construction, const char* wanted) {
     if (TF_GetCode(status) == TF_OK && (options->*field < 0 || options->*field >= limit))
       TF_SetStatus(status, TF_INVALID_ARGUMENT, "an attribute of an LSTM is out of range");
   };
-  read("dtype", &Options::dtype, 3);
-  read("activation", &Options::activation, 5);
-  read("recurrent_activation", &Options::recurrent_activation, 5);
-  read("go_backwards", &Options::go_backwards, 2);
-  read("threads", &Options::threads, INT32_MAX);
-  read("given", &Options::given, 1 << 10);
+  if (options != nullptr) read_lstm(construction, options->lstm, status);
+  read("given", &Options::given, 1 << kInputs);
   read("states", &Options::states, 1 << CONVEYOR_STATES);
-  read(wanted, &Options::wanted, 1 << 10);
+  read(wanted, &Options::wanted, 1 << kInputs);
   if (TF_GetCode(status) != TF_OK) TF_OpKernelConstruction_Failure(construction, status);
   TF_DeleteStatus(status);
   return options;
@@ -115,9 +134,8 @@ void add(const char* name, const char* wanted, Create create_kernel, Compute com
   TF_OpDefinitionBuilderAddOutput(op, "results: result_types");
   for (const char* attribute :
        {"array_types: list({float, double, bfloat16, bool, uint8})",
-        "result_types: list({float, double, bfloat16, uint8}) >= 0", "dtype: int",
-        "activation: int", "recurrent_activation: int", "go_backwards: int", "threads: int",
-        "given: int", "states: int", wanted})
+        "result_types: list({float, double, bfloat16, uint8}) >= 0", "lstm: list(int)",
+        "options: string", "given: int", "states: int", wanted})
     TF_OpDefinitionBuilderAddAttr(op, attribute);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(op, any_shape);
   TF_Status* status = TF_NewStatus();

@@ -7,7 +7,15 @@
  *     g = phi  (x W_c + h' R_c + b_c)     o = sigma(x W_o + h' R_o + b_o)
  *     c = f * c' + i * g                  h = o * phi(c)
  *
- * where ' is the step before, sigma the recurrent activation and phi the activation.
+ * where ' is the step before, sigma the recurrent activation and phi the activation. What a
+ * request may add to them, each neutral where it is zero or null:
+ *
+ *     z_i += p_i * c', z_f += p_f * c', z_o += p_o * c    peephole (Gers & Schmidhuber 2000)
+ *     i = 1 - f                                           coupled (Greff et al. 2015)
+ *     z = max(-clip, min(clip, z)), likewise c            clip (ONNX), cell_clip (TensorFlow)
+ *     h = o * psi(c)                                      output_activation
+ *     h = k h' + (1 - k) h, likewise c                    zoneout (Krueger et al. 2017); what
+ *                                                         leaves the cell is c before it
  *
  * Axes:   B batch, T time steps, F features, U units. The last axis is contiguous and all
  *         arrays are dense, so [B,T,F] has the strides T*F, F, 1.
@@ -38,7 +46,7 @@ extern "C" {
 #endif
 
 /* Raised by one whenever a struct or the meaning of a field changes. */
-#define CONVEYOR_ABI 3
+#define CONVEYOR_ABI 4
 
 enum conveyor_dtype { CONVEYOR_FLOAT32 = 0, CONVEYOR_FLOAT64 = 1, CONVEYOR_BFLOAT16 = 2 };
 
@@ -47,7 +55,38 @@ enum conveyor_activation {
   CONVEYOR_SIGMOID = 1,
   CONVEYOR_HARD_SIGMOID = 2, /* Keras 3's: relu6(z + 3) / 6 */
   CONVEYOR_RELU = 3,
-  CONVEYOR_LINEAR = 4
+  CONVEYOR_LINEAR = 4,
+  /* Of z, a = alpha and b = beta. */
+  CONVEYOR_AFFINE = 5,           /* a z + b */
+  CONVEYOR_LEAKY_RELU = 6,       /* z, where negative a z */
+  CONVEYOR_THRESHOLDED_RELU = 7, /* z, where not above a 0 */
+  CONVEYOR_SCALED_TANH = 8,      /* a tanh(b z) */
+  CONVEYOR_CLAMPED_AFFINE = 9,   /* a z + b within 0 and 1: ONNX's HardSigmoid */
+  CONVEYOR_ELU = 10,             /* b z, where negative b a (exp(z) - 1) */
+  CONVEYOR_SOFTSIGN = 11,        /* z / (1 + |z|) */
+  CONVEYOR_SOFTPLUS = 12,        /* log(1 + exp(z)) */
+  CONVEYOR_CLAMP = 13,           /* z within a and b */
+  CONVEYOR_SILU = 14,            /* z sigmoid(z) */
+  CONVEYOR_HARD_SILU = 15,       /* z relu6(z + 3) / 6 */
+  CONVEYOR_GELU = 16,            /* z times the normal distribution's Phi(z) */
+  CONVEYOR_GELU_TANH = 17,       /* the same, approximated with a tanh */
+  CONVEYOR_EXPONENTIAL = 18,     /* exp(z) */
+  CONVEYOR_MISH = 19,            /* z tanh(softplus(z)) */
+  CONVEYOR_LOG_SIGMOID = 20,     /* -log(1 + exp(-z)) */
+  CONVEYOR_TANH_SHRINK = 21,     /* z - tanh(z) */
+  CONVEYOR_SOFT_SHRINK = 22,     /* z moved by a towards zero, and not past it */
+  CONVEYOR_HARD_SHRINK = 23,     /* z, where |z| is not above a 0 */
+  CONVEYOR_SQUAREPLUS = 24,      /* (z + sqrt(z^2 + a)) / 2 */
+  CONVEYOR_SPARSE_PLUS = 25,     /* 0 up to -1, (z + 1)^2 / 4 up to 1, z */
+  CONVEYOR_ACTIVATIONS = 26
+};
+
+/* The three functions of a request, in the order of its alpha and beta. */
+enum conveyor_function {
+  CONVEYOR_PHI = 0,   /* activation: of the candidate */
+  CONVEYOR_SIGMA = 1, /* recurrent_activation: of the gates */
+  CONVEYOR_PSI = 2,   /* output_activation: of the cell state on its way out */
+  CONVEYOR_FUNCTIONS = 3
 };
 
 enum conveyor_gate {
@@ -94,7 +133,12 @@ typedef struct conveyor_lstm {
   int32_t dropout_masks;           /* 0 none, 1 shared by the gates, 4 one for each gate */
   int32_t recurrent_dropout_masks; /* likewise */
   int32_t threads;                 /* at most so many; 0: conveyor_threads() */
+  int32_t output_activation;
+  int32_t coupled;                 /* 1: i = 1 - f, and the input gate's weights mean nothing */
   int32_t reserved;                /* 0 */
+  double alpha[CONVEYOR_FUNCTIONS], beta[CONVEYOR_FUNCTIONS];
+  double clip, cell_clip;          /* 0: none */
+  double hidden_part, cell_part;   /* of zoneout, where no array says which units keep theirs */
   int64_t batch, time_steps, features, units;
 
   const void* x;                /* real [B,T,F] */
@@ -109,6 +153,9 @@ typedef struct conveyor_lstm {
   const void* dropout_mask;     /* real [B,F], or [4,B,F]: factors on x */
   const void* recurrent_dropout_mask; /* real [B,U], or [4,B,U]: factors on h' */
   const uint8_t* resets;        /* [B,T], a conveyor_reset for each step, or null for none */
+  const void* peephole;         /* real [3U]: p_i, p_f, p_o, or null for none */
+  const uint8_t* hidden_zoneout; /* [B,T,U], 1 where h is h', or null for hidden_part of it */
+  const uint8_t* cell_zoneout;   /* likewise */
 
   /* Called by the calling thread about every 50 ms; other than 0 ends the call. May be null. */
   int (*interrupted)(void);
@@ -138,6 +185,7 @@ typedef struct conveyor_lstm_gradients {
   void* d_cell_state;             /* state [B,U] */
   void* d_dropout_mask;           /* real, shape of dropout_mask */
   void* d_recurrent_dropout_mask; /* real, shape of recurrent_dropout_mask */
+  void* d_peephole;               /* real [3U] */
 } conveyor_lstm_gradients;
 
 /* Bytes of `reserve` for the dtype, batch, time_steps and units of a request; -1 where that

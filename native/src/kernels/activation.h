@@ -1,4 +1,4 @@
-// The activations, on vectors.
+// The activations, on vectors; those with parameters are in functions.h.
 #pragma once
 
 #include <cmath>
@@ -63,6 +63,8 @@ struct Activation {
   }
 
   static constexpr float kLog2e = 1.44269504088896341f;
+  // Powers of 2: one whose inverse is no denormal; one of which three may be multiplied.
+  static constexpr float kMost = 125, kMostOfThree = 40;
 
   // All that follows takes K vectors side by side: alone, each would wait for itself.
 #define CONVEYOR_EACH _Pragma("GCC unroll 16") for (int k = 0; k < K; ++k)
@@ -168,10 +170,6 @@ struct Activation {
     CONVEYOR_EACH h[k] = V::mul(z[k][3], h[k]);
   }
 #undef CONVEYOR_EACH
-
- private:
-  // Powers of 2: one whose inverse is no denormal; one of which three may be multiplied.
-  static constexpr float kMost = 125, kMostOfThree = 40;
 };
 
 }  // namespace CONVEYOR_TARGET_NAMESPACE

@@ -7,7 +7,9 @@
 #pragma once
 
 #include "kernels/operand.h"
+#include "kernels/pack.h"
 #include "kernels/shape.h"
+#include "kernels/variant.h"
 #include "steps.h"
 
 namespace conveyor {
@@ -28,7 +30,7 @@ class Backward {
   static constexpr int N = V::kColumns;  // vectors of a tile of dh and dx
 
   Backward(const conveyor_lstm& l, const conveyor_lstm_gradients& g)
-      : l_(l), g_(g), s_(l, L), steps_(l, memory_), stop_(l.interrupted) {}
+      : l_(l), g_(g), s_(l, L), variant_(l), steps_(l, memory_), stop_(l.interrupted) {}
 
   int run() {
     plan();
@@ -53,8 +55,7 @@ class Backward {
     input_row_ = ((inputs_ + M + 15) / 16 * 16) | 16;
     wants_weights_ = g_.d_kernel || g_.d_recurrent_kernel || g_.d_bias;
     wants_x_ = g_.d_x || g_.d_dropout_mask;
-    usual_ = l_.activation == CONVEYOR_TANH && l_.recurrent_activation == CONVEYOR_SIGMOID &&
-             !g_.d_states[CONVEYOR_CELL_STATES];
+    usual_ = variant_.nothing && !g_.d_states[CONVEYOR_CELL_STATES];
     for (int gate = CONVEYOR_INPUT_GATES; gate <= CONVEYOR_OUTPUT_GATES; ++gate)
       usual_ &= !g_.d_states[gate];
     // dz of a chunk, and what it is multiplied with, should stay in the second-level cache.
@@ -90,6 +91,12 @@ class Backward {
     if (g_.d_dropout_mask) d_dropout_ = zeros(l_.dropout_masks * s_.B * s_.F);
     if (g_.d_recurrent_dropout_mask)
       d_recurrent_ = zeros(l_.recurrent_dropout_masks * s_.B * s_.padded);
+    if (l_.peephole) {
+      peephole_ = memory_.take<T>(s_.P * 3 * L);
+      for (int64_t p = 0; p < s_.P; ++p)
+        pack_vectors<V, 3>(static_cast<const Real*>(l_.peephole), s_.U, p, peephole_ + p * 3 * L);
+    }
+    if (g_.d_peephole) d_peephole_ = zeros(s_.P * 3 * L);
     const int most = l_.threads ? l_.threads : conveyor_threads();
     local_bytes_ = 2 * s_.B;
     local_ = memory_.take<uint8_t>(most * local_bytes_);
@@ -143,6 +150,7 @@ class Backward {
         pair_rows(steps_.before(end) - steps_.before(begin), share(s_.P, team.size(), member));
         team.barrier();
       }
+      if (d_peephole_) peephole_gradient(begin, end, team, member);
       if (wants_x_) input_gradient(begin, end, team, member);
       if (wants_weights_) weight_gradient(begin, end, team, member);
       if (stop_.meet(team, member, round)) return;
@@ -150,7 +158,7 @@ class Backward {
     finish(rows, tiles, local);
     if (wants_weights_ && steps_.before(s_.T) == 0) write_no_weights(team, member);
     team.barrier();
-    if (member == 0) write_masks();
+    if (member == 0) write_sums();
   }
 
   struct Block {
@@ -190,7 +198,7 @@ class Backward {
   template <int R, bool kUsual>
   void pointwise_of_tile(const reg (&dh)[R][N], const Block& block, int64_t n, int64_t t,
                          int panels, Local local);
-  void phis(reg (&phi)[N], int64_t b, int64_t p, int64_t t, int panels) const;
+  void psis(reg (&psi)[N], int64_t b, int64_t p, int64_t t, int panels) const;
   template <int R>
   void recurrent_product(reg (&dh)[R][N], const Block& block, int64_t n, int64_t t, Local local);
   template <int R>
@@ -199,14 +207,25 @@ class Backward {
   reg hidden(int64_t b, int64_t t, int64_t p) const;
   const Real* hidden_before(int64_t b, int64_t t) const;
   reg cell_before(int64_t b, int64_t t, int64_t p) const;
-  template <bool kUsual>
-  void pointwise(reg dh, reg phi_c, int64_t b, int64_t in_chunk, int64_t p, int64_t t, bool holds,
-                 A* last);
+  void usual_pointwise(reg dh, reg tanh_c, int64_t b, int64_t in_chunk, int64_t p, int64_t t,
+                       bool holds, A* last);
+  void keep_dz(const reg (&dz)[4], int64_t in_chunk, int64_t p, int n, A* last);
   reg arriving(int state, reg d, int64_t b, int64_t t, int64_t p, int n) const;
   void pass(int64_t t, Range rows, Range tiles, Local local);
   void restart(int64_t t, Range rows, Range tiles, Local local);
   void finish(Range rows, Range tiles, Local local);
   void arrived_at(reg (&dh)[N], int64_t b, int64_t n, Local local);
+
+  // In backward_general.h.
+  struct Gates {
+    reg z[4], y[4];  // z only where the forward pass kept it
+  };
+  Gates gates(int64_t b, int64_t t, int64_t p) const;
+  reg cell_made(const Gates& gates, int64_t b, int64_t t, int64_t p) const;
+  reg slope(const Gates& gates, int k) const;
+  void general_pointwise(reg dh, reg psi_c, int64_t b, int64_t in_chunk, int64_t p, int64_t t,
+                         bool holds, A* last);
+  void peephole_gradient(int64_t begin, int64_t end, const Team& team, int member);
 
   // In backward_gather.h.
   static constexpr int64_t kAhead = 4;  // rows that gather fetches ahead
@@ -234,7 +253,7 @@ class Backward {
   void weight_product_by_gate(reg (&acc)[M][4], int64_t row, const A* dz, int64_t K);
   void write_weights(const reg (&sum)[4], int64_t row, int64_t p) const;
   void write_no_weights(const Team& team, int member) const;
-  void write_masks();
+  void write_sums();
 
   int64_t at(int64_t b, int64_t t, int64_t p) const { return (b * s_.T + t) * s_.U + p * L; }
   int lanes(int64_t p) const { return static_cast<int>(std::min<int64_t>(L, s_.U - p * L)); }
@@ -242,6 +261,7 @@ class Backward {
   const conveyor_lstm& l_;
   const conveyor_lstm_gradients& g_;
   const Shape s_;
+  const Variant<V> variant_;
   Workspace memory_;
   const Steps steps_;
   Stop stop_;
@@ -254,6 +274,7 @@ class Backward {
   A *input_ = nullptr, *products_ = nullptr;  // [x h' 1], and dz, of a chunk: what is multiplied
   T *dc_ = nullptr, *dh_ = nullptr, *weights_ = nullptr;
   T *d_dropout_ = nullptr, *d_recurrent_ = nullptr;
+  T *peephole_ = nullptr, *d_peephole_ = nullptr;
   T *dh_start_ = nullptr, *dc_start_ = nullptr;  // of rows that began anew there
   uint8_t* local_ = nullptr;
   const Real* gates_ = nullptr;
@@ -264,5 +285,6 @@ class Backward {
 }  // namespace conveyor
 
 #include "kernels/backward_gather.h"
+#include "kernels/backward_general.h"
 #include "kernels/backward_products.h"
 #include "kernels/backward_step.h"

@@ -220,7 +220,7 @@ inline void Backward<V, Real, State>::write_no_weights(const Team& team, int mem
 }
 
 template <class V, class Real, class State>
-inline void Backward<V, Real, State>::write_masks() {
+inline void Backward<V, Real, State>::write_sums() {
   if (d_dropout_)
     for (int64_t k = 0; k < l_.dropout_masks * s_.B * s_.F; ++k)
       store(static_cast<Real*>(g_.d_dropout_mask) + k, d_dropout_[k]);
@@ -229,6 +229,10 @@ inline void Backward<V, Real, State>::write_masks() {
       for (int64_t u = 0; u < s_.U; ++u)
         store(static_cast<Real*>(g_.d_recurrent_dropout_mask) + r * s_.U + u,
               d_recurrent_[r * s_.padded + u]);
+  for (int64_t p = 0; d_peephole_ && p < s_.P; ++p)
+    for (int k = 0; k < 3; ++k)
+      Io::store(static_cast<Real*>(g_.d_peephole) + k * s_.U + p * L,
+                V::load(d_peephole_ + (p * 3 + k) * L), lanes(p));
 }
 
 }  // namespace CONVEYOR_TARGET_NAMESPACE

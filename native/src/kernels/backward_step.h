@@ -40,7 +40,7 @@ inline void Backward<V, Real, State>::step(int64_t t, int64_t end, Range rows, R
   for (int64_t k = begin; k < stop; ++k) {
     const int64_t b = steps_.row(t, k);
     local.parity[b] ^= 1;
-    local.pending[b] = kFollows;
+    local.pending[b] = variant_.hidden_zoneout ? kFollows | kHolds : kFollows;
   }
 }
 
@@ -74,29 +74,29 @@ inline void Backward<V, Real, State>::pointwise_of_tile(
     const reg (&dh)[R][N], const Block& block, int64_t n, int64_t t, int panels, Local local) {
 #pragma GCC unroll 1
   for (int m = 0; m < R; ++m) {
-    reg phi[N];
-    phis(phi, block.b[m], n * N, t, panels);
+    reg psi[N];
+    psis(psi, block.b[m], n * N, t, panels);
     const bool holds = local.pending[block.b[m]] & kHolds;
     A* const last = last_[local.parity[block.b[m]] ^ 1] + block.b[m] * stride_;
 #pragma GCC unroll 1
-    for (int v = 0; v < panels; ++v)
-      pointwise<kUsual>(dh[m][v], phi[v], block.b[m], block.in_chunk[m], n * N + v, t, holds,
-                        last);
+    for (int v = 0; v < panels; ++v) {
+      if constexpr (kUsual)
+        usual_pointwise(dh[m][v], psi[v], block.b[m], block.in_chunk[m], n * N + v, t, holds, last);
+      else
+        general_pointwise(dh[m][v], psi[v], block.b[m], block.in_chunk[m], n * N + v, t, holds,
+                          last);
+    }
   }
 }
 
-// phi(c) of some panels of a row.
+// psi(c) of some panels of a row.
 template <class V, class Real, class State>
-inline void Backward<V, Real, State>::phis(reg (&phi)[N], int64_t b, int64_t p, int64_t t,
+inline void Backward<V, Real, State>::psis(reg (&psi)[N], int64_t b, int64_t p, int64_t t,
                                            int panels) const {
-  using Act = Activation<V>;
   for (int v = 0; v < N; ++v)
-    phi[v] = v < panels ? StateIo::load(cells_ + ((t * s_.P + p + v) * s_.B + b) * L, L)
+    psi[v] = v < panels ? StateIo::load(cells_ + ((t * s_.P + p + v) * s_.B + b) * L, L)
                         : V::zero();
-  if constexpr (Act::is_float) {
-    if (l_.activation == CONVEYOR_TANH) return Act::template tanhs<N>(phi, phi);
-  }
-  for (int v = 0; v < N; ++v) phi[v] = Act::apply(l_.activation, phi[v]);
+  variant_.psi.apply(psi);
 }
 
 // dz of the step after, times R^T, with the factors of the recurrent dropout.
@@ -175,22 +175,16 @@ inline __attribute__((always_inline)) auto Backward<V, Real, State>::cell_before
   return StateIo::load(static_cast<const State*>(l_.cell_state) + b * s_.U + p * L, lanes(p));
 }
 
-// kUsual: the usual activations, and no gradient arrives but at hidden states.
+// The plain LSTM with its usual activations, where no gradient arrives but at hidden states.
 template <class V, class Real, class State>
-template <bool kUsual>
-inline __attribute__((always_inline)) void Backward<V, Real, State>::pointwise(
-    reg dh, reg phi_c, int64_t b, int64_t in_chunk, int64_t p, int64_t t, bool holds, A* last) {
+inline __attribute__((always_inline)) void Backward<V, Real, State>::usual_pointwise(
+    reg dh, reg tanh_c, int64_t b, int64_t in_chunk, int64_t p, int64_t t, bool holds, A* last) {
   using Act = Activation<V>;
-  const int sigma = kUsual ? CONVEYOR_SIGMOID : l_.recurrent_activation;
-  const int phi = kUsual ? CONVEYOR_TANH : l_.activation;
   const int n = lanes(p);
-  const auto add_arriving = [&](int state, reg d) {
-    return kUsual ? d : arriving(state, d, b, t, p, n);
-  };
   if (holds) dh = V::add(dh, V::load(dh_ + (p * s_.B + b) * L));
   dh = arriving(CONVEYOR_HIDDEN_STATES, dh, b, t, p, n);
   T* dc_at = dc_ + (p * s_.B + b) * L;
-  const reg dc = add_arriving(CONVEYOR_CELL_STATES, V::load(dc_at));
+  const reg dc = V::load(dc_at);
 
   const int64_t kept = ((t * s_.P + p) * s_.B + b) * L;
   const Real* gates = gates_ + kept * 4;
@@ -198,14 +192,18 @@ inline __attribute__((always_inline)) void Backward<V, Real, State>::pointwise(
             o = Io::load(gates + 3 * L, L);
   const reg before = cell_before(b, t, p);
 
-  const reg through = V::fma(V::mul(dh, o), Act::slope(phi, phi_c), dc);
-  const reg d[4] = {add_arriving(CONVEYOR_INPUT_GATES, V::mul(through, g)),
-                    add_arriving(CONVEYOR_FORGET_GATES, V::mul(through, before)),
-                    add_arriving(CONVEYOR_CANDIDATES, V::mul(through, i)),
-                    add_arriving(CONVEYOR_OUTPUT_GATES, V::mul(dh, phi_c))};
+  const reg through = V::fma(V::mul(dh, o), Act::slope(CONVEYOR_TANH, tanh_c), dc);
   V::store(dc_at, V::mul(through, f));
-  const reg dz[4] = {V::mul(d[0], Act::slope(sigma, i)), V::mul(d[1], Act::slope(sigma, f)),
-                     V::mul(d[2], Act::slope(phi, g)), V::mul(d[3], Act::slope(sigma, o))};
+  const auto sigma = [](reg y) { return Act::slope(CONVEYOR_SIGMOID, y); };
+  const reg dz[4] = {V::mul(V::mul(through, g), sigma(i)), V::mul(V::mul(through, before), sigma(f)),
+                     V::mul(V::mul(through, i), Act::slope(CONVEYOR_TANH, g)),
+                     V::mul(V::mul(dh, tanh_c), sigma(o))};
+  keep_dz(dz, in_chunk, p, n, last);
+}
+
+template <class V, class Real, class State>
+inline __attribute__((always_inline)) void Backward<V, Real, State>::keep_dz(
+    const reg (&dz)[4], int64_t in_chunk, int64_t p, int n, A* last) {
   A* chunk = dz_ + (p * chunk_rows_ + in_chunk) * kDz;
   for (int k = 0; k < 4; ++k) {
     const reg value = n == L ? dz[k] : V::first(dz[k], n);

@@ -9,6 +9,7 @@
 
 #include "kernels/operand.h"
 #include "kernels/shape.h"
+#include "kernels/variant.h"
 #include "steps.h"
 
 namespace conveyor {
@@ -26,7 +27,7 @@ class Forward {
   static constexpr int M = V::kRows;
 
   Forward(const conveyor_lstm& l, const conveyor_lstm_outputs& out)
-      : l_(l), out_(out), s_(l, L), steps_(l, memory_), stop_(l.interrupted) {}
+      : l_(l), out_(out), s_(l, L), variant_(l), steps_(l, memory_), stop_(l.interrupted) {}
 
   int run() {
     if (s_.B == 0) return CONVEYOR_OK;
@@ -91,6 +92,7 @@ class Forward {
     int64_t b[M];
     const A* x[M];  // features; by gate: [F][4]
     const A* h[M];  // hidden state before the step; by gate: [U][4]
+    const A* h_before[M];  // the same, without dropout
     A* h_after[M];
     const T* z[M];  // the projection of x, [P][4][L], where it is computed ahead
   };
@@ -114,6 +116,7 @@ class Forward {
     kernel_ = memory_.take<A>(s_.P * f_ * 4 * L);
     recurrent_ = memory_.take<A>(s_.P * u_ * 4 * L);
     bias_ = memory_.take<T>(s_.P * 4 * L);
+    if (l_.peephole) peephole_ = memory_.take<T>(s_.P * 3 * L);
     for (auto& h : h_) h = memory_.take<A>(s_.B * row_);
     c_ = memory_.take<T>(s_.B * s_.padded);
     x_gates_ = l_.dropout_masks == 4 ? 4 : 1;
@@ -135,8 +138,7 @@ class Forward {
     }
     any_gate_ = out_.reserve != nullptr;
     for (int g = 0; g < 4; ++g) any_gate_ |= out_.states[CONVEYOR_INPUT_GATES + g] != nullptr;
-    usual_ = std::is_same<T, float>::value && l_.activation == CONVEYOR_TANH &&
-             l_.recurrent_activation == CONVEYOR_SIGMOID;
+    usual_ = std::is_same<T, float>::value && variant_.nothing;
     for (void* state : out_.states)
       if (state) prefer_huge_pages(state, s_.B * s_.T * s_.U * sizeof(Real));
     if (out_.reserve)
@@ -215,14 +217,19 @@ class Forward {
   void tile_of_panels(const Block& block, int64_t first, int64_t t, bool up);
   template <bool kLaterFirst>
   void add_halves(reg (&sum)[4], const A* row, const A* w);
+
+  // In forward_step.h.
   template <int K>
   void pointwise_of_rows(const reg (*from)[4], const Block& block, int m, int64_t p, int64_t t);
   template <int K>
   void pointwise(const reg (*from)[4], const int64_t (&rows)[K], const int64_t (&panels)[K],
-                 A* const (&h_after)[K], int64_t t);
+                 const A* const (&h_before)[K], A* const (&h_after)[K], int64_t t);
   template <int K>
-  void any_step(reg (&z)[K][4], reg (&c)[K], reg (&h)[K]) const;
-  void keep_gates(const reg (&gates)[4], int64_t b, int64_t t, int64_t p, int n);
+  void general_step(reg (&z)[K][4], reg (&into)[K][4], reg (&c)[K], reg (&h)[K],
+                    const int64_t (&rows)[K], const int64_t (&panels)[K],
+                    const A* const (&h_before)[K], int64_t t) const;
+  void keep_gates(const reg (&gates)[4], const reg (&kept)[4], int64_t b, int64_t t, int64_t p,
+                  int n);
 
   // In forward_rows.h.
   void prepare(Team& team, int member);
@@ -249,6 +256,7 @@ class Forward {
   const conveyor_lstm& l_;
   const conveyor_lstm_outputs& out_;
   const Shape s_;
+  const Variant<V> variant_;
   Workspace memory_;
   const Steps steps_;
   Stop stop_;
@@ -259,7 +267,7 @@ class Forward {
   int x_gates_ = 1, h_gates_ = 1;
   int64_t f_ = 0, u_ = 0, row_ = 0;  // in A: features, units, a row of hidden states
   A *kernel_ = nullptr, *recurrent_ = nullptr, *h_[2] = {}, *x_ = nullptr, *dropped_ = nullptr;
-  T *bias_ = nullptr, *c_ = nullptr, *z_ = nullptr;
+  T *bias_ = nullptr, *peephole_ = nullptr, *c_ = nullptr, *z_ = nullptr;
   Block* blocks_ = nullptr;
   uint8_t* parity_ = nullptr;
   Real* gates_ = nullptr;
@@ -270,4 +278,5 @@ class Forward {
 }  // namespace conveyor
 
 #include "kernels/forward_rows.h"
+#include "kernels/forward_step.h"
 #include "kernels/forward_tiles.h"

@@ -20,7 +20,9 @@ inline void Forward<V, Real, State>::prepare(Team& team, int member) {
   for (int64_t p = panels.begin; p < panels.end; ++p) {
     pack_panel<V>(kernel, s_.F, s_.U, p, kernel_ + p * f_ * 4 * L);
     pack_panel<V>(recurrent, s_.U, s_.U, p, recurrent_ + p * u_ * 4 * L);
-    pack_bias<V>(static_cast<const Real*>(l_.bias), s_.U, p, bias_ + p * 4 * L);
+    pack_vectors<V, 4>(static_cast<const Real*>(l_.bias), s_.U, p, bias_ + p * 4 * L);
+    if (peephole_)
+      pack_vectors<V, 3>(static_cast<const Real*>(l_.peephole), s_.U, p, peephole_ + p * 3 * L);
   }
   const Range rows = share(s_.B, team.size(), member);
   for (int64_t b = rows.begin; b < rows.end; ++b) {
@@ -128,6 +130,7 @@ inline int64_t Forward<V, Real, State>::make_blocks(int64_t t, Range active, con
       const int64_t b = steps_.row(t, active.begin + part.begin + r);
       block.b[r] = b;
       block.h[r] = dropped_ ? dropped_ + b * u_ * h_gates_ : h_[parity[b]] + b * row_;
+      block.h_before[r] = h_[parity[b]] + b * row_;
       block.h_after[r] = h_[parity[b] ^ 1] + b * row_;
       if (ahead_)
         block.z[r] = z_row(t, b);

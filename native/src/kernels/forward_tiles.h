@@ -1,4 +1,4 @@
-// The forward pass: tiles of a step. From product to states, in registers.
+// The forward pass: tiles of a step, up to the inputs of the gates.
 #pragma once
 
 #include "kernels/activation.h"
@@ -129,6 +129,7 @@ inline void Forward<V, Real, State>::tile_of_panels(const Block& block, int64_t 
                                                     bool up) {
   reg acc[K][4];
   int64_t b[K], panels[K];
+  const A* h_before[K];
   A* h_after[K];
   for (int n = 0; n < K; ++n) {
     const int k = up ? n : K - 1 - n;
@@ -144,9 +145,10 @@ inline void Forward<V, Real, State>::tile_of_panels(const Block& block, int64_t 
     else
       add_halves<false>(z[0], block.h[0], recurrent_ + p * u_ * 4 * L);
     for (int g = 0; g < 4; ++g) acc[k][g] = z[0][g];
-    b[k] = block.b[0], panels[k] = p, h_after[k] = block.h_after[0];
+    b[k] = block.b[0], panels[k] = p;
+    h_before[k] = block.h_before[0], h_after[k] = block.h_after[0];
   }
-  pointwise<K>(acc, b, panels, h_after, t);
+  pointwise<K>(acc, b, panels, h_before, h_after, t);
 }
 
 template <class V, class Real, class State>
@@ -163,80 +165,6 @@ inline __attribute__((always_inline)) void Forward<V, Real, State>::add_halves(
   accumulate<V, 1, 4>(early, early_row, w, half);
   if (!kLaterFirst) accumulate<V, 1, 4>(late, late_row, w + half * 4 * L, u_ - half);
   for (int g = 0; g < 4; ++g) sum[g] = V::add(sum[g], V::add(early[0][g], late[0][g]));
-}
-
-template <class V, class Real, class State>
-template <int K>
-inline __attribute__((always_inline)) void Forward<V, Real, State>::pointwise_of_rows(
-    const reg (*from)[4], const Block& block, int m, int64_t p, int64_t t) {
-  int64_t b[K], panels[K];
-  A* h_after[K];
-  for (int k = 0; k < K; ++k)
-    b[k] = block.b[m + k], panels[k] = p, h_after[k] = block.h_after[m + k];
-  pointwise<K>(from, b, panels, h_after, t);
-}
-
-// A few at a time: the chain from z to h is long, and they hide each other's waiting.
-template <class V, class Real, class State>
-template <int K>
-inline __attribute__((always_inline)) void Forward<V, Real, State>::pointwise(
-    const reg (*from)[4], const int64_t (&rows)[K], const int64_t (&panels)[K],
-    A* const (&h_after)[K], int64_t t) {
-  using Act = Activation<V>;
-  reg z[K][4], c[K], h[K];
-#pragma GCC unroll 2
-  for (int k = 0; k < K; ++k) {
-#pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g) z[k][g] = from[k][g];
-    c[k] = V::load(cell(panels[k], rows[k]));
-  }
-  if (usual_) {
-    if constexpr (Act::is_float) {
-      if (any_gate_)
-        Act::template long_step<K>(z, c, h);
-      else
-        Act::template short_step<K>(z, c, h);
-    }
-  } else {
-    any_step<K>(z, c, h);
-  }
-  for (int k = 0; k < K; ++k) {
-    const int64_t b = rows[k], p = panels[k];
-    const int n = lanes(p);
-    // Past the last unit z is x times zeros: NaN where x is infinite, and pairs read one of them.
-    const reg rounded = Io::round(n == L ? h[k] : V::first(h[k], n));
-    V::store(cell(p, b), c[k]);
-    Read::store(h_after[k], p * L, rounded);
-    const int64_t to = at(b, t, p);
-    if (any_gate_) keep_gates(z[k], b, t, p, n);
-    if (out_.states[CONVEYOR_HIDDEN_STATES])
-      Io::store(real(CONVEYOR_HIDDEN_STATES) + to, rounded, n);
-    if (out_.states[CONVEYOR_CELL_STATES]) Io::store(real(CONVEYOR_CELL_STATES) + to, c[k], n);
-    if (cells_) V::template Io<State>::store(cells_ + reserved(b, t, p), c[k], L);
-  }
-}
-
-template <class V, class Real, class State>
-template <int K>
-inline void Forward<V, Real, State>::any_step(reg (&z)[K][4], reg (&c)[K], reg (&h)[K]) const {
-  using Act = Activation<V>;
-  const int sigma = l_.recurrent_activation, phi = l_.activation;
-  for (int k = 0; k < K; ++k) {
-    for (int g = 0; g < 4; ++g)
-      z[k][g] = Act::apply(g == CONVEYOR_CANDIDATE ? phi : sigma, z[k][g]);
-    c[k] = V::fma(z[k][1], c[k], V::mul(z[k][0], z[k][2]));
-    h[k] = V::mul(z[k][3], Act::apply(phi, c[k]));
-  }
-}
-
-template <class V, class Real, class State>
-inline void Forward<V, Real, State>::keep_gates(const reg (&gates)[4], int64_t b, int64_t t,
-                                                int64_t p, int n) {
-  for (int k = 0; k < 4; ++k) {
-    if (gates_) Io::store(gates_ + reserved(b, t, p) * 4 + k * L, gates[k], L);
-    if (out_.states[CONVEYOR_INPUT_GATES + k])
-      Io::store(real(CONVEYOR_INPUT_GATES + k) + at(b, t, p), gates[k], n);
-  }
 }
 
 }  // namespace CONVEYOR_TARGET_NAMESPACE

@@ -10,13 +10,13 @@
 namespace conveyor {
 namespace CONVEYOR_TARGET_NAMESPACE {
 
-// One panel of a bias [4U], as [4][L].
-template <class V, class Real>
-void pack_bias(const Real* bias, int64_t U, int64_t p, typename V::T* to) {
+// One panel of N vectors [N,U], as [N][L]; zeros where there are none.
+template <class V, int N, class Real>
+void pack_vectors(const Real* from, int64_t U, int64_t p, typename V::T* to) {
   constexpr int L = V::L;
   const int n = static_cast<int>(std::min<int64_t>(L, U - p * L));
-  for (int g = 0; g < 4; ++g)
-    V::store(to + g * L, bias ? V::template Io<Real>::load(bias + g * U + p * L, n) : V::zero());
+  for (int g = 0; g < N; ++g)
+    V::store(to + g * L, from ? V::template Io<Real>::load(from + g * U + p * L, n) : V::zero());
 }
 
 // One panel of weights [K,4U]: the four gates of the L units from p * L, side by side as

@@ -25,7 +25,7 @@ class StreamOf final : public Stream {
     one.time_steps = 1;
     one.go_backwards = one.dropout_masks = one.recurrent_dropout_masks = 0;
     one.hidden_state = one.cell_state = one.dropout_mask = one.recurrent_dropout_mask = nullptr;
-    one.mask = one.resets = nullptr;
+    one.mask = one.resets = one.hidden_zoneout = one.cell_zoneout = nullptr;
     one.interrupted = nullptr;
     return one;
   }

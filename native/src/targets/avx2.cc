@@ -47,6 +47,9 @@ struct Floats {
     const reg one = _mm256_and_ps(_mm256_cmp_ps(a, zero(), _CMP_GT_OQ), set1(1));
     return _mm256_blendv_ps(one, a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
   }
+  static inline reg select(reg condition, reg a, reg b) {
+    return _mm256_blendv_ps(b, a, _mm256_cmp_ps(condition, zero(), _CMP_GT_OQ));
+  }
   static inline unsigned greater(reg a, reg b) {
     return static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)));
   }

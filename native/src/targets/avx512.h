@@ -47,6 +47,9 @@ struct Floats {
     const reg one = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, zero(), _CMP_GT_OQ), set1(1));
     return _mm512_mask_mov_ps(one, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
   }
+  static inline reg select(reg condition, reg a, reg b) {
+    return _mm512_mask_mov_ps(b, _mm512_cmp_ps_mask(condition, zero(), _CMP_GT_OQ), a);
+  }
   static inline unsigned greater(reg a, reg b) {
     return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
   }

@@ -68,6 +68,10 @@ struct Plain {
   static inline reg positive(reg a) {
     return each([&](int n) { return a.v[n] > 0 ? T(1) : a.v[n] == a.v[n] ? T(0) : a.v[n]; });
   }
+  // a where the condition is positive, else b.
+  static inline reg select(reg condition, reg a, reg b) {
+    return each([&](int n) { return condition.v[n] > 0 ? a.v[n] : b.v[n]; });
+  }
   // One bit for each lane where a > b.
   static inline unsigned greater(reg a, reg b) {
     unsigned bits = 0;

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ctypes import Structure, c_int32, c_int64, c_size_t, c_void_p, sizeof
+from ctypes import Structure, c_double, c_int32, c_int64, c_size_t, c_void_p, sizeof
 from dataclasses import dataclass
 from functools import lru_cache
-from struct import Struct
+from struct import Struct, unpack
 
 from .._vocabulary import STATE_NAMES
+from ._activations import code
+from ._options import Options
 
-ABI = 3
+ABI = 4
 DTYPES = {"float32": 0, "float64": 1, "bfloat16": 2}
-ACTIVATIONS = {"tanh": 0, "sigmoid": 1, "hard_sigmoid": 2, "relu": 3, "linear": 4}
 STATUSES = ("ok", "invalid", "out_of_memory", "interrupted")
 OUT_OF_MEMORY = STATUSES.index("out_of_memory")
 INPUTS = (
@@ -26,11 +27,20 @@ INPUTS = (
     "dropout_mask",
     "recurrent_dropout_mask",
     "resets",
+    "peephole",
+    "hidden_zoneout",
+    "cell_zoneout",
 )
 # Those that have a gradient, in the order in which the core writes them.
-DIFFERENTIABLE = tuple(name for name in INPUTS if name not in ("mask", "resets"))
+_CHOICES = ("mask", "resets", "hidden_zoneout", "cell_zoneout")
+DIFFERENTIABLE = tuple(name for name in INPUTS if name not in _CHOICES)
+# Those that all rows of the batch share.
+WEIGHTS = ("kernel", "recurrent_kernel", "bias", "peephole")
+# Of the three functions, in the order of alpha and beta.
+_FUNCTIONS = ("activation", "recurrent_activation", "output_activation")
 
 States = c_void_p * len(STATE_NAMES)
+PLAIN_OPTIONS = Options()
 
 
 class LSTM(Structure):
@@ -45,7 +55,15 @@ class LSTM(Structure):
         ("dropout_masks", c_int32),
         ("recurrent_dropout_masks", c_int32),
         ("threads", c_int32),
+        ("output_activation", c_int32),
+        ("coupled", c_int32),
         ("reserved", c_int32),
+        ("alpha", c_double * len(_FUNCTIONS)),
+        ("beta", c_double * len(_FUNCTIONS)),
+        ("clip", c_double),
+        ("cell_clip", c_double),
+        ("hidden_part", c_double),
+        ("cell_part", c_double),
         ("batch", c_int64),
         ("time_steps", c_int64),
         ("features", c_int64),
@@ -82,9 +100,7 @@ class Problem:
     time_steps: int
     features: int
     units: int
-    activation: str = "tanh"
-    recurrent_activation: str = "sigmoid"
-    go_backwards: bool = False
+    options: Options = PLAIN_OPTIONS
     dropout_masks: int = 0  # 0 none, 1 shared by the gates, 4 one for each gate
     recurrent_dropout_masks: int = 0
     threads: int = 0  # at most so many; 0 for CONVEYOR_NUM_THREADS, else all cores
@@ -109,15 +125,28 @@ def pack_lstm(problem: Problem, inputs: Sequence[int], interrupted: int) -> byte
     return _packed_problem(problem) + _ADDRESSES(*inputs, interrupted)
 
 
+def numbers(problem: Problem) -> tuple[int, ...]:
+    """What stands before the addresses, as 64-bit integers: for the operators of frameworks."""
+    packed = _packed_problem(problem)
+    return unpack(f"{len(packed) // 8}q", packed)
+
+
 @lru_cache(maxsize=1024)
 def _packed_problem(problem: Problem) -> bytes:
-    p = problem
+    p, o, v = problem, problem.options, problem.options.variant
+    codes = {name: code(getattr(o, name)) for name in _FUNCTIONS}
     lstm = LSTM(
         size=sizeof(LSTM),
         dtype=DTYPES[p.dtype],
-        activation=ACTIVATIONS[p.activation],
-        recurrent_activation=ACTIVATIONS[p.recurrent_activation],
-        go_backwards=p.go_backwards,
+        **{name: its.kind for name, its in codes.items()},
+        alpha=tuple(its.alpha for its in codes.values()),
+        beta=tuple(its.beta for its in codes.values()),
+        clip=v.clip,
+        cell_clip=v.cell_clip,
+        hidden_part=v.hidden_zoneout,
+        cell_part=v.cell_zoneout,
+        coupled=v.coupled,
+        go_backwards=o.go_backwards,
         dropout_masks=p.dropout_masks,
         recurrent_dropout_masks=p.recurrent_dropout_masks,
         threads=p.threads,

@@ -19,10 +19,10 @@ from .._errors import ConveyorError
 from .._vocabulary import STATE_NAMES, StateName
 from . import _layout, _signals
 from ._layout import ABI
-from ._layout import ACTIVATIONS as ACTIVATIONS
 from ._layout import DIFFERENTIABLE as DIFFERENTIABLE
 from ._layout import DTYPES as DTYPES
 from ._layout import INPUTS as INPUTS
+from ._layout import WEIGHTS as WEIGHTS
 from ._layout import Problem as Problem
 
 

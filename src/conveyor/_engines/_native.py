@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import keras
 
 from . import _library, _linear, glue
+from ._activations import text_of
+from ._options import options_of
 from ._request import Activation, Array, LSTMRequest, States
-
-_ACTIVATIONS = {getattr(keras.activations, name): name for name in _library.ACTIVATIONS}
 
 
 def missing() -> str | None:
@@ -40,7 +40,7 @@ def threads() -> tuple[int, str]:
 def why_not(request: LSTMRequest) -> str | None:
     """Why the engine does not run this request, or None where it does."""
     return (
-        why_never(request.activation, request.recurrent_activation)
+        why_never(request.activation, request.recurrent_activation, request.output_activation)
         or _variant_missing(request)
         or _dtype_missing(glue.dtype_name(request.x))
         or glue.active().why_not_native(_arrays(request))
@@ -59,39 +59,29 @@ def _arrays(request: LSTMRequest) -> list[Array]:
     return [array for array in request.arrays().values() if array is not None]
 
 
-def why_never(activation: Activation, recurrent_activation: Activation) -> str | None:
+def why_never(
+    activation: Activation,
+    recurrent_activation: Activation,
+    output_activation: Activation | None = None,
+) -> str | None:
     """What is known before there is a request: why none with these activations is taken."""
     return (
         missing()
         or _activation_missing(activation, "activation")
         or _activation_missing(recurrent_activation, "recurrent_activation")
+        or _activation_missing(output_activation or activation, "output_activation")
     )
 
 
-def activation_name(activation: Activation) -> str | None:
-    """What the core calls it; None where it does not have it."""
-    # By identity, as a callable object may compare with anything and have no hash.
-    return next((name for known, name in _ACTIVATIONS.items() if known is activation), None)
-
-
 def _activation_missing(activation: Activation, name: str) -> str | None:
-    if activation_name(activation):
+    if text_of(activation):
         return None
     given = getattr(activation, "__name__", activation)
-    return f"{name}={given}; it has {', '.join(_library.ACTIVATIONS)}"
+    return f"{name}={given}; it has those of Keras that work on each number by itself"
 
 
 # What the core does not compute so far.
-_NOT_YET = (
-    "peephole",
-    "hidden_zoneout",
-    "cell_zoneout",
-    "output_activation",
-    "output_kernel",
-    "projection_kernel",
-    "gate_scale",
-    "cell_scale",
-)
+_NOT_YET = ("output_kernel", "projection_kernel", "gate_scale", "cell_scale")
 
 
 def _variant_missing(request: LSTMRequest) -> str | None:
@@ -123,9 +113,7 @@ def problem(request: LSTMRequest) -> _library.Problem:
         time_steps=time_steps,
         features=features,
         units=int(r.recurrent_kernel.shape[0]),
-        activation=_ACTIVATIONS[r.activation],
-        recurrent_activation=_ACTIVATIONS[r.recurrent_activation],
-        go_backwards=r.go_backwards,
+        options=options_of(r),
         dropout_masks=_masks(r.dropout_mask),
         recurrent_dropout_masks=_masks(r.recurrent_dropout_mask),
     )

@@ -124,6 +124,8 @@ def _as_the_core_reads(p: Problem, inputs: Inputs) -> dict[str, np.ndarray]:
     """The inputs that are there; copied only where dtype or layout are others."""
     dtypes = {
         "mask": np.dtype("bool"),
+        "hidden_zoneout": np.dtype("bool"),
+        "cell_zoneout": np.dtype("bool"),
         "resets": np.dtype("uint8"),
         "cell_state": numpy_dtype(p.state_dtype),
     }

@@ -12,6 +12,8 @@ import numpy as np
 
 from .. import _engines
 from .._engines import _library, _native, _native_numpy
+from .._engines._activations import text_of
+from .._engines._options import Options
 from .._errors import lesson
 from . import _checks
 from ._stream_in_numpy import numpy_step
@@ -250,8 +252,11 @@ def problem_of(
         1,
         features,
         recurrent_kernel.shape[0],
-        _activation_name(activation, "activation"),
-        _activation_name(recurrent_activation, "recurrent_activation"),
+        Options(
+            _activation_name(activation, "activation"),
+            _activation_name(recurrent_activation, "recurrent_activation"),
+            _activation_name(activation, "activation"),
+        ),
     )
 
 
@@ -259,12 +264,12 @@ _ABSENT = ("hidden_state", "cell_state", "dropout_mask", "recurrent_dropout_mask
 
 
 def _activation_name(activation: Any, name: str) -> str:
-    known = _native.activation_name(keras.activations.get(activation))
+    known = text_of(keras.activations.get(activation))
     if known:
         return known
     raise lesson(
         _WHERE,
-        f"{name} to be one of {', '.join(_library.ACTIVATIONS)}",
+        f"{name} to be one of Keras's that work on each number by itself",
         f"{name}={getattr(activation, '__name__', repr(activation))}",
         "conveyor.ops.lstm takes any function, on whole sequences.",
     )

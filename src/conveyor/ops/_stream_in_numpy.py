@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 
+from .._engines._activations import function_of
 from .._engines._library import Problem
 
 
@@ -24,6 +26,13 @@ _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+def _activation(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    function = function_of(name)
+    return _ACTIVATIONS.get(
+        name, lambda z: np.asarray(keras.ops.convert_to_numpy(function(z)), z.dtype)
+    )
+
+
 def numpy_step(
     problem: Problem, weights: dict[str, Any]
 ) -> Callable[[np.ndarray, np.ndarray, np.ndarray], int]:
@@ -33,8 +42,8 @@ def numpy_step(
         None if weights[n] is None else weights[n].astype(exact)
         for n in ("kernel", "recurrent_kernel", "bias")
     )
-    sigma = _ACTIVATIONS[problem.recurrent_activation]
-    phi = _ACTIVATIONS[problem.activation]
+    sigma = _activation(problem.options.recurrent_activation)
+    phi = _activation(problem.options.activation)
 
     def step(x: np.ndarray, hidden_state: np.ndarray, cell_state: np.ndarray) -> int:
         z = x.astype(exact) @ kernel + hidden_state.astype(exact) @ recurrent_kernel

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from jax import lax
 from jax.interpreters import batching
 
+from .._library import WEIGHTS as _WEIGHTS
 from .._request import Array
 from . import _jax_native_portable as portable
 
-_WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 _Dims = Sequence[int | None]
 _Results = tuple[Sequence[Array], Sequence[int]]
 

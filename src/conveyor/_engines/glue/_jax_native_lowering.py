@@ -12,7 +12,7 @@ import numpy as np
 from jax.interpreters import mlir
 
 from ..._vocabulary import STATE_NAMES
-from .. import _library, _native
+from .. import _layout, _library, _native
 from .._request import Array, LSTMRequest
 from . import _jax_native_portable as portable
 from ._jax_native_portable import Names, StateNames, as_request
@@ -103,21 +103,12 @@ def _backward(
     )
 
 
-def _attributes(ctx: Any, lstm: LSTMRequest, given: Names) -> dict[str, np.int64]:
+def _attributes(ctx: Any, lstm: LSTMRequest, given: Names) -> dict[str, Any]:
     """What `native/bindings/jax_ffi.cc` reads."""
     p = _native.problem(as_request(lstm, given, ctx.avals_in))
     return {
         "inputs": _bits(given, _library.INPUTS),
-        "dtype": np.int64(_library.DTYPES[p.dtype]),
-        "activation": np.int64(_library.ACTIVATIONS[p.activation]),
-        "recurrent_activation": np.int64(_library.ACTIVATIONS[p.recurrent_activation]),
-        "go_backwards": np.int64(p.go_backwards),
-        "dropout_masks": np.int64(p.dropout_masks),
-        "recurrent_dropout_masks": np.int64(p.recurrent_dropout_masks),
-        "batch": np.int64(p.batch),
-        "time_steps": np.int64(p.time_steps),
-        "features": np.int64(p.features),
-        "units": np.int64(p.units),
+        "lstm": np.array(_layout.numbers(p), np.int64),
     }
 
 

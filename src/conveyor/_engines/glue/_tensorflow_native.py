@@ -25,8 +25,9 @@ from typing import Any
 import tensorflow as tf
 
 from ..._vocabulary import STATE_NAMES, StateName, has_time_axis
-from .. import _library
+from .. import _layout, _library
 from .._library import INPUTS
+from .._options import options, text_of_request
 from .._request import Array, LSTMRequest, States
 
 # Code that traces a function in order to write it down for another process.
@@ -57,17 +58,20 @@ def native(request: LSTMRequest) -> States:
         names,
         given=bits(arrays, INPUTS),
         keep=recording(),
-        dtype=_library.DTYPES[r.x.dtype.name],
-        activation=_library.ACTIVATIONS[r.activation.__name__],
-        recurrent_activation=_library.ACTIVATIONS[r.recurrent_activation.__name__],
-        go_backwards=int(r.go_backwards),
-        threads=threads(),
+        **_told(r.x.dtype.name, text_of_request(r), threads()),
     )
     return dict(zip(names, states, strict=True))
 
 
+@cache
+def _told(dtype: str, text: str, threads: int) -> dict[str, Any]:
+    """What the ops are told besides: of the sizes, they find out themselves."""
+    problem = _library.Problem(dtype, 1, 1, 1, 1, options(text), threads=threads)
+    return {"lstm": list(_layout.numbers(problem)), "options": text}
+
+
 def forward(
-    arrays: Sequence[Array], names: Sequence[StateName], *, keep: bool, **options: int
+    arrays: Sequence[Array], names: Sequence[StateName], *, keep: bool, **told: Any
 ) -> tuple[list[Array], list[Array]]:
     """The named states, and with `keep` hidden_states and what else the gradients need."""
     x, recurrent_kernel = arrays[0], arrays[2]
@@ -79,7 +83,7 @@ def forward(
         result_types=result_types,
         states=bits(names, STATE_NAMES),
         keep=int(keep),
-        **options,
+        **told,
     )
     states, kept = results[: len(names)], results[len(names) :]
     if not tf.executing_eagerly():

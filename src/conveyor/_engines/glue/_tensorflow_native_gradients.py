@@ -9,21 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from ..._vocabulary import STATE_NAMES
-from .._library import ACTIVATIONS, DIFFERENTIABLE, INPUTS
+from .._library import DIFFERENTIABLE, INPUTS
+from .._options import options as as_options
 from .._request import Array, LSTMRequest
 from . import _tensorflow_native as native
 
 Gradients = list[Array | None]
 
-_SHARED = ("dtype", "activation", "recurrent_activation", "go_backwards", "threads", "given")
+_SHARED = ("lstm", "options", "given")
 
 
 def _of_forward(op: Any, *d_results: Array) -> Gradients:
-    options = {name: op.get_attr(name) for name in _SHARED}
+    options = _read(op, _SHARED)
     names = _named(op.get_attr("states"), STATE_NAMES)
     given = _named(options["given"], INPUTS)
     arrays = dict(zip(given, op.inputs, strict=True))
@@ -53,12 +53,18 @@ def _of_forward(op: Any, *d_results: Array) -> Gradients:
     return [gradients.get(name) for name in given]
 
 
+def _read(op: Any, names: Sequence[str]) -> dict[str, Any]:
+    attributes = {name: op.get_attr(name) for name in names}
+    text = attributes["options"]
+    return {**attributes, "options": text.decode() if isinstance(text, bytes) else text}
+
+
 def _of_backward(op: Any, *d_gradients: Array) -> Gradients:
     # A function of the arrays and of the gradients that arrived; what the forward pass kept
     # follows from the arrays.
     given = _named(op.get_attr("given"), INPUTS)
     arrays = dict(zip(given, op.inputs, strict=False))
-    options = tuple((name, op.get_attr(name)) for name in (*_SHARED, "states", "wanted"))
+    options = tuple(_read(op, ("options", "given", "states", "wanted")).items())
     arriving = list(op.inputs[len(given) + 2 :])
     of_arrays, of_arriving = _compiled_second(arrays, arriving, list(d_gradients), options)
     return [*(of_arrays.get(name) for name in given), None, None, *of_arriving]
@@ -68,7 +74,7 @@ def _second(
     arrays: dict[str, Array],
     arriving: list[Array],
     d_gradients: list[Array],
-    options: tuple[tuple[str, int], ...],
+    options: tuple[tuple[str, Any], ...],
 ) -> tuple[dict[str, Array], list[Array]]:
     # Not with tapes, which are stopped in some of the places that this is called from.
     wanted = [arrays[name] for name in _named(dict(options)["wanted"], INPUTS)]
@@ -82,19 +88,14 @@ def _second(
     return dict(zip(floats, second, strict=False)), second[len(floats) :]
 
 
-def _portable(arrays: dict[str, Array], options: dict[str, int]) -> list[Array]:
+def _portable(arrays: dict[str, Array], options: dict[str, Any]) -> list[Array]:
     from .. import _portable  # which imports the glue
 
-    activations: dict[str, Any] = {
-        name: getattr(keras.activations, tuple(ACTIVATIONS)[options[name]])
-        for name in ("activation", "recurrent_activation")
-    }
     inputs: dict[str, Any] = {name: arrays.get(name) for name in INPUTS}
     names = _named(options["states"], STATE_NAMES)
     request = LSTMRequest(
         **inputs,
-        **activations,
-        go_backwards=bool(options["go_backwards"]),
+        **as_options(options["options"]).of_request(),
         unroll=False,
         outputs=tuple(names),
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import keras
 import torch
 from torch._C import DispatchKey, DispatchKeySet, _after_autograd_keyset, _AutoDispatchBelowAutograd
 from torch._functorch.utils import enable_single_level_autograd_function
@@ -18,6 +17,7 @@ from torch.autograd.function import _SingleLevelFunction
 
 from .. import _portable
 from .._library import DIFFERENTIABLE, INPUTS
+from .._options import options as as_options
 from .._request import Array, LSTMRequest
 from ._torch_operators import (
     backward,
@@ -117,12 +117,10 @@ class _Second(_SingleLevelFunction):
 def _portable_states(
     inputs: dict[str, Any], options: list[Any], names: list[Any]
 ) -> tuple[Array, ...]:
-    activation, recurrent_activation, go_backwards = options
+    (text,) = options
     request = LSTMRequest(
         **inputs,
-        activation=keras.activations.get(activation),
-        recurrent_activation=keras.activations.get(recurrent_activation),
-        go_backwards=go_backwards,
+        **as_options(text).of_request(),
         unroll=False,
         outputs=tuple(names),
     )

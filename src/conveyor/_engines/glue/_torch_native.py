@@ -9,6 +9,7 @@ from torch.autograd import forward_ad
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from .. import _library
+from .._options import text_of_request
 from .._request import Array, LSTMRequest, States
 from . import _torch_gradients as _torch_gradients
 from . import _torch_openmp
@@ -56,9 +57,10 @@ def native(request: LSTMRequest) -> States:
         r.dropout_mask,
         r.recurrent_dropout_mask,
         r.resets,
-        r.activation.__name__,
-        r.recurrent_activation.__name__,
-        r.go_backwards,
+        r.peephole,
+        r.hidden_zoneout,
+        r.cell_zoneout,
+        text_of_request(r),
         r.outputs,
     )
     return dict(zip(r.outputs, states, strict=True))

@@ -21,13 +21,14 @@ from ..._errors import ConveyorError
 from ..._vocabulary import STATE_NAMES, StateName, has_time_axis
 from .. import _library
 from .._library import DIFFERENTIABLE, INPUTS, Problem
+from .._options import options
 from .._request import Array
 
 _ARGUMENTS = (
     "Tensor x, Tensor kernel, Tensor recurrent_kernel, Tensor? bias, "
     "Tensor? hidden_state, Tensor? cell_state, Tensor? mask, "
     "Tensor? dropout_mask, Tensor? recurrent_dropout_mask, Tensor? resets, "
-    "str activation, str recurrent_activation, bool go_backwards, str[] outputs"
+    "Tensor? peephole, Tensor? hidden_zoneout, Tensor? cell_zoneout, str options, str[] outputs"
 )
 library = torch.library.Library("conveyor", "DEF")
 library.define(f"lstm({_ARGUMENTS}) -> Tensor[]")
@@ -102,7 +103,7 @@ def _read(arguments: Sequence[Any]) -> tuple[list[Any], Problem]:
     arrays = _dense(arguments[:_N])
     signature = tuple([None if a is None else (a.shape, a.dtype) for a in arrays])
     threads = _library.threads_beside(torch.get_num_threads())
-    return arrays, _problem(signature, *arguments[_N : _N + 3], threads)
+    return arrays, _problem(signature, arguments[_N], threads)
 
 
 def _dense(arrays: Iterable[Array | None]) -> list[Any]:
@@ -128,9 +129,7 @@ def kept(names: Sequence[StateName]) -> Sequence[StateName]:
 @lru_cache(maxsize=1024)
 def _problem(
     signature: tuple[Any, ...],
-    activation: str,
-    recurrent_activation: str,
-    go_backwards: bool,
+    text: str,
     threads: int,
 ) -> Problem:
     """`ops.lstm` has checked its arrays; this is for those who call the operator itself."""
@@ -146,6 +145,9 @@ def _problem(
         "cell_state": ((batch, units), state),
         "mask": ((batch, time_steps), torch.bool),
         "resets": ((batch, time_steps), torch.uint8),
+        "peephole": ((3 * units,), dtype),
+        "hidden_zoneout": ((batch, time_steps, units), torch.bool),
+        "cell_zoneout": ((batch, time_steps, units), torch.bool),
     }
     for name, (shape, wanted) in expected.items():
         if given[name] is not None:
@@ -156,9 +158,7 @@ def _problem(
         time_steps=time_steps,
         features=features,
         units=units,
-        activation=activation,
-        recurrent_activation=recurrent_activation,
-        go_backwards=go_backwards,
+        options=options(text),
         dropout_masks=_masks(given, "dropout_mask", (batch, features), dtype),
         recurrent_dropout_masks=_masks(given, "recurrent_dropout_mask", (batch, units), dtype),
         threads=threads,

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from .._library import INPUTS
+from .._library import INPUTS, WEIGHTS
 from .._request import Array
 from ._torch_operators import library, lstm, lstm_backward, lstm_training
 
 _N = len(INPUTS)
-_WEIGHTS = {"kernel", "recurrent_kernel", "bias"}
+_WEIGHTS = set(WEIGHTS)
 
 
 def _lstm(info: Any, in_dims: Sequence[Any], *arguments: Any) -> tuple[list[Array], list[int]]:
