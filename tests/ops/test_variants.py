@@ -100,8 +100,8 @@ def test_every_activation_natively(activation, place: str) -> None:
     """Against the function itself, on the portable engine."""
     arguments = {**VARIANTS[0].arguments("float32"), place: activation}
     names = ("x", "kernel", "recurrent_kernel", "cell_state")
-    for name in (*names, "bias"):
-        arguments[name] = 0.6 * arguments[name]  # or exponentials of exponentials overflow
+    arguments["x"] = 0.5 * arguments["x"][:, :3]  # or exponentials of exponentials overflow
+    arguments["bias"] = 0.5 * arguments["bias"]
 
     def of(engine: str):
         def run(*arrays):
