@@ -98,10 +98,10 @@ def test_gradients(variant: Variant, engine: str) -> None:
 @pytest.mark.skipif("native" not in ENGINES, reason="there is no native engine")
 def test_every_activation_natively(activation, place: str) -> None:
     """Against the function itself, on the portable engine."""
-    arguments = {**VARIANTS[0].arguments("float32"), place: activation}
+    # Each place by itself: an exponential of exponentials is past what float32 holds.
+    arguments = {**VARIANTS[0].arguments("float32"), "output_activation": "tanh", place: activation}
     names = ("x", "kernel", "recurrent_kernel", "cell_state")
-    arguments["x"] = 0.5 * arguments["x"][:, :3]  # or exponentials of exponentials overflow
-    arguments["bias"] = 0.5 * arguments["bias"]
+    arguments["x"] = 0.5 * arguments["x"][:, :3]
 
     def of(engine: str):
         def run(*arrays):
