@@ -142,7 +142,7 @@ class WithLayers:
         (4, 2, 4)
         """
         pairs = given_states.pairs_of(states, None, self.cells.flat(), self.where)
-        return tuple(K.stack(each) for each in zip(*pairs, strict=True))  # type: ignore[return-value]
+        return tuple(K.stack(each) for each in zip(*pairs, strict=True))
 
     @property
     def initial_hidden_state(self) -> Any:
@@ -223,10 +223,11 @@ def run(
     layer: Any, sequences: Array, initial_state: Any, mask: Any, training: bool, resets: Any
 ) -> Any:
     """What the whole returns; a mask goes through all layers."""
+    cells = layer.cells.flat()
     pairs: Iterator[Any] = iter(
-        [None] * len(layer.parts.flat())
+        [None] * len(cells)
         if initial_state is None
-        else zip(*[iter(initial_state)] * 2, strict=True)
+        else given_states.pairs_of(initial_state, sequences.shape[0], cells, layer.where)
     )
     x, states = sequences, []
     for n, row in enumerate(layer.parts):
@@ -357,7 +358,5 @@ def explain_engine(layer: Any) -> str:
     """Which engine ran each part."""
     told = {part.name: part.explain_engine() for part in layer.parts.flat()}
     if len(set(told.values())) == 1:
-        return next(iter(told.values()))
+        return str(next(iter(told.values())))
     return "\n".join(f"{name}: {engine}" for name, engine in told.items())
-
-
