@@ -162,16 +162,14 @@ def _returned(
     return (first, *(returned(name, "return_state=True") for name in states))
 
 
-def _one_returned(
-    layer: Layer, name: StateName, time_steps: int | None, because: str
-) -> Returned:
+def _one_returned(layer: Layer, name: StateName, time_steps: int | None, because: str) -> Returned:
     steps = (time_steps,) if has_time_axis(name) else ()
     return Returned(name, (None, *steps, int(layer.cell.units)), because)
 
 
 def _read_above(found: FoundLSTM, time_steps: int | None) -> tuple[Returned, ...]:
     """What a layer of a stack hands on to the one above it; nothing for the top one."""
-    if not found.is_below_the_top:
+    if found.stack is None or not found.is_below_the_top:
         return ()
     because = f"num_layers={found.stack.num_layers}"
     return (_one_returned(found.layer, "hidden_states", time_steps, because),)

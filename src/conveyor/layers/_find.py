@@ -112,15 +112,19 @@ def _walk(
         child_path = f"{path}/{child.name}" if path else str(child.name)
         for item in _walk(child, child_path, child_shape, seen, wanted):
             if parts_of(layer):
-                item = replace(item, stack=layer)
-                yield replace(item, merge_mode=_merge_mode(item)) if layer.bidirectional else item
+                yield _in_stack(replace(item, stack=layer))
+            elif bidirectional:
+                yield replace(item, merge_mode=layer.merge_mode or "list")
             else:
-                yield replace(item, merge_mode=layer.merge_mode or "list") if bidirectional else item
+                yield item
 
 
-def _merge_mode(part: FoundLSTM) -> str:
+def _in_stack(part: FoundLSTM) -> FoundLSTM:
     stack: Layer = part.stack
-    return stack.merge_mode or ("concat" if part.is_below_the_top else "list")
+    if not stack.bidirectional:
+        return part
+    merge_mode = stack.merge_mode or ("concat" if part.is_below_the_top else "list")
+    return replace(part, merge_mode=merge_mode)
 
 
 def _children(layer: Layer, shape: Shape | None) -> Iterator[tuple[Layer, Shape | None]]:
