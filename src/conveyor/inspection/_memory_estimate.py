@@ -17,7 +17,7 @@ from .._errors import lesson
 from ..layers import LSTM
 from ..layers._find import find_lstms, is_lstm, parts_of
 from ..layers._graph import graph_of, needed_nodes
-from ..layers._stack import shapes
+from ..layers._stack_call import shapes
 from ._printed import Printed
 
 _WHERE = "conveyor.memory_estimate"

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import keras
 
-from ._stack import shapes as shapes_read
+from ._stack_call import shapes as shapes_read
 
 # Keras ships no types: here a layer is Any, and what is read from it is checked.
 Layer: TypeAlias = Any

@@ -19,11 +19,11 @@ from .._vocabulary import STATE_NAMES, StateName, has_time_axis
 from ..ops import _checks as ops_checks
 from ..ops._lstm import lstm_and_decision
 from ..ops._remat import check_remat
-from . import _checks, _recording, _stack
+from . import _checks, _recording, _stack_call
 from ._cell import LSTMCell
 from ._gate_weights import WithGateWeights
 from ._initial_state import WithInitialState, check_initial_state, check_resets_begin_alike
-from ._stack import WithLayers
+from ._stack import ByLayer, WithLayers, make_parts
 from ._stack_arguments import OF_A_STACK, check_stack, is_stack
 from ._stack_states import pairs_of
 from ._states import StatesBetweenCalls
@@ -203,7 +203,7 @@ class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, ke
             trainable=kwargs.get("trainable", True),
             name="lstm_cell",  # the path of the weights in Keras's files
         )
-        parts = _stack.parts_of(LSTM, given) if is_stack(given) else _stack.ByLayer(())
+        parts = make_parts(LSTM, given) if is_stack(given) else ByLayer(())
         if parts:
             cell = parts[0][0].cell  # what is the same in all cells is read from the first
         # That of RNN: Keras's LSTM would make a cell of its own.
@@ -226,7 +226,7 @@ class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, ke
         cell.learns_initial_state = initial_state is not None
         self.keras_masks = keras_masks
         self.remat = None if remat is None else int(remat)
-        self.make_parts(parts, given)
+        self.keep_parts(parts, given)
         self._use_cudnn = use_cudnn
         # As far as it is known now; every call says what it was.
         self._decision: Decision = _engines.expect(
@@ -245,7 +245,7 @@ class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, ke
         ('hidden_state', 'hidden_state', 'cell_state')
         """
         if self.parts:
-            return _stack.output_names(self)
+            return _stack_call.output_names(self)
         if self.outputs is not None:
             return self.outputs
         first: StateName = "hidden_states" if self.return_sequences else "hidden_state"
@@ -253,7 +253,7 @@ class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, ke
 
     def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
         if self.parts:
-            return _stack.output_shape(self, sequences_shape)
+            return _stack_call.output_shape(self, sequences_shape)
         batch, time_steps = sequences_shape[:2]
         shapes = tuple(
             (batch, time_steps, self.units) if has_time_axis(name) else (batch, self.units)
@@ -271,7 +271,7 @@ class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, ke
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         ops_checks.check_x(tuple(sequences_shape), self.where)
         if self.parts:
-            _stack.build(self, sequences_shape)
+            _stack_call.build(self, sequences_shape)
             return
         batch, _, features = sequences_shape
         if not self.cell.built:
@@ -338,7 +338,7 @@ class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, ke
             raise _checks.cudnn_asked_for(self.where)
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
         if self.parts:
-            return _stack.run(self, sequences, initial_state, mask, bool(training), resets)
+            return _stack_call.run(self, sequences, initial_state, mask, bool(training), resets)
         hidden_state, cell_state = self._states_before(sequences, initial_state)
         dropout_mask, recurrent_dropout_mask = self.cell.draw_dropout_masks(
             sequences[:, 0, :], hidden_state, bool(training)
@@ -435,7 +435,7 @@ class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, ke
         >>> print(LSTM(4, engine="portable").explain_engine())
         portable engine
         """
-        return _stack.explain_engine(self) if self.parts else str(self._decision)
+        return _stack_call.explain_engine(self) if self.parts else str(self._decision)
 
     def get_config(self) -> dict[str, Any]:
         flags = self.outputs is None

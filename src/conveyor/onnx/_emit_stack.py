@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from .._vocabulary import has_time_axis
-from ..layers._stack import between
+from ..layers._stack_call import between
 from ._builder import Builder, Tensor
 from ._emit_bidirectional import emit_bidirectional, joined
 from ._emit_lstm import emit_recurrent
