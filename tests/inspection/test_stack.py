@@ -28,6 +28,7 @@ def test_explain() -> None:
     assert [flow.returned[0].shape for flow in flows] == [(None, 6, 4)] * 2 + [(None, 4)] * 2
     assert {flow.returned[0].because for flow in flows[:2]} == {"num_layers=2"}
     said = str(conveyor.explain(LSTM(4, num_layers=3, return_state=True), (20, 5)))
+    assert [f.name for f in conveyor.explain(model_of().layers[0]).flows] == NAMES
     for words in ("layer_0", "layer_2", "(batch, 20, 4)", "torch_states"):
         assert words in said
     unbuilt = conveyor.explain(LSTM(4, num_layers=2, bidirectional=True, merge_mode="sum"), (9, 5))

@@ -515,6 +515,13 @@ def test_states_that_do_not_fit(states, words) -> None:
         stack()(X, initial_state=states)
 
 
+def test_errors_of_a_part_name_the_whole() -> None:
+    layer = stack(2, False, stateful=True, name="reader")
+    layer(X)
+    with pytest.raises(ValueError, match="reader/layer_0"):
+        layer(X[:1])
+
+
 def test_methods_of_one_lstm() -> None:
     layer = stack()
     with pytest.raises(ValueError, match=r"cells\[0\]\[0\]"):

@@ -90,7 +90,8 @@ Wanted: TypeAlias = Callable[[Layer], bool]
 def _find(root: Layer, wanted: Wanted, input_shape: Shape | None = None) -> tuple[FoundLSTM, ...]:
     found: list[FoundLSTM] = []
     paths: dict[str, int] = {}
-    for item in _walk(root, root.name if wanted(root) else "", input_shape, set(), wanted):
+    path = root.name if wanted(root) or parts_of(root) else ""
+    for item in _walk(root, path, input_shape, set(), wanted):
         # Keras lets siblings in a list share a name; the paths stay apart all the same.
         count = paths[item.path] = paths.get(item.path, 0) + 1
         found.append(item if count == 1 else replace(item, path=f"{item.path} ({count})"))

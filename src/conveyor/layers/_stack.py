@@ -54,7 +54,7 @@ class WithLayers:
     cell: Any
     go_backwards: bool
     return_state: bool
-    where: str
+    name: str
     output_names: Callable[[], tuple[StateName, ...]]
     # Those of a single LSTM; also of a layer of Keras that became one of these.
     num_layers = 1
@@ -62,6 +62,13 @@ class WithLayers:
     merge_mode: str | None = "concat"
     inter_layer_dropout = 0.0
     parts = ByLayer(())
+    stack_name: str | None = None  # of the layer that this is a part of
+
+    @property
+    def where(self) -> str:
+        """What this layer calls itself in an error."""
+        path = self.name if self.stack_name is None else f"{self.stack_name}/{self.name}"
+        return f'{type(self).__name__} "{path}"'
 
     def keep_parts(self, parts: ByLayer, given: dict[str, Any]) -> None:
         """Keep them, and the arguments of the stack."""
@@ -73,6 +80,7 @@ class WithLayers:
             return
         self.parts = parts
         for part in parts.flat():
+            part.stack_name = self.name
             setattr(self, part.name, part)  # where Keras finds their weights, also in files
         if self.inter_layer_dropout:
             seed = seed_of_part(given["seed"], len(parts.flat()))
