@@ -137,6 +137,7 @@ def test_config_has_every_argument_and_gives_it_back(cls) -> None:
         "go_backwards": True, "stateful": True, "unroll": True, "use_cudnn": False,
         "outputs": None, "engine": "portable", "zero_output_for_mask": True, "implementation": 1,
         "initial_state": None, "keras_masks": True, "remat": 3,
+        "num_layers": 2, "bidirectional": False, "merge_mode": "concat", "inter_layer_dropout": 0.3,
         "name": "a_name", "dtype": "float64", "trainable": False,
     }  # fmt: skip
     named = set(inspect.signature(cls.__init__).parameters) - {"self", "kwargs"}

@@ -14,7 +14,7 @@ from .._errors import lesson
 from ..inspection._run import remember, remembered
 from ..inspection._samples import as_samples
 from ..layers import LSTM, Compiled
-from ..layers._find import FoundLSTM, find_recurrent
+from ..layers._find import FoundLSTM, find_recurrent_parts
 from ..layers._graph import graph_of
 from ..layers._keras_loop import why_not
 from ..layers._random_inputs import random_inputs
@@ -90,7 +90,7 @@ def subject_of(model: Any, x: Any) -> Subject:
             type(model).__name__,
             'Write conveyor.check(model); a file is read by keras.saving.load_model("a.keras").',
         )
-    recurrent = find_recurrent(model)
+    recurrent = find_recurrent_parts(model)
     lstms = tuple(item for item in recurrent if why_not(item.layer) is None)
     if not lstms:
         others = ", ".join(f"{item.path}: {why_not(item.layer)}" for item in recurrent)
@@ -187,7 +187,7 @@ def nothing_left_behind(model: Any) -> Iterator[None]:
     before = len(nodes)
     decisions = [
         (item.layer, item.layer._decision)
-        for item in find_recurrent(model)
+        for item in find_recurrent_parts(model)
         if isinstance(item.layer, LSTM)
     ]
     try:

@@ -46,13 +46,17 @@ def weights_of(source: Source, name: str | None = None) -> LSTMWeights:
     return look_at(source, name)[1]
 
 
-def to_keras(source: Source, *, name: str | None = None, verbose: bool = True) -> Any:
+def to_keras(
+    source: Source, *, name: str | None = None, one_layer: bool = False, verbose: bool = True
+) -> Any:
     """A `keras.Sequential` of `conveyor.LSTM`s, (B, T, F) to the hidden states of all steps.
 
     `model.layers[n].get_weights()` are what Keras's own layer takes.
 
     Args:
         source, name: see `weights_of`.
+        one_layer: put all layers and directions into one `conveyor.LSTM(units, num_layers=...,
+            bidirectional=...)`, as one `torch.nn.LSTM` has them; it is `model.layers[0]`.
         verbose: print the largest difference between both sides on a random batch.
 
     >>> import keras
@@ -63,7 +67,7 @@ def to_keras(source: Source, *, name: str | None = None, verbose: bool = True) -
     (None, None, 4)
     """
     run, weights = look_at(source, name)
-    model = _keras.keras_model(weights)
+    model = _keras.keras_model(weights, one_layer=one_layer)
     _prove(weights, run, {"conveyor.LSTM": _keras.runner(model)}, verbose)
     return model
 

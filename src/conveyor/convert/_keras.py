@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from .._errors import lesson
+from .._errors import ConveyorError, lesson
 from .._keras_files import load_model
 from ..layers import LSTM
-from ..layers._find import is_lstm
+from ..layers._find import is_lstm, parts_of
 from ._layouts import no_place
 from ._proof import Run
 from ._weights import CellWeights, LSTMWeights
@@ -51,7 +51,8 @@ def pick(source: Any, name: str | None) -> list[Any]:
 
 def _is_recurrent(layer: Any) -> bool:
     inner = layer.forward_layer if isinstance(layer, keras.layers.Bidirectional) else layer
-    return isinstance(inner, keras.layers.RNN) and (is_lstm(inner) or _stacked(inner))
+    known = is_lstm(inner) or _stacked(inner) or (parts_of(layer) and inner is layer)
+    return isinstance(inner, keras.layers.RNN) and bool(known)
 
 
 def _stacked(layer: Any) -> bool:
@@ -71,12 +72,7 @@ def _layer(layer: Any) -> list[tuple[CellWeights, ...]]:
         )
     if isinstance(layer, keras.layers.Bidirectional):
         if layer.merge_mode != "concat":
-            raise lesson(
-                f'conveyor.convert: Bidirectional "{layer.name}"',
-                'merge_mode="concat", which all frameworks have',
-                f"merge_mode={layer.merge_mode!r}",
-                "Convert layer.forward_layer and layer.backward_layer one by one.",
-            )
+            raise _merged_otherwise(layer, "layer.forward_layer and layer.backward_layer")
         forward, backward = layer.forward_layer, layer.backward_layer
         return [(_cell(forward.cell, layer), _cell(backward.cell, layer))]
     if layer.go_backwards:
@@ -92,8 +88,21 @@ def _layer(layer: Any) -> list[tuple[CellWeights, ...]]:
             "an LSTM of another framework",
             "It is layer.initial_hidden_state and layer.initial_cell_state; give them at the call.",
         )
+    if parts_of(layer):
+        if layer.merge_mode != "concat":
+            raise _merged_otherwise(layer, "the LSTMs of layer.parts[0], and of the others,")
+        return [tuple(_cell(cell, layer) for cell in row) for row in layer.cells]
     cells = layer.cell.cells if _stacked(layer) else [layer.cell]
     return [(_cell(cell, layer),) for cell in cells]
+
+
+def _merged_otherwise(layer: Any, parts: str) -> ConveyorError:
+    return lesson(
+        f'conveyor.convert: {type(layer).__name__} "{layer.name}"',
+        'merge_mode="concat", which all frameworks have',
+        f"merge_mode={layer.merge_mode!r}",
+        f"Convert {parts} one by one.",
+    )
 
 
 def _cell(cell: Any, layer: Any) -> CellWeights:
@@ -119,7 +128,7 @@ def _cell(cell: Any, layer: Any) -> CellWeights:
     return CellWeights(to_numpy(cell.kernel), to_numpy(cell.recurrent_kernel), bias)
 
 
-def keras_model(weights: LSTMWeights) -> Any:
+def keras_model(weights: LSTMWeights, *, one_layer: bool = False) -> Any:
     """A Sequential of conveyor's LSTMs that returns the hidden states of all steps."""
     for part in ("projection", "peepholes"):
         if weights.has(part):
@@ -128,6 +137,11 @@ def keras_model(weights: LSTMWeights) -> Any:
             )
     dtype = weights.dtype.name
     model = keras.Sequential([keras.Input((None, weights.features), dtype=dtype)], name="lstm")
+    if one_layer:
+        model.add(_one_layer(weights))
+        biased = weights.has("bias")
+        model.layers[-1].set_weights([a for cell in weights.cells for a in _in_order(cell, biased)])
+        return model
     for n, layer in enumerate(weights.layers):
         biased = any(cell.bias is not None for cell in layer)
         lstm = LSTM(
@@ -137,6 +151,27 @@ def keras_model(weights: LSTMWeights) -> Any:
         model.add(keras.layers.Bidirectional(lstm, name=f"both_{n}", dtype=dtype) if both else lstm)
         model.layers[-1].set_weights([a for cell in layer for a in _in_order(cell, biased)])
     return model
+
+
+def _one_layer(weights: LSTMWeights) -> LSTM:
+    kinds = {(len(layer), layer[0].units) for layer in weights.layers}
+    if len(kinds) > 1:
+        raise lesson(
+            "conveyor.convert.to_keras",
+            "layers of one size for one_layer=True, as one conveyor.LSTM has them",
+            str(weights),
+            "Leave one_layer out: it becomes a layer each.",
+        )
+    ((directions, units),) = kinds
+    return LSTM(
+        units,
+        num_layers=len(weights.layers),
+        bidirectional=directions == 2,
+        return_sequences=True,
+        use_bias=weights.has("bias"),
+        name="lstm",
+        dtype=weights.dtype.name,
+    )
 
 
 def _in_order(cell: CellWeights, biased: bool) -> list[np.ndarray]:

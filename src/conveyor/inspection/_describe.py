@@ -79,8 +79,9 @@ def _flow(found: FoundLSTM) -> LayerFlow:
         use_bias=bool(cell.use_bias),
         activation=function_name(cell.activation),
         recurrent_activation=function_name(cell.recurrent_activation),
-        returned=_returned(layer, outputs, time_steps),
+        returned=_read_above(found, time_steps) or _returned(layer, outputs, time_steps),
         outputs=outputs,
+        in_stack=found.stack is not None,
         dtype=str(layer.compute_dtype),
         learned_states=getattr(layer, "initial_state", None) == "learned",
     )
@@ -146,8 +147,7 @@ def _returned(
     layer: Layer, outputs: tuple[StateName, ...] | None, time_steps: int | None
 ) -> tuple[Returned, ...]:
     def returned(name: StateName, because: str) -> Returned:
-        steps = (time_steps,) if has_time_axis(name) else ()
-        return Returned(name, (None, *steps, int(layer.cell.units)), because)
+        return _one_returned(layer, name, time_steps, because)
 
     if outputs is not None:
         return tuple(returned(name, "outputs=...") for name in outputs)
@@ -160,6 +160,19 @@ def _returned(
         return (first,)
     states: tuple[StateName, ...] = ("hidden_state", "cell_state")
     return (first, *(returned(name, "return_state=True") for name in states))
+
+
+def _one_returned(layer: Layer, name: StateName, time_steps: int | None, because: str) -> Returned:
+    steps = (time_steps,) if has_time_axis(name) else ()
+    return Returned(name, (None, *steps, int(layer.cell.units)), because)
+
+
+def _read_above(found: FoundLSTM, time_steps: int | None) -> tuple[Returned, ...]:
+    """What a layer of a stack hands on to the one above it; nothing for the top one."""
+    if found.stack is None or not found.is_below_the_top:
+        return ()
+    because = f"num_layers={found.stack.num_layers}"
+    return (_one_returned(found.layer, "hidden_states", time_steps, because),)
 
 
 def class_name(layer: Layer) -> str:

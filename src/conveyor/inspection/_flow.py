@@ -42,6 +42,7 @@ class LayerFlow:
         outputs: the names given as `outputs=`; `None` where Keras's two flags decide.
         dtype: of the states, as the layer computes them.
         learned_states: whether the states before the first step are weights.
+        in_stack: whether it is one layer and direction of a `conveyor.LSTM` of several.
     """
 
     name: str
@@ -58,6 +59,7 @@ class LayerFlow:
     outputs: tuple[StateName, ...] | None
     dtype: str = "float32"
     learned_states: bool = False
+    in_stack: bool = False
 
     @property
     def joined(self) -> int:

@@ -15,8 +15,9 @@ from rich.table import Table
 from .. import _engines
 from .._errors import lesson
 from ..layers import LSTM
-from ..layers._find import find_lstms, is_lstm
+from ..layers._find import find_lstms, is_lstm, parts_of
 from ..layers._graph import graph_of, needed_nodes
+from ..layers._stack_call import shapes
 from ._printed import Printed
 
 _WHERE = "conveyor.memory_estimate"
@@ -119,9 +120,10 @@ def memory_estimate(model: Any, batch: int, time_steps: int) -> MemoryEstimate:
     needs = [_weights(model), *(need for need, _, _ in returned)]
     at_least = []
     for _, layer, shape in returned:
+        needs += _between(layer, *shape)
         for cell_layer in _recurrent(layer):
             path = paths.get(id(cell_layer), str(cell_layer.name))
-            kept, exact = _kept(cell_layer, *shape)
+            kept, exact = _kept(cell_layer, *shape[:2])
             needs.append(Need(f"{path}: kept for its gradient", kept, 0))
             if not exact:
                 at_least.append(path)
@@ -178,11 +180,21 @@ def _recurrent(layer: Any) -> list[Any]:
     return [item.layer for item in find_lstms(layer)] if isinstance(layer, keras.Layer) else []
 
 
-def _kept(layer: Any, batch: int, time_steps: int, features: int) -> tuple[int, bool]:
+def _between(layer: Any, batch: int, time_steps: int, features: int) -> Iterator[Need]:
+    """What the layers of a stack hand on to each other."""
+    if not parts_of(layer):
+        return
+    dtype = str(layer.compute_dtype)
+    for n, shape in enumerate(shapes(layer, (batch, time_steps, features))[1:-1]):
+        size = _bytes(shape, dtype)
+        yield Need(f"{layer.name}/layer_{n}: handed on", size, size)
+
+
+def _kept(layer: Any, batch: int, time_steps: int) -> tuple[int, bool]:
     """Bytes that a layer holds for its gradient, and whether that is exact."""
     cell = layer.cell
     dtype, units = str(layer.compute_dtype), int(cell.units)
-    real = _bytes((1,), dtype)
+    real, features = _bytes((1,), dtype), int(cell.kernel.shape[0])
     ours = isinstance(layer, LSTM)
     decision = _engines.expect(
         layer.engine if ours else "auto", cell.activation, cell.recurrent_activation

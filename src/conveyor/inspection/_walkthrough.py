@@ -151,7 +151,13 @@ def about_units(flow: LayerFlow) -> str:
 def notes(flow: LayerFlow) -> Iterator[str]:
     """What confuses people about a layer like this one, and nothing else."""
     names = tuple(item.name for item in flow.returned)
-    if flow.outputs is None and len(names) == 3:
+    if flow.in_stack and flow.outputs is None and len(names) == 3:
+        yield (
+            "return_state=True puts the states of every layer and direction behind the output: h, "
+            "c, h, c, ... from the lowest layer on; layer.torch_states(states) orders them as "
+            "torch.nn.LSTM does."
+        )
+    elif flow.outputs is None and len(names) == 3:
         yield (
             "return_state=True makes Keras return three tensors, not two: output, hidden_state, "
             'cell_state. The article "Everything you need to know about LSTMs in Keras" unpacks '
@@ -183,7 +189,7 @@ def notes(flow: LayerFlow) -> Iterator[str]:
 
 
 def _merged(flow: LayerFlow) -> str:
-    """What Bidirectional makes of the outputs of its two directions."""
+    """What becomes of the outputs of two directions."""
     shape = flow.returned[0].shape
     doubled = spell((*shape[:-1], 2 * flow.units))
     result = {
@@ -193,6 +199,8 @@ def _merged(flow: LayerFlow) -> str:
         "ave": f"averaged: {spell(shape)}",
         "list": f"as two tensors of {spell(shape)}",
     }[flow.merge_mode or "list"]
+    if flow.in_stack:
+        return f"bidirectional=True gives the outputs of both directions {result}."
     if len(flow.returned) == 1:
         return f"Bidirectional gives the outputs of both directions {result}."
     return (

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .._errors import lesson
 from ..layers import LSTM, _checks
-from ..layers._find import Layer, find_lstms, is_lstm
+from ..layers._find import Layer, find_lstms, is_lstm, parts_of
 from ..layers._keras_layers import check_is_plain
 from ..ops import _checks as ops_checks
 from ._describe import describe
@@ -48,6 +48,9 @@ def flow_of(layer: Layer) -> LayerFlow:
     if is_lstm(layer):
         got = f'"{layer.name}", which has seen no input so far: it is not built'
         write = "Write layer.build(x.shape), or call it once: layer(x)."
+    elif parts_of(layer):
+        got = f'the LSTM "{layer.name}", which is {len(parts_of(layer))}'
+        write = "Write worked_example(layer.parts[0][0], x): the layer first, then the direction."
     elif isinstance(layer, keras.layers.Bidirectional):
         got = f'the Bidirectional "{layer.name}", which is two'
         write = "Write worked_example(layer.forward_layer, x), or layer.backward_layer."

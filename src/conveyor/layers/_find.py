@@ -8,6 +8,8 @@ from typing import Any, Literal, TypeAlias
 
 import keras
 
+from ._stack_call import shapes as shapes_read
+
 # Keras ships no types: here a layer is Any, and what is read from it is checked.
 Layer: TypeAlias = Any
 Shape: TypeAlias = tuple[int | None, ...]
@@ -25,6 +27,7 @@ class FoundLSTM:
         merge_mode: how Bidirectional joins this direction with the other one:
             Keras's own word, `"list"` for its `None`, and `None` outside of a Bidirectional.
         input_shape: (B, T, F) where the caller's `input_shape` reaches this layer, else `None`.
+        stack: the `conveyor.LSTM` of several layers or directions that it is a part of, or `None`.
     """
 
     layer: Layer
@@ -32,17 +35,31 @@ class FoundLSTM:
     direction: Direction
     merge_mode: str | None = None
     input_shape: Shape | None = None
+    stack: Layer | None = None
+
+    @property
+    def is_below_the_top(self) -> bool:
+        """Whether what it returns is read inside of the stack alone."""
+        return self.stack is not None and all(self.layer is not x for x in self.stack.parts[-1])
 
 
 def is_lstm(layer: Layer) -> bool:
     """Whether this layer runs one LSTM cell over time, by Keras's class or by ours."""
     cell: Layer = getattr(layer, "cell", None)
-    return isinstance(layer, keras.layers.RNN) and isinstance(cell, keras.layers.LSTMCell)
+    one = isinstance(layer, keras.layers.RNN) and isinstance(cell, keras.layers.LSTMCell)
+    return one and not parts_of(layer)
+
+
+def parts_of(layer: Layer) -> list[Layer]:
+    """The LSTMs of a `conveyor.LSTM` with several layers or directions; none of any other."""
+    parts = getattr(layer, "parts", None)
+    return parts.flat() if isinstance(layer, keras.layers.RNN) and parts else []
 
 
 def accepts_input_shape(layer: Layer) -> bool:
     """Whether shapes can be followed through this layer without building anything in it."""
-    return is_lstm(layer) or isinstance(layer, keras.layers.Bidirectional | keras.Sequential)
+    several = isinstance(layer, keras.layers.Bidirectional | keras.Sequential)
+    return is_lstm(layer) or bool(parts_of(layer)) or several
 
 
 def find_lstms(root: Layer, input_shape: Shape | None = None) -> tuple[FoundLSTM, ...]:
@@ -62,13 +79,19 @@ def find_recurrent(root: Layer) -> tuple[FoundLSTM, ...]:
     return _find(root, lambda layer: isinstance(layer, keras.layers.RNN))
 
 
+def find_recurrent_parts(root: Layer) -> tuple[FoundLSTM, ...]:
+    """The same, and in place of a layer of several LSTMs these."""
+    return _find(root, lambda layer: isinstance(layer, keras.layers.RNN) and not parts_of(layer))
+
+
 Wanted: TypeAlias = Callable[[Layer], bool]
 
 
 def _find(root: Layer, wanted: Wanted, input_shape: Shape | None = None) -> tuple[FoundLSTM, ...]:
     found: list[FoundLSTM] = []
     paths: dict[str, int] = {}
-    for item in _walk(root, root.name if wanted(root) else "", input_shape, set(), wanted):
+    path = root.name if wanted(root) or parts_of(root) else ""
+    for item in _walk(root, path, input_shape, set(), wanted):
         # Keras lets siblings in a list share a name; the paths stay apart all the same.
         count = paths[item.path] = paths.get(item.path, 0) + 1
         found.append(item if count == 1 else replace(item, path=f"{item.path} ({count})"))
@@ -89,7 +112,20 @@ def _walk(
     for child, child_shape in _children(layer, shape):
         child_path = f"{path}/{child.name}" if path else str(child.name)
         for item in _walk(child, child_path, child_shape, seen, wanted):
-            yield replace(item, merge_mode=layer.merge_mode or "list") if bidirectional else item
+            if parts_of(layer):
+                yield _in_stack(replace(item, stack=layer))
+            elif bidirectional:
+                yield replace(item, merge_mode=layer.merge_mode or "list")
+            else:
+                yield item
+
+
+def _in_stack(part: FoundLSTM) -> FoundLSTM:
+    stack: Layer = part.stack
+    if not stack.bidirectional:
+        return part
+    merge_mode = stack.merge_mode or ("concat" if part.is_below_the_top else "list")
+    return replace(part, merge_mode=merge_mode)
 
 
 def _children(layer: Layer, shape: Shape | None) -> Iterator[tuple[Layer, Shape | None]]:
@@ -98,6 +134,10 @@ def _children(layer: Layer, shape: Shape | None) -> Iterator[tuple[Layer, Shape 
         wrapper: Layer = layer
         yield wrapper.forward_layer, shape
         yield wrapper.backward_layer, shape
+    elif parts_of(layer):
+        read = [None] * len(layer.parts) if shape is None else shapes_read(layer, shape)
+        for row, row_shape in zip(layer.parts, read, strict=False):
+            yield from ((part, row_shape) for part in row)
     elif isinstance(layer, keras.Sequential) and shape is not None:
         model: Layer = layer
         layers = _up_to_last_lstm(model.layers)

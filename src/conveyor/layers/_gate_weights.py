@@ -121,6 +121,13 @@ def _columns(units: int) -> list[tuple[str, slice]]:
 def _cell(layer: Any, where: str) -> Any:
     """The cell that holds the weights, once it has some."""
     cell = getattr(layer, "cell", layer)
+    if getattr(layer, "parts", ()):
+        raise lesson(
+            f'{where} of {type(layer).__name__} "{layer.name}"',
+            "the LSTM of one layer and direction",
+            f"{len(layer.cells.flat())} of them",
+            f"Write {where}(layer.cells[0][0]): the layer first, then the direction.",
+        )
     if not isinstance(cell, keras.layers.LSTMCell):
         raise _not_an_lstm(layer, where)
     if not cell.built:

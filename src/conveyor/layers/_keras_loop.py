@@ -35,6 +35,9 @@ def why_not(layer: Any) -> str | None:
 
 def cells_of(layer: Any) -> list[Any]:
     """The cell of a layer, or those of a stack."""
+    parts = getattr(layer, "parts", None)
+    if parts:
+        return [part.cell for part in parts.flat()]
     return list(layer.cell.cells) if _is_stack(layer) else [layer.cell]
 
 

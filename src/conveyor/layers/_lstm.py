@@ -19,15 +19,18 @@ from .._vocabulary import STATE_NAMES, StateName, has_time_axis
 from ..ops import _checks as ops_checks
 from ..ops._lstm import lstm_and_decision
 from ..ops._remat import check_remat
-from . import _checks, _recording
+from . import _checks, _recording, _stack_call
 from ._cell import LSTMCell
 from ._gate_weights import WithGateWeights
 from ._initial_state import WithInitialState, check_initial_state, check_resets_begin_alike
+from ._stack import ByLayer, WithLayers, make_parts
+from ._stack_arguments import OF_A_STACK, check_stack, is_stack
+from ._stack_states import pairs_of
 from ._states import StatesBetweenCalls
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
-class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.LSTM):
+class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.LSTM):
     """Long short-term memory: `keras.layers.LSTM`, and every state at every time step.
 
     The same arguments, weights, numbers and files as the layer of Keras. The input is
@@ -89,11 +92,24 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
         remat: a number of time steps: keep the states of every so many-th step alone for the
             gradient, and compute the rest again on the way back. For sequences of many thousand
             steps; see `conveyor.memory_estimate`.
+        num_layers: so many LSTMs one above the other: each reads the hidden states of the one
+            below, and all have the arguments above (`dropout` is on the input of each). What
+            comes back is that of the top layer.
+        bidirectional: each layer has two LSTMs, of which one reads the last step first (Schuster
+            & Paliwal 1997). What has a time axis comes back in the order of the input.
+        merge_mode: how two directions are joined, for the layer above and in what comes back:
+            "concat", "sum", "mul" or "ave"; None gives the two of the top layer by themselves,
+            forward first, and joins by "concat" between the layers.
+        inter_layer_dropout: fraction of what each layer but the top one hands on to drop in
+            training, drawn for each time step by itself: `dropout` of `torch.nn.LSTM`.
         **kwargs: `name`, `dtype` and `trainable`.
 
     Call arguments:
         sequences: (B, T, F) floats.
-        initial_state: the pair [hidden_state, cell_state], (B, U) each.
+        initial_state: the pair [hidden_state, cell_state], (B, U) each. Of several layers or
+            directions the flat list of all pairs, layer by layer, forward before backward, as
+            `return_state=True` gives it behind the first output; or the pair of torch,
+            (layers * directions, B, U) each, see `torch_states`.
         mask: (B, T), False at steps to skip, in any pattern. It goes on to the next layer.
         training: whether dropout is on.
         lengths: (B,) integers from 0 to T, the same for padding on the right.
@@ -146,8 +162,13 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
         initial_state: str | None = None,
         keras_masks: bool = False,
         remat: int | None = None,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        merge_mode: str | None = "concat",
+        inter_layer_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
+        given = {n: v for n, v in locals().items() if n not in ("self", "__class__")}
         where = type(self).__name__
         _checks.check_units(units, where)
         _checks.check_rate(dropout, "dropout", where)
@@ -158,6 +179,7 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
         _checks.check_not_both_flags(outputs, return_sequences, return_state, where)
         names = None if outputs is None else ops.check_outputs(outputs, where)
         _engines.check_name(engine, where)
+        check_stack(given, where)
         cell = LSTMCell(
             units,
             activation=activation,
@@ -181,6 +203,9 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
             trainable=kwargs.get("trainable", True),
             name="lstm_cell",  # the path of the weights in Keras's files
         )
+        parts = make_parts(LSTM, given) if is_stack(given) else ByLayer(())
+        if parts:
+            cell = parts[0][0].cell  # what is the same in all cells is read from the first
         # That of RNN: Keras's LSTM would make a cell of its own.
         super(keras.layers.LSTM, self).__init__(
             cell,
@@ -201,6 +226,7 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
         cell.learns_initial_state = initial_state is not None
         self.keras_masks = keras_masks
         self.remat = None if remat is None else int(remat)
+        self.keep_parts(parts, given)
         self._use_cudnn = use_cudnn
         # As far as it is known now; every call says what it was.
         self._decision: Decision = _engines.expect(
@@ -218,12 +244,16 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
         >>> LSTM(10, return_state=True).output_names()
         ('hidden_state', 'hidden_state', 'cell_state')
         """
+        if self.parts:
+            return _stack_call.output_names(self)
         if self.outputs is not None:
             return self.outputs
         first: StateName = "hidden_states" if self.return_sequences else "hidden_state"
         return (first, "hidden_state", "cell_state") if self.return_state else (first,)
 
     def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
+        if self.parts:
+            return _stack_call.output_shape(self, sequences_shape)
         batch, time_steps = sequences_shape[:2]
         shapes = tuple(
             (batch, time_steps, self.units) if has_time_axis(name) else (batch, self.units)
@@ -240,6 +270,9 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         ops_checks.check_x(tuple(sequences_shape), self.where)
+        if self.parts:
+            _stack_call.build(self, sequences_shape)
+            return
         batch, _, features = sequences_shape
         if not self.cell.built:
             self.cell.build((batch, features))
@@ -264,7 +297,10 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
         batch, time_steps = sequences.shape[:2]
         if self.unroll:
             _checks.check_unroll(time_steps, where)
-        if initial_state is not None:
+        if initial_state is not None and self.parts:
+            pairs = pairs_of(initial_state, batch, self.cells.flat(), where)
+            initial_state = [state for pair in pairs for state in pair]
+        elif initial_state is not None:
             _checks.check_initial_state(initial_state, batch, self.units, where)
         mask = mask[0] if isinstance(mask, (list, tuple)) and hasattr(mask[0], "shape") else mask
         # Keras looks for the mask of the input only where there is no initial state.
@@ -301,6 +337,8 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
         if self._use_cudnn is True:
             raise _checks.cudnn_asked_for(self.where)
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
+        if self.parts:
+            return _stack_call.run(self, sequences, initial_state, mask, bool(training), resets)
         hidden_state, cell_state = self._states_before(sequences, initial_state)
         dropout_mask, recurrent_dropout_mask = self.cell.draw_dropout_masks(
             sequences[:, 0, :], hidden_state, bool(training)
@@ -382,7 +420,7 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
 
         It may on JAX with a GPU, unless that kernel lacks what was asked for.
         """
-        asked_for_more = self.outputs is not None or self.engine != "auto"
+        asked_for_more = self.outputs is not None or self.engine != "auto" or self.parts
         return False if asked_for_more or _recording.records() is not None else self._use_cudnn
 
     @use_cudnn.setter
@@ -397,7 +435,7 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
         >>> print(LSTM(4, engine="portable").explain_engine())
         portable engine
         """
-        return str(self._decision)
+        return _stack_call.explain_engine(self) if self.parts else str(self._decision)
 
     def get_config(self) -> dict[str, Any]:
         flags = self.outputs is None
@@ -411,5 +449,6 @@ class LSTM(StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.L
             "initial_state": self.initial_state,
             "keras_masks": self.keras_masks,
             "remat": self.remat,
+            **{name: getattr(self, name) for name in OF_A_STACK},
         }
         return {**super().get_config(), **own}

@@ -23,7 +23,9 @@ def emit_bidirectional(
         if reason is not None:
             raise refuse(path, layer, f"with {reason}")
     cells = [cell for side in sides for cell in cells_of(side)]
-    plain = all(getattr(side, "outputs", None) in (None, _OF_A_NODE) for side in sides)
+    plain = all(getattr(side, "outputs", None) in _OF_A_NODE for side in sides)
+    if not layer.return_sequences and x.mask is not None:
+        plain = plain and not any(side.zero_output_for_mask for side in sides)
     same = len(cells) == 2 and cells[0].units == cells[1].units
     biased = len({cell.bias is None for cell in cells}) == 1
     forward = not layer.forward_layer.go_backwards
@@ -32,7 +34,7 @@ def emit_bidirectional(
     return _in_two(build, layer, x, initial, path, refuse)
 
 
-_OF_A_NODE = ("hidden_states", "hidden_state", "cell_state")
+_OF_A_NODE = (None, ("hidden_states",), ("hidden_states", "hidden_state", "cell_state"))
 
 
 def _in_one_node(
@@ -59,7 +61,7 @@ def _in_one_node(
             if side.zero_output_for_mask:  # Keras asks for it where the layer returns sequences
                 every[d] = zero_where_masked(build, mask, every[d])
     sequences = layer.return_sequences
-    merged = _merged(build, layer.merge_mode, every if sequences else last[0])
+    merged = joined(build, layer.merge_mode, every if sequences else last[0])
     width = 2 * units if layer.merge_mode == "concat" else units
     shape = (*x.shape[:2], width) if sequences else (x.shape[0], width)
     outputs = [Tensor(value, shape, mask if sequences else None) for value in merged]
@@ -93,7 +95,7 @@ def _in_two(
     )
     shape = (*y.shape[:-1], width)
     mask = x.mask if layer.return_sequences else None
-    merged = _merged(build, layer.merge_mode, [y.name, y_back.name])
+    merged = joined(build, layer.merge_mode, [y.name, y_back.name])
     first = [Tensor(value, shape, mask) for value in merged]
     others = [Tensor(state.name, state.shape) for state in (*states, *states_back)]
     return first + others
@@ -102,7 +104,8 @@ def _in_two(
 _MERGES = {"sum": "Add", "mul": "Mul", "ave": "Mean"}
 
 
-def _merged(build: Builder, mode: str | None, values: list[str]) -> list[str]:
+def joined(build: Builder, mode: str | None, values: list[str]) -> list[str]:
+    """Two directions joined, or both."""
     if mode is None:
         return values
     if mode == "concat":

@@ -43,7 +43,7 @@ def emit_recurrent(
     ours = isinstance(layer, LSTM) and not layer.keras_masks
     handed_on = value if ours else replace(value, mask=x.mask)
     returned = _returned(build, layer, names, value, every[-1], handed_on)
-    if len(cells) > 1 and layer.return_state:
+    if len(cells) > 1 and layer.return_state and getattr(layer, "outputs", None) is None:
         for cell, states in zip(cells, every, strict=True):
             shape = (x.shape[0], int(cell.units))
             returned += [Tensor(states[name], shape) for name in ("hidden_state", "cell_state")]
@@ -74,7 +74,8 @@ def begin(build: Builder, layer: Any, initial: list[str]) -> list[str]:
         return list(initial)
     if getattr(layer, "initial_state", None) is None:
         return [""] * 2 * len(cells_of(layer))
-    weights = (layer.initial_hidden_state, layer.initial_cell_state)
+    cells = cells_of(layer)
+    weights = [w for cell in cells for w in (cell.initial_hidden_state, cell.initial_cell_state)]
     return [build.constant(to_numpy(w)[None], "initial_state") for w in weights]  # (1, U)
 
 

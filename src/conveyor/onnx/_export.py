@@ -19,6 +19,7 @@ from ._emit_bidirectional import emit_bidirectional
 from ._emit_layers import emit_local
 from ._emit_lstm import emit_recurrent
 from ._emit_shapes import SHAPES
+from ._emit_stack import emit_stack
 
 _WHERE = "conveyor.onnx.export"
 
@@ -171,6 +172,8 @@ def _emit(build: Builder, node: Any, values: list[Tensor], path: str) -> list[Te
         states = [state.name for state in initial]
         both = isinstance(layer, keras.layers.Bidirectional)
         emit = emit_bidirectional if both else emit_recurrent
+        if getattr(layer, "bidirectional", False):
+            emit = emit_stack
         return emit(build, layer, x, states, path, _refused)
     if not isinstance(layer, keras.layers.Layer):
         values = _with_numbers(build, node, values)

@@ -179,7 +179,8 @@ def refused(path: str, layer: Any, why: str) -> ConveyorError:
 
 def _add_recurrent(plan: Plan, node: Any, numbers: list[int], path: str) -> list[int]:
     layer = node.operation
-    if isinstance(layer, keras.layers.Bidirectional) or layer.go_backwards:
+    both = isinstance(layer, keras.layers.Bidirectional) or getattr(layer, "bidirectional", False)
+    if both or layer.go_backwards:
         raise refused(
             path, layer, "which reads the last time step first: it would have to wait for the end"
         )
@@ -201,7 +202,7 @@ def _add_recurrent(plan: Plan, node: Any, numbers: list[int], path: str) -> list
     names = _outputs_of(layer, path)
     several = len(cells_of(layer)) > 1
     cells = [
-        Cell(f"{path}/{n}" if several else path, cell, _weights(cell), plan.engine, _initial(layer))
+        Cell(f"{path}/{n}" if several else path, cell, _weights(cell), plan.engine, _initial(cell))
         for n, cell in enumerate(cells_of(layer))
     ]
     plan.cells += cells
@@ -229,10 +230,10 @@ def _outputs_of(layer: Any, path: str) -> tuple[str, ...]:
     return ("first", "hidden", "cell")
 
 
-def _initial(layer: Any) -> tuple[Any, Any]:
-    if getattr(layer, "initial_state", None) is None:
+def _initial(cell: Any) -> tuple[Any, Any]:
+    if not getattr(cell, "learns_initial_state", False):
         return 0.0, 0.0
-    weights = (layer.initial_hidden_state, layer.initial_cell_state)
+    weights = (cell.initial_hidden_state, cell.initial_cell_state)
     hidden_state, cell_state = map(keras.ops.convert_to_numpy, weights)
     return hidden_state, cell_state
 

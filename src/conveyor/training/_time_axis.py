@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from .._errors import ConveyorError, lesson
+from ..layers._find import parts_of
 from ..layers._graph import graph_of, needed_nodes, tensors_read
 from ..layers._local_layers import is_local
 
@@ -141,7 +142,8 @@ def _kinds_of(found: TimeAxis, node: Any, kinds: list[Kind], path: str) -> list[
         if isinstance(resets, keras.KerasTensor):
             _check_resets(layer, kinds.pop([r is resets for r in read].index(True)), path)
         _check_recurrent(found, layer, kinds, path)
-        found.recurrent[path] = layer
+        parts = {f"{path}/{part.name}": part for part in parts_of(layer)}
+        found.recurrent |= parts or {path: layer}
         rank = len(read[0].shape)
         return ["steps" if len(t.shape) == rank else "end" for t in node.output_tensors]
     if set(kinds) != {"steps"}:
@@ -160,7 +162,8 @@ def _check_resets(layer: Any, kind: Kind, path: str) -> None:
 
 
 def _check_recurrent(found: TimeAxis, layer: Any, kinds: list[Kind], path: str) -> None:
-    if isinstance(layer, keras.layers.Bidirectional) or layer.go_backwards:
+    both = isinstance(layer, keras.layers.Bidirectional) or getattr(layer, "bidirectional", False)
+    if both or layer.go_backwards:
         raise _refused(
             path, layer, "which reads the last time step first: no window but the last has it"
         )
@@ -168,7 +171,8 @@ def _check_recurrent(found: TimeAxis, layer: Any, kinds: list[Kind], path: str) 
         raise _refused(path, layer, "with stateful=True, whose states are those of other calls")
     if "end" in kinds[1:] or "steps" in kinds[1:]:
         raise _refused(path, layer, "whose initial_state is known at the end of a sequence only")
-    if any(layer is other for other in found.recurrent.values()):
+    own = [layer, *parts_of(layer)]
+    if any(one is other for one in own for other in found.recurrent.values()):
         raise _refused(path, layer, "which is called twice, and could hand on one state alone")
 
 
