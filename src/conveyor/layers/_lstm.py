@@ -24,7 +24,7 @@ from ._cell import LSTMCell
 from ._gate_weights import WithGateWeights
 from ._initial_state import WithInitialState, check_initial_state, check_resets_begin_alike
 from ._states import StatesBetweenCalls
-from ._variant import PLAIN, CellVariant, Settings, as_variant
+from ._variant import PLAIN, CellVariant, Settings, as_variant, size_of
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
@@ -291,19 +291,10 @@ class LSTM(Settings, StatesBetweenCalls, WithInitialState, WithGateWeights, kera
         first: StateName = "hidden_states" if self.return_sequences else "hidden_state"
         return (first, "hidden_state", "cell_state") if self.return_state else (first,)
 
-    def size_of(self, name: StateName) -> int:
-        """The last axis of a state: `units`, and of hidden states those of the projection.
-
-        >>> LSTM(10, projection=3).size_of("hidden_states")
-        3
-        """
-        hidden, cell = self.cell.state_size
-        return int(hidden if name.startswith("hidden") else cell)
-
     def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
         batch, time_steps = sequences_shape[:2]
         shapes = tuple(
-            (batch, *((time_steps,) if has_time_axis(name) else ()), self.size_of(name))
+            (batch, *((time_steps,) if has_time_axis(name) else ()), size_of(self, name))
             for name in self.output_names()
         )
         return shapes[0] if len(shapes) == 1 else shapes

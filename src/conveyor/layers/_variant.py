@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from .._errors import lesson
+from .._vocabulary import StateName
 from ..ops._variants import check_variant
 
 _NORMS = ("gates", "joint", "cell")
@@ -77,6 +78,35 @@ def variant_of(cell: Any) -> CellVariant:
     """That of a cell of conveyor or of Keras, whose are plain."""
     variant: CellVariant = getattr(cell, "variant", PLAIN)
     return variant
+
+
+def size_of(layer: Any, name: StateName) -> int:
+    """The last axis of a state: `units`, and of hidden states those of a projection."""
+    hidden, cell = layer.cell.state_size
+    return int(hidden if name.startswith("hidden") else cell)
+
+
+def weight_shapes(variant: CellVariant, units: int) -> dict[str, tuple[int, ...]]:
+    """The weights behind those of the plain LSTM, in their order.
+
+    >>> weight_shapes(CellVariant(peephole=True, coupled=True, projection=3), 5)
+    {'peephole_kernel': (10,), 'projection_kernel': (5, 3)}
+    """
+    v, wide = variant, variant.gates * units
+    shapes: dict[str, tuple[int, ...]] = {}
+    if v.peephole:
+        shapes["peephole_kernel"] = (wide - units,)
+    if v.output_transform:
+        shapes |= {"output_kernel": (units, units), "output_bias": (units,)}
+    if v.projection is not None:
+        shapes["projection_kernel"] = (units, v.projection)
+    if "gates" in v.norms:
+        shapes["gate_scale"] = (wide,)
+    if "joint" in v.norms:
+        shapes["gate_scale"] = (2, wide)
+    if "cell" in v.norms:
+        shapes |= {"cell_scale": (units,), "cell_shift": (units,)}
+    return shapes
 
 
 def as_variant(arguments: dict[str, Any], units: int, where: str) -> CellVariant:

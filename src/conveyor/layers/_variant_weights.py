@@ -9,7 +9,7 @@ from keras import ops
 
 from .._engines import Array, glue
 from .._errors import lesson
-from ._variant import Settings
+from ._variant import Settings, weight_shapes
 
 # As `ops.lstm` calls them, beside the weights of the cell.
 _IN_OPS = {
@@ -21,6 +21,8 @@ _IN_OPS = {
     "cell_scale": "cell_scale",
     "cell_shift": "cell_shift",
 }
+# All others with zeros.
+_BEGIN_AS = {"output_kernel": "identity", "gate_scale": "ones", "cell_scale": "ones"}
 
 
 class WithVariant(Settings):
@@ -88,28 +90,13 @@ class WithVariant(Settings):
 
     def build_variant(self) -> None:
         """The weights that the arguments ask for."""
-        units, v, gates = self.units, self.variant, self.variant.gates
-        ones, zeros = "ones", "zeros"
-        if v.peephole:
-            self._add("peephole_kernel", ((gates - 1) * units,), zeros)
-        if v.output_transform:
-            self._add("output_kernel", (units, units), "identity")
-            self._add("output_bias", (units,), zeros)
-        if v.projection is not None:
-            initializer = self.kernel_initializer  # type: ignore[attr-defined]
-            if isinstance(initializer, keras.initializers.Initializer):
-                initializer = initializer.clone()  # which draws other numbers
-            self._add("projection_kernel", (units, v.projection), initializer)
-        if "gates" in v.norms:
-            self._add("gate_scale", (gates * units,), ones)
-        if "joint" in v.norms:
-            self._add("gate_scale", (2, gates * units), ones)
-        if "cell" in v.norms:
-            self._add("cell_scale", (units,), ones)
-            self._add("cell_shift", (units,), zeros)
-
-    def _add(self, name: str, shape: tuple[int, ...], initializer: Any) -> None:
-        setattr(self, name, self.add_weight(shape=shape, name=name, initializer=initializer))
+        for name, shape in weight_shapes(self.variant, self.units).items():
+            initializer: Any = _BEGIN_AS.get(name, "zeros")
+            if name == "projection_kernel":
+                initializer = self.kernel_initializer  # type: ignore[attr-defined]
+                if isinstance(initializer, keras.initializers.Initializer):
+                    initializer = initializer.clone()  # which draws other numbers
+            setattr(self, name, self.add_weight(shape=shape, name=name, initializer=initializer))
 
     def variant_for_ops(self) -> dict[str, Any]:
         """The arguments of `ops.lstm` that the plain LSTM leaves out, as they are at inference."""
