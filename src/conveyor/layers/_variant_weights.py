@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -98,12 +99,17 @@ class WithVariant(Settings):
                     initializer = initializer.clone()  # which draws other numbers
             setattr(self, name, self.add_weight(shape=shape, name=name, initializer=initializer))
 
-    def variant_for_ops(self) -> dict[str, Any]:
-        """The arguments of `ops.lstm` that the plain LSTM leaves out, as they are at inference."""
+    def variant_for_ops(self, read: Callable[[Any], Any] | None = None) -> dict[str, Any]:
+        """The arguments of `ops.lstm` that the plain LSTM leaves out, as they are at inference.
+
+        Args:
+            read: from a weight to an array; by default to a tensor in the compute dtype.
+        """
+        read = read or self.as_computed
         v, (hidden, cell) = self.variant, self.zoneout
         weights = {ours: getattr(self, theirs) for ours, theirs in _IN_OPS.items()}
         return {
-            **{n: self.as_computed(w) for n, w in weights.items() if w is not None},
+            **{n: read(w) for n, w in weights.items() if w is not None},
             "coupled": v.coupled,
             "clip": v.clip,
             "cell_clip": v.cell_clip,
