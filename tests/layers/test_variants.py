@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+import conveyor
 from conveyor import LSTM, ConveyorError, Input, LSTMCell
 from frameworks import BACKEND, assert_close, to_numpy
 from oracles import block_lstm_v2
@@ -446,3 +447,24 @@ def test_states_of_another_size_than_the_projection() -> None:
         layer(X, initial_state=[wide, wide])
     with pytest.raises(ConveyorError, match=r"\(3, 2\) with the numbers of the projection"):
         layer(X, initial_state=[wide])
+
+
+# Elsewhere ----------------------------------------------------------------------------
+
+
+@by_name
+def test_accelerate_and_truncated_back_propagation(variant) -> None:
+    x = Input((None, F))
+    rnn = layers.RNN(LSTMCell(U, **variant), return_sequences=True)
+    model = keras.Model(x, rnn(x))
+    expected = to_numpy(model(X))
+    conveyor.accelerate(model, verbose=False)
+    (layer,) = model.layers[1:]
+    assert type(layer) is LSTM
+    assert layer.get_config()["projection"] == variant.get("projection")
+    assert_close(model(X), expected)
+    again = LSTM.from_config(layer.get_config())
+    assert again.variant == layer.variant
+    model.compile("sgd", "mse")
+    history = conveyor.tbptt(model, window=2).fit(X, 0 * expected, batch_size=B, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
