@@ -356,6 +356,8 @@ def block_lstm_v2(
     bias: ArrayLike | None = None,
     hidden_state: ArrayLike | None = None,
     cell_state: ArrayLike | None = None,
+    peephole: ArrayLike | None = None,
+    cell_clip: float = 0.0,
 ) -> dict[StateName, NDArray[np.float32]]:
     """TensorFlow's raw op BlockLSTMV2, in float32 as it has no float64: all but the last states.
 
@@ -369,17 +371,19 @@ def block_lstm_v2(
     def tensor(a: ArrayLike) -> tf.Tensor:
         return tf.constant(np.asarray(a, np.float32))
 
-    no_peephole = tensor(np.zeros(units))
+    wci, wcf, wco = np.split(_or_fill(peephole, 0.0, (3 * units,)), 3)
     i, cs, f, o, ci, _, h = tf.raw_ops.BlockLSTMV2(
         seq_len_max=tf.constant(time_steps, tf.int64),
         x=tensor(np.swapaxes(np.asarray(x), 0, 1)),  # the op wants (T, B, F)
         cs_prev=tensor(_or_fill(cell_state, 0.0, (batch, units))),
         h_prev=tensor(_or_fill(hidden_state, 0.0, (batch, units))),
         w=tensor(np.concatenate([kernel, recurrent_kernel])),
-        wci=no_peephole,
-        wcf=no_peephole,
-        wco=no_peephole,
+        wci=tensor(wci),
+        wcf=tensor(wcf),
+        wco=tensor(wco),
         b=tensor(_or_fill(bias, 0.0, (4 * units,))),
+        cell_clip=cell_clip,
+        use_peephole=peephole is not None,
     )
     states: dict[StateName, tf.Tensor] = {
         "hidden_states": h,

@@ -138,6 +138,9 @@ def test_config_has_every_argument_and_gives_it_back(cls) -> None:
         "outputs": None, "engine": "portable", "zero_output_for_mask": True, "implementation": 1,
         "initial_state": None, "keras_masks": True, "remat": 3,
         "num_layers": 2, "bidirectional": False, "merge_mode": "concat", "inter_layer_dropout": 0.3,
+        "peephole": True, "coupled": True, "output_transform": True, "projection": 3,
+        "layer_norm": ("gates", "cell"), "zoneout": (0.1, 0.2), "recurrent_weight_dropout": 0.1,
+        "clip": 3.0, "cell_clip": 2.0, "output_activation": "relu",
         "name": "a_name", "dtype": "float64", "trainable": False,
     }  # fmt: skip
     named = set(inspect.signature(cls.__init__).parameters) - {"self", "kwargs"}

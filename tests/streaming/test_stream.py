@@ -57,11 +57,29 @@ def states():
     return keras.Model(x, {"all": cs, "last": [h, c]})
 
 
+def beyond_plain():
+    x = keras.Input((None, F))
+    y = LSTM(5, coupled=True, peephole=True, projection=2, return_sequences=True, name="below")(
+        layers.Masking()(x)
+    )
+    hs, c = LSTM(
+        4,
+        output_transform=True,
+        layer_norm=("joint", "cell"),
+        zoneout=0.1,
+        cell_clip=0.5,
+        outputs=("hidden_states", "cell_state"),
+        name="above",
+    )(y)
+    return keras.Model(x, [hs, c])
+
+
 MODELS = {
     "tagger": (tagger, X),
     "classifier": (classifier, IDS),
     "nested": (nested, X),
     "states": (states, X),
+    "beyond_plain": (beyond_plain, X),
 }
 
 
@@ -326,3 +344,18 @@ def test_about_itself():
     assert "engine" in stream.explain_engine()
     stream.step(X[0, 0])
     assert "1 sessions" in repr(stream)
+
+
+def test_a_stream_beyond_the_plain_lstm_says_what_runs() -> None:
+    model = beyond_plain()
+    stream = Stream(model)
+    shown = stream.explain_engine()
+    assert shown.startswith("portable engine")
+    assert "coupled=True and projection=2: its stream is of the plain LSTM" in shown
+    stream.step(X[0, 0])
+    states = stream.states()
+    assert [s.shape for s in states["below"]] == [(2,), (5,)]
+    with pytest.raises(ConveyorError, match=r"below \(2,\) and \(5,\)"):
+        stream.set_states({**states, "below": states["below"][::-1]})
+    with pytest.raises(ConveyorError, match='engine="auto"'):
+        Stream(model, engine="native")

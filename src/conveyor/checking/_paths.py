@@ -17,6 +17,7 @@ from ..inspection._run import watching
 from ..layers import LSTM, running_on
 from ..layers._keras_layers import runs_here
 from ..layers._patch import is_patched
+from ..layers._variant import PLAIN, variant_of
 from ..onnx._builder import Builder
 from ..onnx._export import build_model
 from ..streaming import Stream
@@ -96,6 +97,7 @@ def float64(subject: Subject) -> Path:
         }
         exact += ops.lstm(
             **given,
+            **_beyond_plain(cell),
             mask=None if record.mask is None else as_numpy_array(record.mask),
             activation=cell.activation,
             recurrent_activation=cell.recurrent_activation,
@@ -107,6 +109,14 @@ def float64(subject: Subject) -> Path:
     count = f"{len(calls)} LSTMs, each" if len(calls) > 1 else "the LSTM"
     note = f"hidden and cell states of {count} by itself"
     return Path(lambda: actual, exact, lambda: note, timed=False)
+
+
+def _beyond_plain(cell: Any) -> dict[str, Any]:
+    """The other arguments of `ops.lstm`, in float64."""
+    if variant_of(cell) is PLAIN:
+        return {}
+    given = cell.variant_for_ops(as_numpy_array)
+    return {n: v.astype("float64") if hasattr(v, "shape") else v for n, v in given.items()}
 
 
 def streaming(subject: Subject) -> Path:

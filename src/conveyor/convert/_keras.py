@@ -12,6 +12,7 @@ from .._errors import ConveyorError, lesson
 from .._keras_files import load_model
 from ..layers import LSTM
 from ..layers._find import is_lstm, parts_of
+from ..layers._variant import refuse_variants
 from ._layouts import no_place
 from ._proof import Run
 from ._weights import CellWeights, LSTMWeights
@@ -114,6 +115,13 @@ def _cell(cell: Any, layer: Any) -> CellWeights:
             "one that is not built",
             "Write layer.build((None, None, features)), or call it on a batch first.",
         )
+    refuse_variants(
+        cell,
+        where,
+        "the plain LSTM, which all frameworks have",
+        "layer.get_weights() gives all its weights, in Keras's order.",
+        "recurrent_weight_dropout",
+    )
     for name, usual in _ACTIVATIONS.items():
         activation = getattr(cell, name)
         if activation is not usual:

@@ -13,6 +13,7 @@ from keras import ops
 from .._engines import glue
 from .._vocabulary import StateName
 from ..layers import LSTMCell, Record
+from ..layers._variant import refuse_variants
 from ._trace_arrays import PREACTIVATIONS, begun_anew, counted, preactivations, states_before
 
 Array = npt.NDArray[Any]
@@ -55,6 +56,14 @@ def backward(record: Record, arriving: Mapping[StateName, Array]) -> StateGradie
     The maths is that of back-propagation through time (Werbos 1990; for the LSTM with forget
     gates Gers et al. 2000), whose every product is exact: nothing is truncated.
     """
+    refuse_variants(
+        record.layer.cell,
+        f'LSTM "{record.layer.name}", whose gradients through time are asked for,',
+        "the plain LSTM",
+        "Training has its gradients, as do trace and explain its states and equations; here they "
+        "are worked out by the equations of the plain one.",
+        "recurrent_weight_dropout",
+    )
     # Steps first, so that the arrays of a step lie together: (T, B, ...).
     states = {name: _by_step(_wide(record.states[name])) for name in (*GATES, "cell_states")}
     i, f, g, o = (states[name] for name in GATES)

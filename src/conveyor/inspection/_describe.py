@@ -9,7 +9,9 @@ import keras
 from .._errors import ConveyorError, lesson
 from .._vocabulary import StateName, has_time_axis
 from ..layers._find import FoundLSTM, Layer, Shape, accepts_input_shape, find_lstms
+from ..layers._variant import size_of, variant_of
 from ._flow import LayerFlow, Returned
+from ._walkthrough import parameter_sum
 
 
 def describe(
@@ -84,16 +86,23 @@ def _flow(found: FoundLSTM) -> LayerFlow:
         in_stack=found.stack is not None,
         dtype=str(layer.compute_dtype),
         learned_states=getattr(layer, "initial_state", None) == "learned",
+        variant=variant_of(cell),
+        output_activation=_output_activation(cell),
     )
     if layer.built and layer.count_params() != flow.parameters:
         raise lesson(
             f'LSTM "{found.path}"',
-            f"{flow.parameters:,} parameters, by 4 * ((units + features) * units + units)",
+            f"{flow.parameters:,} parameters, by {parameter_sum(flow)}",
             f"{layer.count_params():,} in this {flow.class_name}",
             "It holds more than the three weights of an LSTM, so this account of it would be "
             "wrong. Explain the plain LSTM: explain(conveyor.LSTM(...), input_shape=(...)).",
         )
     return flow
+
+
+def _output_activation(cell: Layer) -> str | None:
+    function = variant_of(cell).output_activation
+    return None if function is None else function_name(function)
 
 
 def _input_axes(found: FoundLSTM) -> tuple[int | None, int]:
@@ -164,7 +173,7 @@ def _returned(
 
 def _one_returned(layer: Layer, name: StateName, time_steps: int | None, because: str) -> Returned:
     steps = (time_steps,) if has_time_axis(name) else ()
-    return Returned(name, (None, *steps, int(layer.cell.units)), because)
+    return Returned(name, (None, *steps, size_of(layer, name)), because)
 
 
 def _read_above(found: FoundLSTM, time_steps: int | None) -> tuple[Returned, ...]:

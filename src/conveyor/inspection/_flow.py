@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from .._vocabulary import StateName
 from ..layers._find import Direction, Shape
+from ..layers._variant import PLAIN, CellVariant, weight_shapes
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class LayerFlow:
         dtype: of the states, as the layer computes them.
         learned_states: whether the states before the first step are weights.
         in_stack: whether it is one layer and direction of a `conveyor.LSTM` of several.
+        variant: what it has beyond the plain LSTM.
+        output_activation: the name of the function on the way to h; None for `activation`.
     """
 
     name: str
@@ -60,26 +64,33 @@ class LayerFlow:
     dtype: str = "float32"
     learned_states: bool = False
     in_stack: bool = False
+    variant: CellVariant = PLAIN
+    output_activation: str | None = None
+
+    @property
+    def hidden_size(self) -> int:
+        """The length of the hidden state: U, or that of the projection."""
+        return self.units if self.variant.projection is None else self.variant.projection
 
     @property
     def joined(self) -> int:
         """The length of [h_{t-1}, x_t], which every gate reads: U + F."""
-        return self.units + self.features
+        return self.hidden_size + self.features
 
     @property
     def kernel_shape(self) -> tuple[int, int]:
         """(F, 4U), as Keras stores it: input, forget, candidate, output."""
-        return self.features, 4 * self.units
+        return self.features, self.variant.gates * self.units
 
     @property
     def recurrent_kernel_shape(self) -> tuple[int, int]:
         """(U, 4U), likewise."""
-        return self.units, 4 * self.units
+        return self.hidden_size, self.variant.gates * self.units
 
     @property
     def bias_shape(self) -> tuple[int] | None:
         """(4U,), likewise; `None` without bias."""
-        return (4 * self.units,) if self.use_bias else None
+        return (self.variant.gates * self.units,) if self.use_bias else None
 
     @property
     def gate_weight_shape(self) -> tuple[int, int]:
@@ -92,10 +103,16 @@ class LayerFlow:
         return (self.units,) if self.use_bias else None
 
     @property
+    def more_weights(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the weights beyond the plain LSTM, in the order in which they are kept."""
+        return weight_shapes(self.variant, self.units)
+
+    @property
     def parameters(self) -> int:
-        """4 * ((U + F) * U + U), without the last U where there is no bias.
+        """4 * ((U + F) * U + U), without the last U where there is no bias, and what is beyond.
 
         And 2 * U where the states before the first step are learned.
         """
-        gates = 4 * (self.joined * self.units + self.units * self.use_bias)
-        return gates + 2 * self.units * self.learned_states
+        gates = self.variant.gates * (self.joined * self.units + self.units * self.use_bias)
+        more = sum(math.prod(shape) for shape in self.more_weights.values())
+        return gates + more + (self.hidden_size + self.units) * self.learned_states

@@ -105,9 +105,14 @@ def measure(layer: Dataset, path: str) -> LayerHealth:
             outside.append(gate)
         if gate == "forget_gates":
             half_life = _half_life(values)
-    (hidden,) = variables(layer, ["hidden_states"], where)
-    finite &= np.isfinite(hidden).all(axis=-1)
     shut = left["output_gates"] == 1.0
+    if "hidden_states" in layer and "projection" in layer["hidden_states"].dims:
+        hidden = layer["hidden_states"].transpose("sample", "time", "projection").to_numpy()
+        silent = shut  # what a unit has to say is in all numbers of the projection
+    else:
+        (hidden,) = variables(layer, ["hidden_states"], where)
+        silent = shut | (np.abs(hidden[counts]).max(axis=0) < _NOTHING)
+    finite &= np.isfinite(hidden).all(axis=-1)
     return LayerHealth(
         path=path,
         class_name=str(layer.attrs.get("layer", "LSTM")),
@@ -116,7 +121,7 @@ def measure(layer: Dataset, path: str) -> LayerHealth:
         left_saturated=left,
         right_saturated=right,
         half_life=half_life,
-        dead=shut | (np.abs(hidden[counts]).max(axis=0) < _NOTHING),
+        dead=silent,
         shut=shut,
         broken=_first(layer, counts & ~finite, where),
         outside=tuple(outside),

@@ -103,7 +103,7 @@ def _split(layer: Dataset, at: Any, where: str) -> Dataset:
         written = inputs * candidates
         before = _states_between(cells, initial, counts)[:, :-1]
         if not _follow(cells, forget * before, written, counts):
-            raise _steps_do_not_follow(where)
+            raise _steps_do_not_follow(where, str(layer.attrs.get("variant", "")))
         counts &= ~_read_after(layer, at, where)[order]
         state = _states_between(cells, initial, counts)[:, -1]
         forget = np.where(counts[..., np.newaxis], forget, 1.0)
@@ -146,7 +146,15 @@ def _follow(cells: Floats, kept: Floats, written: Floats, counts: Booleans) -> b
     return bool(np.all(is_close | ~np.isfinite(cells) | ~counts[..., np.newaxis]))
 
 
-def _steps_do_not_follow(where: str) -> ConveyorError:
+def _steps_do_not_follow(where: str, variant: str) -> ConveyorError:
+    if "zoneout" in variant or "cell_clip" in variant:
+        return lesson(
+            where,
+            "cell states that follow from each other, c_t = f_t c_{t-1} + i_t g_t",
+            f"those of a layer with {variant}",
+            "zoneout keeps a part of the old cell state, and cell_clip bounds it: the steps do not "
+            "add up. trace has the states as they are.",
+        )
     return lesson(
         where,
         "cell states that follow from each other, c_t = f_t c_{t-1} + i_t g_t",

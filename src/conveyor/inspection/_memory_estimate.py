@@ -18,6 +18,7 @@ from ..layers import LSTM
 from ..layers._find import find_lstms, is_lstm, parts_of
 from ..layers._graph import graph_of, needed_nodes
 from ..layers._stack_call import shapes
+from ..layers._variant import PLAIN, variant_of
 from ._printed import Printed
 
 _WHERE = "conveyor.memory_estimate"
@@ -199,7 +200,7 @@ def _kept(layer: Any, batch: int, time_steps: int) -> tuple[int, bool]:
     decision = _engines.expect(
         layer.engine if ours else "auto", cell.activation, cell.recurrent_activation
     )
-    native = ours and decision.engine == "native"
+    native = ours and decision.engine == "native" and variant_of(cell) is PLAIN
     # The native engine: gates, cell state and hidden state, units padded to a vector. A loop of the
     # framework keeps preactivations besides.
     wide = 4 if real == 2 else real
@@ -210,7 +211,8 @@ def _kept(layer: Any, batch: int, time_steps: int) -> tuple[int, bool]:
         return time_steps * step, native
     k = min(int(remat), time_steps)
     segments = -(-time_steps // k)
-    between = segments * batch * 2 * units * real + time_steps * batch * features * real
+    states = sum(map(int, cell.state_size))
+    between = segments * batch * states * real + time_steps * batch * features * real
     return k * step + between, native
 
 

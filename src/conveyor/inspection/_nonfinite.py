@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..layers._find import Layer
+from ..layers._variant import variant_of, weight_shapes
 from ._arriving import arriving, loss_of
 from ._backward import backward
 from ._printed import Printed
@@ -33,6 +34,7 @@ _VALUES = (
     "cell_states",
     "hidden_states",
 )
+_NO_UNITS = ("projection_kernel",)  # whose last axis is that of the projection
 _SHOWN = 4  # steps before, to look at
 
 
@@ -132,14 +134,15 @@ def find_nonfinite(
 def _in_weights(watched: Watched) -> Iterator[NonFinite]:
     for item in watched.found:
         cell = item.layer.cell
-        for name in ("kernel", "recurrent_kernel", "bias"):
+        more = weight_shapes(variant_of(cell), int(cell.units))
+        for name in ("kernel", "recurrent_kernel", "bias", *more):
             weight = getattr(cell, name)
             if weight is None:
                 continue
             values = np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(weight, "float32")))
             if not np.isfinite(values).all():
                 at = tuple(np.argwhere(~np.isfinite(values))[0])
-                unit = int(at[-1]) % int(cell.units)
+                unit = int(at[-1]) % int(weight.shape[-1] if name in _NO_UNITS else cell.units)
                 yield NonFinite(item.path, "weight", name, None, None, unit, float(values[at]), {})
 
 

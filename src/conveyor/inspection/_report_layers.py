@@ -134,7 +134,9 @@ def _nodes(node: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _known(node: Any) -> list[StateName]:
-    return [name for name in ABOUT if name in node.data_vars]
+    # The states of a projection are none of the units, which are in a row there.
+    there = [name for name in ABOUT if name in node.data_vars]
+    return [name for name in there if "projection" not in node[name].dims]
 
 
 def _layer(path: str, node: Any) -> TracedLayer:

@@ -14,6 +14,7 @@ from rich.progress import Progress
 
 from .._version import __version__
 from ..layers._find import FoundLSTM, Layer
+from ..layers._variant import PLAIN, variant_of
 from ._describe import class_name, function_name
 from ._run import Call, run, watching
 from ._samples import as_samples, batches, check_count, take
@@ -68,7 +69,9 @@ def trace(
         - `hidden_state`, `cell_state` (sample, unit) after the last step that counts, and
           `initial_hidden_state`, `initial_cell_state` before the first;
         - the coordinates `sample`, `time` and `unit`, and `token` (sample, time);
-        - attributes: layer, direction, units, features, activations, engine.
+        - attributes: layer, direction, units, features, activations, engine; and `variant`, the
+          arguments of an LSTM beyond the plain one. With a projection the hidden states have the
+          axis `projection` instead of `unit`.
 
         `time` is the place in the sequence, also of a layer that goes backwards: that read the
         last step first, and its `hidden_state` is the one after step 0. 16-bit floats become
@@ -112,16 +115,24 @@ def _part(call: Call, samples: slice, selection: Selection, axis: TimeAxis) -> P
     layer, cell = record.layer, record.layer.cell
     steps, features = map(int, record.inputs.shape[1:])
     units = selection.numbers(int(cell.units))
-    arrays = arrays_of(record, selection.names)
-    if selection.units is not None:
-        arrays = {name: array[..., units] for name, array in arrays.items()}
+    arrays, variant = arrays_of(record, selection.names), variant_of(cell)
+    projected = variant.projection
+    if selection.units is not None:  # a projection has numbers of its own, and not one a unit
+        arrays = {
+            name: array if projected and "hidden" in name else array[..., units]
+            for name, array in arrays.items()
+        }
+    coordinates = {"time": axis.times(steps), "unit": np.asarray(units)}
+    if projected:
+        coordinates["projection"] = np.arange(projected)
+    beyond = {"variant": ", ".join(variant.beyond_plain())} if variant is not PLAIN else {}
     mask = counted(record)
     return Part(
         samples,
         arrays,
         axis.labels(call.path, samples, steps, mask),
         mask,
-        {"time": axis.times(steps), "unit": np.asarray(units)},
+        coordinates,
         {
             "layer": class_name(layer),
             "direction": "backward" if layer.go_backwards else "forward",
@@ -130,7 +141,9 @@ def _part(call: Call, samples: slice, selection: Selection, axis: TimeAxis) -> P
             "activation": function_name(cell.activation),
             "recurrent_activation": function_name(cell.recurrent_activation),
             "engine": record.decision.engine,
+            **beyond,
         },
+        "projection" if projected else "unit",
     )
 
 

@@ -14,7 +14,9 @@ from .._engines import glue
 from .._errors import lesson
 from .._vocabulary import STATE_NAMES, has_time_axis
 from ..layers import LSTMCell, Record
+from ..layers._variant import PLAIN, variant_of
 from ..ops._resets import begin_anew
+from ._variant_preactivations import of_variant
 
 Array = npt.NDArray[Any]
 
@@ -93,7 +95,10 @@ def begun_anew(record: Record) -> Array | None:
 
 
 def preactivations(record: Record) -> dict[str, Any]:
-    """z = x W + h' R + b, from the hidden states that are there: one product, no loop."""
+    """z = x W + h' R + b, from the hidden states that are there: one product, no loop.
+
+    With all that a variant does to it before the activation.
+    """
     weights = LSTMCell.weights_for_ops(record.layer.cell)
     x, hidden_states = record.inputs, record.states["hidden_states"]
     if record.layer.go_backwards:
@@ -104,7 +109,12 @@ def preactivations(record: Record) -> dict[str, Any]:
         ops.cast(array, wide)
         for array in (x, before, weights["kernel"], weights["recurrent_kernel"])
     )
-    z = ops.matmul(x, kernel) + ops.matmul(before, recurrent_kernel)
-    if weights["bias"] is not None:
-        z = z + ops.cast(weights["bias"], wide)
+    z_x, z_h = ops.matmul(x, kernel), ops.matmul(before, recurrent_kernel)
+    bias = None if weights["bias"] is None else ops.cast(weights["bias"], wide)
+    if variant_of(record.layer.cell) is not PLAIN:
+        cells = states_before(record, record.cell_state, record.states["cell_states"])
+        return dict(zip(PREACTIVATIONS, of_variant(record, z_x, z_h, bias, cells), strict=True))
+    z = z_x + z_h
+    if bias is not None:
+        z = z + bias
     return dict(zip(PREACTIVATIONS, ops.split(z, 4, axis=-1), strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +28,7 @@ class Part:
         mask: (B, T), True where the step counts; None where all do.
         coordinates: of time and unit.
         attrs: of the dataset.
+        hidden_axis: what the last axis of hidden states is called: "unit", or "projection".
     """
 
     samples: slice
@@ -36,6 +37,7 @@ class Part:
     mask: Array | None
     coordinates: dict[str, Array]
     attrs: dict[str, Any]
+    hidden_axis: str = "unit"
 
 
 class Store(Protocol):
@@ -72,7 +74,8 @@ class InMemory:
         tokens = part.tokens
         if tokens is not None:
             tokens = np.empty((self.samples, *tokens.shape[1:]), tokens.dtype)
-        return Part(slice(0, self.samples), arrays, tokens, None, part.coordinates, part.attrs)
+        whole = slice(0, self.samples)
+        return replace(part, samples=whole, arrays=arrays, tokens=tokens, mask=None)
 
     def tree(self, attrs: Mapping[str, Any]) -> Any:
         xarray = extra("xarray", "trace")
@@ -146,11 +149,15 @@ def _copy(array: Array, mask: Array | None, to: Array) -> None:
 
 
 def _dataset(xarray: Any, part: Part) -> Any:
-    dims = {2: ("sample", "unit"), 3: ("sample", "time", "unit")}
+    before = {2: ("sample",), 3: ("sample", "time")}
+    last = {True: part.hidden_axis, False: "unit"}
     over_time = any(array.ndim == 3 for array in part.arrays.values())
     coordinates: dict[str, Any] = {"sample": np.arange(part.samples.start, part.samples.stop)}
     coordinates |= {n: v for n, v in part.coordinates.items() if over_time or n != "time"}
     if part.tokens is not None and over_time:
         coordinates["token"] = (("sample", "time"), part.tokens)
-    variables = {name: (dims[array.ndim], array) for name, array in part.arrays.items()}
+    variables = {
+        name: ((*before[array.ndim], last["hidden" in name]), array)
+        for name, array in part.arrays.items()
+    }
     return xarray.Dataset(variables, coordinates, part.attrs)

@@ -104,6 +104,14 @@ def _array(dataset: Dataset, name: str, where: str) -> Floats:
     variable = dataset[name]
     has_time = name == "contribution" or name in _OVER_TIME
     axes = ("sample", "time", "unit") if has_time else ("sample", "unit")
+    if "projection" in variable.dims:
+        raise lesson(
+            where,
+            f"{name} with a number for each unit",
+            "those of a projection",
+            "The cell states and the gates have one; of the hidden states of a layer with "
+            'projection= there is trace["layer"].hidden_states.',
+        )
     if set(variable.dims) != set(axes):
         raise lesson(
             where,
@@ -140,16 +148,22 @@ def masked_steps(dataset: Dataset) -> Booleans:
     """
     steps = [dataset[name] for name in _OVER_TIME if name in dataset.data_vars]
     empty: Booleans = np.logical_and.reduce(
-        [step.isnull().all("unit").transpose("sample", "time").to_numpy() for step in steps]
+        [step.isnull().all(_last(step)).transpose("sample", "time").to_numpy() for step in steps]
     )
     finals = [dataset[name] for name in ("cell_state", "hidden_state") if name in dataset.data_vars]
     if not finals:
         return empty
-    broken = np.logical_and.reduce([final.isnull().all("unit").to_numpy() for final in finals])
+    broken = np.logical_and.reduce(
+        [final.isnull().all(_last(final)).to_numpy() for final in finals]
+    )
     order = slice(None, None, -1) if dataset.attrs.get("direction") == "backward" else slice(None)
     is_read_after = np.logical_or.accumulate(~empty[:, order][:, ::-1], axis=1)[:, ::-1][:, order]
     masked: Booleans = empty & (~broken[:, np.newaxis] | is_read_after)
     return masked
+
+
+def _last(variable: Any) -> list[str]:
+    return [axis for axis in variable.dims if axis in ("unit", "projection")]
 
 
 def sample_of(dataset: Dataset, sample: Any, where: str) -> Dataset:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..layers._find import Shape
+from . import _variant_walk
 from ._flow import LayerFlow
 
 _ORDINARY = ("hidden_state", "cell_state")
@@ -32,25 +33,47 @@ class Step:
 def walk(flow: LayerFlow) -> tuple[Step, ...]:
     """From the input array to the hidden state, the stations in the order of the computation."""
     gate, squash = flow.recurrent_activation, flow.activation
+    shown = flow.output_activation or squash
+    v, hidden = flow.variant, "units" if flow.variant.projection is None else "projection"
     units, weight = f"({flow.units},)", f"W {flow.gate_weight_shape}"
-    bias = " + b_{}" if flow.use_bias else ""
     weights = f"{weight}, b {flow.gate_bias_shape}" if flow.use_bias else weight
+    states, sizes = "h_{t-1} and c_{t-1}: (units,) each", units
+    if v.projection is not None:
+        states = "h_{t-1}: (projection,), c_{t-1}: (units,)"
+        sizes = f"({flow.hidden_size},), {units}"
+    bound = "" if v.cell_clip is None else f", within [-{v.cell_clip:g}, {v.cell_clip:g}]"
+    out, last = _variant_walk.way_out(flow)
+    start = "what was learned" if flow.learned_states else "zeros at the first step"
 
     def learned(symbol: str, letter: str, function: str) -> str:
-        return f"{symbol} = {function}(W_{letter} [h, x]{bias.format(letter)})"
+        return f"{symbol} = {function}({_variant_walk.preactivation(flow, letter)})"
 
-    return (
+    def let_in() -> Step:
+        if v.coupled:
+            return Step("input gate", "i = 1 - f", units, "what is forgotten makes room")
+        return Step("input gate", learned("i", "i", gate), weights, "how much of g comes in")
+
+    peephole = flow.more_weights.get("peephole_kernel")
+    rows = (
         Step("input", "(batch, time_steps, features)", _input(flow), "always these three axes"),
         Step("one step", "x_t: (features,)", f"({flow.features},)", "one step of one sample"),
-        Step("before it", "h_{t-1} and c_{t-1}: (units,) each", units, "zeros at the first step"),
-        Step("joined", "[h, x]: (units + features,)", f"({flow.joined},)", "what each gate reads"),
+        Step("before it", states, sizes, start),
+        Step("joined", f"[h, x]: ({hidden} + features,)", f"({flow.joined},)", _READ),
+        *(Step(*row) for row in _variant_walk.before_the_gates(flow)),
         Step("forget gate", learned("f", "f", gate), weights, "how much of the old c stays"),
-        Step("input gate", learned("i", "i", gate), weights, "how much of g comes in"),
+        let_in(),
         Step("candidate", learned("g", "c", squash), weights, "what could come in"),
-        Step("cell state", "c_t = f * c_{t-1} + i * g", units, "the conveyor belt"),
+        Step("cell state", f"c_t = f * c_{{t-1}} + i * g{bound}", units, "the conveyor belt"),
         Step("output gate", learned("o", "o", gate), weights, "how much of c is shown"),
-        Step("hidden state", f"h_t = o * {squash}(c_t)", units, "what the layer shows"),
+        *([Step("peepholes", "p of the gates", f"p {peephole}", _SEEN)] if peephole else []),
+        *(Step(*row) for row in out),
+        Step(*_variant_walk.shown(flow, f"o * {shown}({last})")),
+        *(Step(*row) for row in _variant_walk.after_the_step(flow)),
     )
+    return rows
+
+
+_READ, _SEEN = "what each gate reads", "what the gates see of c"
 
 
 def _input(flow: LayerFlow) -> str:
@@ -65,7 +88,8 @@ def in_one_line(flow: LayerFlow) -> str:
 def from_shape_to_shape(flow: LayerFlow) -> str:
     """The whole walk, in shapes."""
     made = " and ".join(f"{item.name} {spell(item.shape)}" for item in flow.returned)
-    return f"{_input(flow)} → [h, x] ({flow.joined},) → four W {flow.gate_weight_shape} → {made}"
+    count = "three" if flow.variant.coupled else "four"
+    return f"{_input(flow)} → [h, x] ({flow.joined},) → {count} W {flow.gate_weight_shape} → {made}"
 
 
 def spell(shape: Shape) -> str:
@@ -83,9 +107,16 @@ def returned(flow: LayerFlow) -> tuple[str, ...]:
 def parameter_sum(flow: LayerFlow) -> str:
     """The number of parameters: the formula, with the numbers put in, and its result."""
     bias = (" + units", f" + {flow.units}") if flow.use_bias else ("", "")
+    gates, projected = flow.variant.gates, flow.variant.projection is not None
+    more = [*_variant_walk.formula_of_more(flow)]
+    words, numbers = (
+        "".join(f" + {term}" for term in terms)
+        for terms in (zip(*more, strict=True) if more else ("", ""))
+    )
     return (
-        f"4 * ((units + features) * units{bias[0]}) = "
-        f"4 * (({flow.units} + {flow.features}) * {flow.units}{bias[1]}) = {flow.parameters:,}"
+        f"{gates} * (({'projection' if projected else 'units'} + features) * units{bias[0]})"
+        f"{words} = {gates} * (({flow.hidden_size} + {flow.features}) * {flow.units}{bias[1]})"
+        f"{numbers} = {flow.parameters:,}"
     )
 
 
@@ -102,17 +133,24 @@ def memory_of_states(flow: LayerFlow) -> tuple[str, ...]:
 def _bytes(flow: LayerFlow, size: int, with_time: int, without: int) -> str:
     """The sum for this many states (B, T, U) and (B, U), in words, in numbers, and its result."""
 
-    def formula(time_steps: object, batch: object, units: object) -> str:
+    def formula(time_steps: object, batch: object, units: object, hidden: object) -> str:
+        if flow.hidden_size != flow.units:
+            of_time = f"{time_steps} * ({hidden} + {with_time - 1} * {units})"
+            count = f"({of_time} + {hidden} + {units})" if without else of_time
+            return f"{count} * {batch} * {size}"
         of_time = f"{with_time} * {time_steps}"
         count = f"({of_time} + {without})" if without else of_time
         return f"{count} * {batch} * {units} * {size}"
 
-    one, steps = _BATCH * flow.units * size, flow.time_steps
-    words = formula("time_steps", "batch", "units")
-    numbers = formula("time_steps" if steps is None else steps, _BATCH, flow.units)
+    steps, each = flow.time_steps, _BATCH * size
+    of_step = each * (flow.hidden_size + (with_time - 1) * flow.units)
+    words = formula("time_steps", "batch", "units", "projection")
+    given = "time_steps" if steps is None else steps
+    numbers = formula(given, _BATCH, flow.units, flow.hidden_size)
     if steps is None:
-        return f"{words} = {numbers}: {_spell_bytes(with_time * one)} each time step"
-    return f"{words} = {numbers} = {_spell_bytes((with_time * steps + without) * one)}"
+        return f"{words} = {numbers}: {_spell_bytes(of_step)} each time step"
+    last = each * (flow.hidden_size + flow.units) if without else 0
+    return f"{words} = {numbers} = {_spell_bytes(steps * of_step + last)}"
 
 
 def _spell_bytes(count: int) -> str:
@@ -128,9 +166,12 @@ def _spell_bytes(count: int) -> str:
 def keras_weights(flow: LayerFlow) -> str:
     """How Keras stores the four W and b: the same numbers, packed and turned."""
     bias = f", bias {flow.bias_shape}" if flow.bias_shape else ""
+    more = ", ".join(f"{name} {shape}" for name, shape in flow.more_weights.items())
+    more = f" Behind them: {more}." if more else ""
     return (
         f"Keras packs them as kernel {flow.kernel_shape}, recurrent_kernel "
-        f"{flow.recurrent_kernel_shape}{bias}: input, forget, candidate, output side by side."
+        f"{flow.recurrent_kernel_shape}{bias}: {'' if flow.variant.coupled else 'input, '}forget, "
+        f"candidate, output side by side.{more}"
     )
 
 
@@ -142,8 +183,9 @@ def count_steps(flow: LayerFlow) -> str:
 
 def about_units(flow: LayerFlow) -> str:
     """What `units` is, for it is the question that everybody has."""
+    both = "h and of c" if flow.variant.projection is None else "c"
     return (
-        f"units={flow.units} is the length of h and of c, not a number of cells: "
+        f"units={flow.units} is the length of {both}, not a number of cells: "
         f"one cell takes {count_steps(flow)}, one after the other."
     )
 
@@ -171,10 +213,14 @@ def notes(flow: LayerFlow) -> Iterator[str]:
         else:
             yield "Without return_sequences=True the output is the hidden_state once more."
     if flow.learned_states:
+        states = f"2 * {flow.units}"
+        if flow.hidden_size != flow.units:
+            states = f"{flow.hidden_size} + {flow.units}"
         yield (
-            f"It begins with states that are learned: 2 * {flow.units} of its parameters are not "
-            "of the gates."
+            f"It begins with states that are learned: {states} of its parameters are not of the "
+            "gates."
         )
+    yield from _variant_walk.notes(flow)
     if flow.direction == "backward":
         yield (
             "This direction reads the last time step first"
@@ -191,7 +237,7 @@ def notes(flow: LayerFlow) -> Iterator[str]:
 def _merged(flow: LayerFlow) -> str:
     """What becomes of the outputs of two directions."""
     shape = flow.returned[0].shape
-    doubled = spell((*shape[:-1], 2 * flow.units))
+    doubled = spell((*shape[:-1], 2 * (shape[-1] or 0)))
     result = {
         "concat": f"side by side: {doubled}",
         "sum": f"added: {spell(shape)}",

@@ -15,6 +15,7 @@ from .. import ops
 from .._engines import glue
 from ..layers import _checks, gate_weights
 from ..layers._find import Layer
+from ..layers._variant import refuse_variants
 from ..ops import _checks as ops_checks
 from ._flow import LayerFlow
 from ._printed import Printed
@@ -136,6 +137,13 @@ def worked_example(
     """
     flow = flow_of(layer)
     where = f'LSTM "{layer.name}" in worked_example'
+    refuse_variants(
+        layer.cell,
+        where,
+        "the plain LSTM",
+        "conveyor.explain(layer) has the equations of this one, conveyor.trace its states.",
+        "recurrent_weight_dropout",
+    )
     mask = get_keras_mask(x) if mask is None else mask
     x = array(x, where)
     _checks.check_input(x, flow.features, where)

@@ -34,7 +34,7 @@ def states_at_start(
     if initial_state is None:
         zeros = np.zeros(int(layer.cell.units))
         return zeros, zeros
-    _checks.check_initial_state(initial_state, batch, int(layer.cell.units), where)
+    _checks.check_initial_state(initial_state, batch, layer.cell.state_size, where)
     h, c = (array(state, where)[sample].astype(np.float64) for state in initial_state)
     return h, c
 

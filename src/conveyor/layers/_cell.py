@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,14 +11,17 @@ from .._engines import Array
 from ..ops._lstm import lstm_and_decision
 from . import _checks
 from ._gate_weights import WithGateWeights
+from ._variant import PLAIN, as_variant, variant_of
+from ._variant_weights import WithVariant
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
-class LSTMCell(WithGateWeights, keras.layers.LSTMCell):
+class LSTMCell(WithVariant, WithGateWeights, keras.layers.LSTMCell):
     """One step of an LSTM: `keras.layers.LSTMCell` with the same arguments and weights.
 
     Called with `(inputs, states)`, inputs (B, F) and states the pair hidden, cell, each
-    (B, U), it returns `(hidden_state, [hidden_state, cell_state])`.
+    (B, U), it returns `(hidden_state, [hidden_state, cell_state])`. With a projection the hidden
+    state is (B, projection).
 
     Args:
         units: size U of the hidden and of the cell state.
@@ -30,10 +34,15 @@ class LSTMCell(WithGateWeights, keras.layers.LSTMCell):
             recurrent_initializer, bias_initializer, unit_forget_bias, kernel_regularizer,
             recurrent_regularizer, bias_regularizer, kernel_constraint,
             recurrent_constraint, bias_constraint, seed: as in Keras.
+        peephole, coupled, output_transform, projection, layer_norm, zoneout,
+            recurrent_weight_dropout, clip, cell_clip, output_activation: as in `conveyor.LSTM`.
+            The mask of `recurrent_weight_dropout` stays the same as those of the dropout do; that
+            of `zoneout` is drawn at each step, which on JAX wants a loop that is not compiled.
         **kwargs: `name`, `dtype` and `trainable`.
 
     Raises:
-        ConveyorError: units that are not a positive integer, rates outside [0, 1].
+        ConveyorError: units that are not a positive integer, rates outside [0, 1], and what
+            `conveyor.LSTM` refuses.
 
     >>> import numpy as np
     >>> cell = LSTMCell(4)
@@ -64,11 +73,35 @@ class LSTMCell(WithGateWeights, keras.layers.LSTMCell):
         seed: int | None = None,
         *,
         implementation: int = 2,
+        peephole: bool = False,
+        coupled: bool = False,
+        output_transform: bool = False,
+        projection: int | None = None,
+        layer_norm: str | Sequence[str] | None = None,
+        zoneout: float | Sequence[float] = 0.0,
+        recurrent_weight_dropout: float = 0.0,
+        clip: float | None = None,
+        cell_clip: float | None = None,
+        output_activation: Any = None,
         **kwargs: Any,
     ) -> None:
-        _checks.check_units(units, type(self).__name__)
-        _checks.check_rate(dropout, "dropout", type(self).__name__)
-        _checks.check_rate(recurrent_dropout, "recurrent_dropout", type(self).__name__)
+        where = type(self).__name__
+        _checks.check_units(units, where)
+        _checks.check_rate(dropout, "dropout", where)
+        _checks.check_rate(recurrent_dropout, "recurrent_dropout", where)
+        given = {
+            "peephole": peephole,
+            "coupled": coupled,
+            "output_transform": output_transform,
+            "projection": projection,
+            "layer_norm": layer_norm,
+            "zoneout": zoneout,
+            "recurrent_weight_dropout": recurrent_weight_dropout,
+            "clip": clip,
+            "cell_clip": cell_clip,
+            "output_activation": output_activation,
+        }
+        variant = as_variant(given, units, where)
         super().__init__(
             units,
             activation=activation,
@@ -90,34 +123,46 @@ class LSTMCell(WithGateWeights, keras.layers.LSTMCell):
             implementation=implementation,
             **kwargs,
         )
+        if variant is not PLAIN:
+            self.variant = variant
+            self.state_size = [self.hidden_size, units]
+            self.output_size = self.hidden_size
 
-    # Of a layer with `initial_state="learned"`: (U,) each, zeros before training.
+    # Of a layer with `initial_state="learned"`: (H,) and (U,), zeros before training.
     learns_initial_state = False
     initial_hidden_state: Any = None
     initial_cell_state: Any = None
 
     def build(self, input_shape: Any) -> None:
-        super().build(input_shape)
+        if self.coupled or self.projection is not None:
+            self.build_kernels(input_shape[-1])
+        else:
+            super().build(input_shape)
         if self.learns_initial_state:
-            for name in ("initial_hidden_state", "initial_cell_state"):
-                weight = self.add_weight(shape=(self.units,), initializer="zeros", name=name)
-                setattr(self, name, weight)
+            names = ("initial_hidden_state", "initial_cell_state")
+            for name, size in zip(names, self.state_size, strict=True):
+                setattr(self, name, self.add_weight(shape=(size,), initializer="zeros", name=name))
+        self.build_variant()
 
     def call(
         self, inputs: Array, states: Any, training: bool | None = False
     ) -> tuple[Array, list[Array]]:
         where = f'LSTMCell "{self.name}"'
-        _checks.check_initial_state(states, inputs.shape[0], self.units, where)
+        _checks.check_initial_state(states, inputs.shape[0], self.state_size, where)
         hidden_state, cell_state = (
             keras.ops.convert_to_tensor(s, dtype=self.compute_dtype) for s in states
         )
         dropout_mask, recurrent_dropout_mask = self.draw_dropout_masks(
             inputs, hidden_state, bool(training)
         )
+        given = self.weights_for_ops()
+        if training and self.variant.draws:
+            self.check_can_draw_each_step(inputs, where)
+            given |= self.drawn(given, keras.ops.shape(inputs)[0], 1)
         # A single step is over before the native engine has its weights in order.
         (hidden_state, cell_state), _ = lstm_and_decision(
             keras.ops.expand_dims(inputs, 1),
-            **self.weights_for_ops(),
+            **given,
             hidden_state=hidden_state,
             cell_state=cell_state,
             dropout_mask=dropout_mask,
@@ -138,13 +183,15 @@ class LSTMCell(WithGateWeights, keras.layers.LSTMCell):
             else keras.ops.cast(keras.ops.convert_to_tensor(w), self.compute_dtype)
             for w in weights
         ]
-        return {
+        given = {
             "kernel": cast[0],
             "recurrent_kernel": cast[1],
             "bias": cast[2],
             "activation": self.activation,
             "recurrent_activation": self.recurrent_activation,
         }
+        # A cell of Keras's own has no variant.
+        return given if variant_of(self) is PLAIN else given | self.variant_for_ops()
 
     def draw_dropout_masks(
         self, inputs: Array, hidden_state: Array, training: bool
@@ -160,4 +207,5 @@ class LSTMCell(WithGateWeights, keras.layers.LSTMCell):
         return one, per_gate
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "implementation": self.implementation}
+        own = {"implementation": self.implementation, **self.variant.get_config()}
+        return {**super().get_config(), **own}

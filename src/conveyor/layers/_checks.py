@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -120,8 +121,9 @@ def _recurrent_layer_below(operation: Any) -> Any:
         operation = inputs[0]._keras_history.operation
 
 
-def check_initial_state(state: Any, batch: int | None, units: int, where: str) -> None:
-    """Refuse anything but the pair (hidden, cell), each (batch, units)."""
+def check_initial_state(state: Any, batch: int | None, sizes: Sequence[int], where: str) -> None:
+    """Refuse anything but the pair (hidden, cell), (batch, size) with the two sizes."""
+    hidden, cell = sizes
     several = isinstance(state, (list, tuple))
     if not several or len(state) != 2:
         shape = tuple(getattr(state, "shape", ()))
@@ -129,19 +131,25 @@ def check_initial_state(state: Any, batch: int | None, units: int, where: str) -
         raise lesson(
             where,
             "initial_state to be two tensors, hidden state and cell state, "
-            f"each (batch, units) = ({batch}, {units})",
+            + (
+                f"each (batch, units) = ({batch}, {cell})"
+                if hidden == cell
+                else f"({batch}, {hidden}) with the numbers of the projection, and ({batch}, "
+                f"{cell}) with the units"
+            ),
             got,
             "Write initial_state=[hidden_state, cell_state].",
         )
-    for name, array in zip(("hidden_state", "cell_state"), state, strict=True):
+    for name, size, array in zip(("hidden_state", "cell_state"), sizes, state, strict=True):
+        axis = "units" if hidden == cell or name == "cell_state" else "projection"
         if not hasattr(array, "shape"):
             raise lesson(
                 where,
-                f"{name} to be an array (batch, units) = ({batch}, {units})",
+                f"{name} to be an array (batch, {axis}) = ({batch}, {size})",
                 type(array).__name__,
                 f"Write np.asarray({name}), or leave initial_state out to begin with zeros.",
             )
-        _checks.check_state(array, name, batch, units, where)
+        _checks.check_state(array, name, batch, size, where, axis)
 
 
 def check_not_both_flags(

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._errors import ConveyorError, lesson
+from ._variant import variant_of
 
 GateWeights = dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any] | None]]
 
@@ -29,7 +30,8 @@ def gate_weights(layer: Any) -> GateWeights:
 
     Returns:
         `{"input": (W, b), "forget": ..., "candidate": ..., "output": ...}`, copies: W (U, U + F)
-        acts on `[h_{t-1}, x_t]`; b (U,), or None for a layer without bias.
+        acts on `[h_{t-1}, x_t]`; b (U,), or None for a layer without bias. With coupled gates
+        there is no "input"; with a projection to P numbers W is (U, P + F).
 
     Raises:
         ConveyorError: not an LSTM, or one without weights so far.
@@ -46,7 +48,7 @@ def gate_weights(layer: Any) -> GateWeights:
     kernel, recurrent_kernel = to_numpy(cell.kernel), to_numpy(cell.recurrent_kernel)
     bias = None if cell.bias is None else to_numpy(cell.bias)
     weights: GateWeights = {}
-    for gate, columns in _columns(cell.units):
+    for gate, columns in _columns(cell):
         both = np.concatenate([recurrent_kernel[:, columns], kernel[:, columns]])
         weights[gate] = both.T.copy(), None if bias is None else bias[columns].copy()
     return weights
@@ -75,12 +77,12 @@ def set_gate_weights(layer: Any, weights: Mapping[str, Any]) -> None:
     """
     cell = _cell(layer, "set_gate_weights")
     where = f'set_gate_weights of {type(layer).__name__} "{layer.name}"'
-    units, features = int(cell.units), int(cell.kernel.shape[0])
-    _check_names(weights, where)
-    pairs = [_pair(weights[gate], gate, units, features, cell.use_bias, where) for gate in GATES]
+    gates, size = _gates(cell), int(cell.recurrent_kernel.shape[0])
+    _check_names(weights, gates, where)
+    pairs = [_pair(weights[gate], gate, cell, where) for gate in gates]
     both = np.concatenate([W.T for W, _ in pairs], axis=1)
-    cell.recurrent_kernel.assign(both[:units])
-    cell.kernel.assign(both[units:])
+    cell.recurrent_kernel.assign(both[:size])
+    cell.kernel.assign(both[size:])
     if cell.use_bias:
         cell.bias.assign(np.concatenate([b for _, b in pairs]))
 
@@ -114,8 +116,14 @@ class WithGateWeights:
         set_gate_weights(self, weights)
 
 
-def _columns(units: int) -> list[tuple[str, slice]]:
-    return [(gate, slice(n * units, (n + 1) * units)) for n, gate in enumerate(GATES)]
+def _gates(cell: Any) -> tuple[str, ...]:
+    """Those that have weights: with coupled gates not the first."""
+    return GATES[4 - variant_of(cell).gates :]
+
+
+def _columns(cell: Any) -> list[tuple[str, slice]]:
+    units = int(cell.units)
+    return [(gate, slice(n * units, (n + 1) * units)) for n, gate in enumerate(_gates(cell))]
 
 
 def _cell(layer: Any, where: str) -> Any:
@@ -153,34 +161,36 @@ def _not_an_lstm(layer: Any, where: str) -> ConveyorError:
     return lesson(where, "one LSTM layer", type(layer).__name__, write)
 
 
-def _check_names(weights: Any, where: str) -> None:
-    want = f"a dictionary with the gates {', '.join(map(repr, GATES))}"
+def _check_names(weights: Any, gates: tuple[str, ...], where: str) -> None:
+    want = f"a dictionary with the gates {', '.join(map(repr, gates))}"
     write = (
         'Write weights = layer.gate_weights(), change weights["forget"] and the others, and then '
         "layer.set_gate_weights(weights)."
     )
     if not isinstance(weights, Mapping):
         raise lesson(where, want, type(weights).__name__, write)
-    missing = [gate for gate in GATES if gate not in weights]
-    unknown = [gate for gate in weights if gate not in GATES]
+    missing = [gate for gate in gates if gate not in weights]
+    unknown = [gate for gate in weights if gate not in gates]
     if missing or unknown:
         told = (("without", missing), ("with", unknown))
         got = " and ".join(f"one {how} {', '.join(map(repr, g))}" for how, g in told if g)
         raise lesson(where, want, got, write)
 
 
-def _pair(
-    pair: Any, gate: str, units: int, features: int, use_bias: bool, where: str
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _pair(pair: Any, gate: str, cell: Any, where: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """(W, b) of one gate as arrays; an empty b where there is no bias."""
+    units, use_bias = int(cell.units), cell.use_bias
+    joined = int(cell.recurrent_kernel.shape[0]) + int(cell.kernel.shape[0])
     want = f"(W, b) for {gate!r}"
     write = f'Write weights["{gate}"] = (W, b){"" if use_bias else ", with b None"}.'
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise lesson(where, want, type(pair).__name__, write)
     weight, bias = pair
-    weight = _array(weight, f"W of {gate!r}", (units, units + features), where)
+    hidden = "units" if variant_of(cell).projection is None else "projection"
+    axes = f"(units, {hidden} + features)"
+    weight = _array(weight, f"W of {gate!r}", axes, (units, joined), where)
     if use_bias and bias is not None:
-        return weight, _array(bias, f"b of {gate!r}", (units,), where)
+        return weight, _array(bias, f"b of {gate!r}", "(units,)", (units,), where)
     if use_bias:
         raise lesson(
             where,
@@ -199,9 +209,10 @@ def _pair(
     return weight, np.zeros(0)
 
 
-def _array(value: Any, name: str, shape: tuple[int, ...], where: str) -> npt.NDArray[Any]:
+def _array(
+    value: Any, name: str, axes: str, shape: tuple[int, ...], where: str
+) -> npt.NDArray[Any]:
     array = np.asarray(value if isinstance(value, (list, tuple)) else _numpy(value))
-    axes = "(units, units + features)" if len(shape) == 2 else "(units,)"
     if array.shape == shape and array.dtype.kind in "fiuV":  # V: bfloat16 of JAX
         return array
     if array.shape == shape:

@@ -22,7 +22,7 @@ class WithInitialState:
 
     @property
     def initial_hidden_state(self) -> Any:
-        """(U,), where it is learned."""
+        """(H,), where it is learned: as many numbers as a hidden state has."""
         return self.cell.initial_hidden_state
 
     @property
@@ -31,13 +31,15 @@ class WithInitialState:
         return self.cell.initial_cell_state
 
     def get_initial_state(self, batch_size: Any) -> list[Array]:
-        """The states before the first step, (B, U) each: zeros, or what was learned."""
+        """The states before the first step, (B, H) and (B, U): zeros, or what was learned."""
         if self.initial_state is None:
             zeros: list[Array] = super().get_initial_state(batch_size)  # type: ignore[misc]
             return zeros
         weights = (self.initial_hidden_state, self.initial_cell_state)
-        shape = (batch_size, self.units)
-        return [ops.broadcast_to(ops.convert_to_tensor(w), shape) for w in weights]
+        return [
+            ops.broadcast_to(ops.convert_to_tensor(w), (batch_size, size))
+            for w, size in zip(weights, self.cell.state_size, strict=True)
+        ]
 
 
 def check_initial_state(initial_state: object, stateful: bool, where: str) -> None:

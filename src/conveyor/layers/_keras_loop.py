@@ -11,6 +11,7 @@ from .._vocabulary import STATE_NAMES, StateName
 from ..ops._lstm import lstm_and_decision
 from ._cell import LSTMCell
 from ._recording import Record, records
+from ._variant import variant_of
 
 # As they are in Keras, whatever is put in their place later.
 LOOPS = {cls: cls.inner_loop for cls in (keras.layers.RNN, keras.layers.LSTM)}
@@ -100,12 +101,15 @@ def _run(
     dropout_mask, recurrent_dropout_mask = LSTMCell.draw_dropout_masks(
         cell, sequences[:, 0, :], hidden_state, bool(training)
     )
+    given = LSTMCell.weights_for_ops(cell)
+    if training and variant_of(cell).draws:
+        given |= cell.drawn(given, *keras.ops.shape(sequences)[:2])
     watching = None if _is_stack(layer) else records()
     last: tuple[StateName, ...] = ("hidden_state", "cell_state")
     names = STATE_NAMES if watching is not None else ("hidden_states", *last) if every else last
     values, decision = lstm_and_decision(
         keras.ops.cast(sequences, cell.compute_dtype),
-        **LSTMCell.weights_for_ops(cell),
+        **given,
         hidden_state=hidden_state,
         cell_state=cell_state,
         mask=mask,

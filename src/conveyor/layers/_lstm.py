@@ -27,10 +27,13 @@ from ._stack import ByLayer, WithLayers, make_parts
 from ._stack_arguments import OF_A_STACK, check_stack, is_stack
 from ._stack_states import pairs_of
 from ._states import StatesBetweenCalls
+from ._variant import PLAIN, CellVariant, Settings, as_variant, size_of
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
-class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.LSTM):
+class LSTM(
+    WithLayers, Settings, StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.LSTM
+):
     """Long short-term memory: `keras.layers.LSTM`, and every state at every time step.
 
     The same arguments, weights, numbers and files as the layer of Keras. The input is
@@ -55,9 +58,28 @@ class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, ke
     | both | hidden_states, hidden_state, cell_state |
     | `outputs=("hidden_states", "cell_states")` | what it says, in that order |
 
+    Beyond the plain LSTM, each by itself or together, in this order within a step; what is
+    marked w is a weight more, behind those of the plain LSTM in files:
+
+    | argument | what it adds |
+    |---|---|
+    | `layer_norm="gates"` | z = LN(x W + h' R) * w + b for each gate by itself |
+    | `layer_norm="joint"` | z = LN(x W) * w_x + LN(h' R) * w_h + b over all gates at once |
+    | `peephole=True` | z_i + w_i * c' and z_f + w_f * c', z_o + w_o * c |
+    | `clip=a`, `cell_clip=a` | each z, or c, at most a and at least -a |
+    | `coupled=True` | i = 1 - f, and no weights of an input gate |
+    | `layer_norm="cell"` | h = o * tanh(LN(c) * w + w') |
+    | `output_transform=True` | h = o * tanh(c w + w'), w (U, U) |
+    | `output_activation="relu"` | h = o * relu(c); the activation is that of the candidate |
+    | `projection=p` | h = (o * tanh(c)) w, w (U, p); hidden states have p numbers |
+    | `zoneout=(a, b)` | units of h keep their old value with probability a, those of c with b |
+
+    with LN(a) = (a - mean(a)) / sqrt(var(a) + 1e-5).
+
     Args:
         units: size U of the hidden and of the cell state.
-        activation: for the candidate, and for the cell state on its way out.
+        activation: for the candidate, and for the cell state on its way out where
+            `output_activation` names no other.
         recurrent_activation: for the three gates.
         use_bias, kernel_initializer, recurrent_initializer, bias_initializer,
             unit_forget_bias, kernel_regularizer, recurrent_regularizer,
@@ -102,6 +124,30 @@ class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, ke
             forward first, and joins by "concat" between the layers.
         inter_layer_dropout: fraction of what each layer but the top one hands on to drop in
             training, drawn for each time step by itself: `dropout` of `torch.nn.LSTM`.
+        peephole: the cell state is seen by the gates, by way of (3U,) weights in the order input,
+            forget, output, zeros before training (Gers & Schmidhuber 2000,
+            doi:10.1109/IJCNN.2000.861302).
+        coupled: what is forgotten makes room for what comes in, i = 1 - f (Greff et al. 2015,
+            arXiv:1503.04069). The kernels are (F, 3U) and (U, 3U), the bias (3U,), in the order
+            forget, candidate, output; `gate_weights()` has no "input".
+        output_transform: a fifth weight and bias, output_kernel (U, U) and output_bias (U,), on
+            the cell state's way out. They begin with the identity and zeros: the plain LSTM.
+        projection: the size p of the hidden state, that recurrent_kernel (p, 4U) reads, made by
+            projection_kernel (U, p), which begins as `kernel_initializer` says (Sak et al. 2014,
+            arXiv:1402.1128; `proj_size` of torch.nn.LSTM).
+        layer_norm: "gates", of each gate by itself, as in TensorFlow's LayerNormBasicLSTMCell;
+            "joint", of what comes from x and from h, as in Ba, Kiros & Hinton 2016,
+            arXiv:1607.06450, equations 20 and 21; "cell", on the cell state's way out, their
+            equation 22 (TensorFlow's also goes on with it); or one of the first two with "cell"
+            as a pair. gate_scale is (4U,), or (2, 4U) for "joint"; cell_scale and cell_shift (U,).
+        zoneout: one number, or the pair (hidden, cell). At inference a state is that part of its
+            old value, and the rest of the new one (Krueger et al. 2017, arXiv:1606.01305).
+        recurrent_weight_dropout: fraction of recurrent_kernel to drop in training, one mask a
+            call; what is left is scaled by 1 / (1 - rate) (DropConnect; Merity et al. 2018,
+            arXiv:1708.02182).
+        clip: bound on the inputs of gates and candidate, as in ONNX.
+        cell_clip: bound on the cell state, as in TensorFlow's BlockLSTM.
+        output_activation: for the cell state on its way out; None is `activation`.
         **kwargs: `name`, `dtype` and `trainable`.
 
     Call arguments:
@@ -166,6 +212,16 @@ class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, ke
         bidirectional: bool = False,
         merge_mode: str | None = "concat",
         inter_layer_dropout: float = 0.0,
+        peephole: bool = False,
+        coupled: bool = False,
+        output_transform: bool = False,
+        projection: int | None = None,
+        layer_norm: str | Sequence[str] | None = None,
+        zoneout: float | Sequence[float] = 0.0,
+        recurrent_weight_dropout: float = 0.0,
+        clip: float | None = None,
+        cell_clip: float | None = None,
+        output_activation: Any = None,
         **kwargs: Any,
     ) -> None:
         given = {n: v for n, v in locals().items() if n not in ("self", "__class__")}
@@ -179,6 +235,19 @@ class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, ke
         _checks.check_not_both_flags(outputs, return_sequences, return_state, where)
         names = None if outputs is None else ops.check_outputs(outputs, where)
         _engines.check_name(engine, where)
+        beyond_plain = {
+            "peephole": peephole,
+            "coupled": coupled,
+            "output_transform": output_transform,
+            "projection": projection,
+            "layer_norm": layer_norm,
+            "zoneout": zoneout,
+            "recurrent_weight_dropout": recurrent_weight_dropout,
+            "clip": clip,
+            "cell_clip": cell_clip,
+            "output_activation": output_activation,
+        }
+        as_variant(beyond_plain, units, where)
         check_stack(given, where)
         cell = LSTMCell(
             units,
@@ -199,6 +268,7 @@ class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, ke
             recurrent_dropout=recurrent_dropout,
             seed=seed,
             implementation=implementation,
+            **beyond_plain,
             dtype=kwargs.get("dtype"),
             trainable=kwargs.get("trainable", True),
             name="lstm_cell",  # the path of the weights in Keras's files
@@ -256,7 +326,7 @@ class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, ke
             return _stack_call.output_shape(self, sequences_shape)
         batch, time_steps = sequences_shape[:2]
         shapes = tuple(
-            (batch, time_steps, self.units) if has_time_axis(name) else (batch, self.units)
+            (batch, *((time_steps,) if has_time_axis(name) else ()), size_of(self, name))
             for name in self.output_names()
         )
         return shapes[0] if len(shapes) == 1 else shapes
@@ -301,7 +371,7 @@ class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, ke
             pairs = pairs_of(initial_state, batch, self.cells.flat(), where)
             initial_state = [state for pair in pairs for state in pair]
         elif initial_state is not None:
-            _checks.check_initial_state(initial_state, batch, self.units, where)
+            _checks.check_initial_state(initial_state, batch, self.cell.state_size, where)
         mask = mask[0] if isinstance(mask, (list, tuple)) and hasattr(mask[0], "shape") else mask
         # Keras looks for the mask of the input only where there is no initial state.
         if mask is None and not (self.keras_masks and initial_state is not None):
@@ -343,6 +413,9 @@ class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, ke
         dropout_mask, recurrent_dropout_mask = self.cell.draw_dropout_masks(
             sequences[:, 0, :], hidden_state, bool(training)
         )
+        given = self.cell.weights_for_ops()
+        if training and self.variant.draws:
+            given |= self.cell.drawn(given, *K.shape(sequences)[:2])
         # Forgotten at once: a mask left over from a call that failed would enter the next.
         self.cell.reset_dropout_mask()
         self.cell.reset_recurrent_dropout_mask()
@@ -356,7 +429,7 @@ class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, ke
         wanted = tuple(dict.fromkeys(wanted))
         values, self._decision = lstm_and_decision(
             sequences,
-            **self.cell.weights_for_ops(),
+            **given,
             hidden_state=hidden_state,
             cell_state=cell_state,
             mask=mask,
@@ -410,6 +483,12 @@ class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, ke
         return [zero(name, value, n == 0) for n, (name, value) in enumerate(pairs)]
 
     @property
+    def variant(self) -> CellVariant:  # type: ignore[override]
+        """What the cell has beyond the plain LSTM."""
+        variant: CellVariant = self.cell.variant
+        return variant
+
+    @property
     def implementation(self) -> int:
         """`implementation` of the cell."""
         return int(self.cell.implementation)
@@ -420,7 +499,12 @@ class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, ke
 
         It may on JAX with a GPU, unless that kernel lacks what was asked for.
         """
-        asked_for_more = self.outputs is not None or self.engine != "auto" or self.parts
+        asked_for_more = (
+            self.outputs is not None
+            or self.engine != "auto"
+            or self.variant is not PLAIN
+            or self.parts
+        )
         return False if asked_for_more or _recording.records() is not None else self._use_cudnn
 
     @use_cudnn.setter
@@ -450,5 +534,6 @@ class LSTM(WithLayers, StatesBetweenCalls, WithInitialState, WithGateWeights, ke
             "keras_masks": self.keras_masks,
             "remat": self.remat,
             **{name: getattr(self, name) for name in OF_A_STACK},
+            **self.variant.get_config(),
         }
         return {**super().get_config(), **own}

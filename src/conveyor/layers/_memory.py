@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,19 @@ from ._checks import check_initial_state
 
 
 class StateMemory:
-    """Hidden and cell state of the last call, (B, U) each; (0, U) before the first.
+    """Hidden and cell state of the last call, (B, H) and (B, U); B = 0 before the first.
 
     A plain object, so that Keras does not count the two as weights: a file saved from a
     stateful layer holds the same weights as any other, and loads everywhere.
     """
 
-    def __init__(self, units: int, batch: int | None, dtype: str) -> None:
-        self.units = units
+    def __init__(self, sizes: Sequence[int], batch: int | None, dtype: str) -> None:
+        self.sizes = tuple(sizes)
         self.variables = [
             glue.active().StateVariable(
-                np.zeros((batch or 0, units), dtype), dtype=dtype, trainable=False, name=name
+                np.zeros((batch or 0, size), dtype), dtype=dtype, trainable=False, name=name
             )
-            for name in ("hidden_state", "cell_state")
+            for name, size in zip(("hidden_state", "cell_state"), self.sizes, strict=True)
         ]
 
     def read(self, batch: Array | int, where: str) -> list[Array]:
@@ -49,14 +50,14 @@ class StateMemory:
         # Nothing is added where the states are there; all of them where they are not.
         count = batch - remembered
         count = count if isinstance(count, int) else ops.maximum(count, 0)
-        return ops.concatenate([state, ops.zeros((count, self.units), state.dtype)])
+        return ops.concatenate([state, ops.zeros((count, state.shape[1]), state.dtype)])
 
     def write(self, states: list[Array]) -> None:
         for variable, state in zip(self.variables, states, strict=True):
             variable.assign(ops.cast(state, variable.dtype))
 
     def forget(self) -> None:
-        self.write([np.zeros((0, self.units), "float32")] * 2)
+        self.write([np.zeros((0, size), "float32") for size in self.sizes])
 
     def numpy(self) -> list[np.ndarray]:
         return [ops.convert_to_numpy(v) for v in self.variables]
@@ -83,15 +84,15 @@ def not_built(what: str, where: str) -> ConveyorError:
     )
 
 
-def states_to_set(states: Any, units: int, where: str) -> list[np.ndarray]:
+def states_to_set(states: Any, sizes: Sequence[int], where: str) -> list[np.ndarray]:
     """The pair (hidden, cell) as arrays of one batch.
 
     Raises:
-        ConveyorError: not two states, or not both (B, units).
+        ConveyorError: not two states, or not (B, H) and (B, U).
     """
     batch = None
     if isinstance(states, (list, tuple)):
         states = [ops.convert_to_numpy(s) for s in states]
         batch = len(states[0]) if states and states[0].ndim else None
-    check_initial_state(states, batch, units, where)
+    check_initial_state(states, batch, sizes, where)
     return list(states)

@@ -13,7 +13,7 @@ class StatesBetweenCalls:
     """Get, set and reset."""
 
     name: str
-    units: int
+    cell: Any
     stateful: bool
     variable_dtype: str
     _memory: StateMemory | None = None
@@ -26,7 +26,7 @@ class StatesBetweenCalls:
     def build_memory(self, batch: int | None) -> None:
         """Make the variables; Keras allows none after `build`."""
         if self.stateful and self._memory is None:
-            self._memory = StateMemory(self.units, batch, self.variable_dtype)
+            self._memory = StateMemory(self.cell.state_size, batch, self.variable_dtype)
 
     @property
     def remembered_names(self) -> tuple[StateName, ...]:
@@ -62,7 +62,7 @@ class StatesBetweenCalls:
             ConveyorError: not two states, or not (B, U); a layer that is not stateful.
         """
         memory = self._remembering("set_states()")
-        memory.write(_memory.states_to_set(states, self.units, self.where))
+        memory.write(_memory.states_to_set(states, self.cell.state_size, self.where))
 
     def reset_state(self, states: Any = None) -> None:
         """Forget the states, or begin the next call with these. Then any batch size fits."""

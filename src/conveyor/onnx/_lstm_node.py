@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from ..convert._gates import ONNX_ORDER, to_order
+from ..layers._variant import variant_of
 from ._activations import OnnxActivation
 from ._builder import Builder
 
@@ -26,6 +27,16 @@ class NodeWeights:
 
 def node_weights(build: Builder, cells: list[Any], path: str, refuse: Refuse) -> NodeWeights:
     """The weights of one cell, or of two directions, as initializers."""
+    for cell in cells:
+        beyond = [
+            argument
+            for argument in variant_of(cell).beyond_plain()
+            if not argument.startswith("recurrent_weight_dropout")  # of training alone
+        ]
+        if beyond:
+            raise refuse(
+                path, cell, f"with {' and '.join(beyond)}: the plain LSTM alone is written"
+            )
     kernels = [(to_numpy(cell.kernel), to_numpy(cell.recurrent_kernel)) for cell in cells]
     if any(kernel.dtype != np.float32 for pair in kernels for kernel in pair):
         raise refuse(path, cells[0], "whose weights are not float32")

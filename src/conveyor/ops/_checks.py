@@ -151,19 +151,23 @@ def check_resets(resets: Array, batch: int | None, time_steps: int | None, where
         )
 
 
-def check_state(state: Array, name: str, batch: int | None, units: int, where: str) -> None:
-    """Refuse a state that is not (batch, units)."""
-    shape = tuple(state.shape)
-    if len(shape) != 2 or not _fits(shape, (batch, units)):
-        raise lesson(
-            where,
-            f"{name} of shape (batch, units) = {_show((batch, units))}",
-            f"shape {_show(shape)}",
-            f"The states come as a pair, hidden then cell, each {_show((batch, units))}: "
-            "write initial_state=[hidden_state, cell_state]."
-            if where.startswith("LSTM")
-            else f"Pass {name} as an array {_show((batch, units))}.",
-        )
+def check_state(
+    state: Array, name: str, batch: int | None, units: int, where: str, axis: str = "units"
+) -> None:
+    """Refuse a state that is not (batch, units), or of a projection (batch, projection)."""
+    shape, want = tuple(state.shape), (batch, units)
+    if len(shape) == 2 and _fits(shape, want):
+        return
+    alike = f", each {_show(want)}" if axis == "units" else ""
+    raise lesson(
+        where,
+        f"{name} of shape (batch, {axis}) = {_show(want)}",
+        f"shape {_show(shape)}",
+        f"The states come as a pair, hidden then cell{alike}: "
+        "write initial_state=[hidden_state, cell_state]."
+        if where.startswith("LSTM")
+        else f"Pass {name} as an array {_show(want)}.",
+    )
 
 
 def check_shapes(arrays: dict[str, Any], coupled: bool, where: str) -> None:
@@ -193,10 +197,11 @@ def check_shapes(arrays: dict[str, Any], coupled: bool, where: str) -> None:
                 f"The axes are kernel (features, {gates} * units), recurrent_kernel "
                 f"(units, {gates} * units), bias ({gates} * units,).",
             )
-    sizes = (("hidden_state", hidden_size), ("cell_state", units))
-    for name, size in sizes:
+    projected = arrays.get("projection_kernel") is not None
+    hidden = ("hidden_state", hidden_size, "projection" if projected else "units")
+    for name, size, axis in (hidden, ("cell_state", units, "units")):
         if arrays[name] is not None:
-            check_state(arrays[name], name, batch, size, where)
+            check_state(arrays[name], name, batch, size, where, axis)
 
 
 def _sizes(arrays: dict[str, Any], gates: int, where: str) -> tuple[int, int]:

@@ -6,30 +6,27 @@ from typing import Any
 
 import numpy as np
 
+from ..layers._variant import PLAIN, variant_of
 from ..ops._stream_rows import RowStream
 from ._values import Array, Rows, Value
+from ._variant_cells import VariantRows
+
+Initial = tuple[Array | float, Array | float]
 
 
-class Cell(RowStream):
+class _OfSessions:
     """One LSTM cell, and the states of all sessions.
 
     Attributes:
         path: of its layer in the model; a stack has a number behind it.
+        hidden_state, cell_state: a row for each session.
     """
 
-    def __init__(
-        self,
-        path: str,
-        cell: Any,
-        weights: list[Array | None],
-        engine: str,
-        initial: tuple[Array | float, Array | float] = (0.0, 0.0),
-    ) -> None:
-        self.path = path
-        self._initial = initial
-        kernel, recurrent_kernel, bias = weights
-        named = {"kernel": kernel, "recurrent_kernel": recurrent_kernel, "bias": bias}
-        super().__init__(named, cell.activation, cell.recurrent_activation, engine)
+    path: str
+    hidden_state: Array
+    cell_state: Array
+    step: Any
+    _initial: Initial
 
     def begin(self, row: int) -> None:
         """What a session begins with: zeros, or what was learned."""
@@ -41,6 +38,38 @@ class Cell(RowStream):
             self.step(x.array, rows.index)
         elif x.mask.any():
             self.step(x.array[x.mask], rows.chosen(x.mask))
+
+
+class PlainCell(_OfSessions, RowStream):
+    """A plain LSTM."""
+
+    def __init__(
+        self, path: str, cell: Any, weights: list[Array | None], engine: str, initial: Initial
+    ) -> None:
+        self.path, self._initial = path, initial
+        kernel, recurrent_kernel, bias = weights
+        named = {"kernel": kernel, "recurrent_kernel": recurrent_kernel, "bias": bias}
+        super().__init__(named, cell.activation, cell.recurrent_activation, engine)
+
+
+class VariantCell(_OfSessions, VariantRows):
+    """One beyond the plain LSTM."""
+
+    def __init__(self, path: str, cell: Any, engine: str, initial: Initial) -> None:
+        self.path, self._initial = path, initial
+        super().__init__(cell, path, engine)
+
+
+Cell = PlainCell | VariantCell
+
+
+def cell_of(
+    path: str, cell: Any, weights: list[Array | None], engine: str, initial: Initial
+) -> Cell:
+    """The one that computes a cell of Keras or of conveyor."""
+    if variant_of(cell) is PLAIN:
+        return PlainCell(path, cell, weights, engine, initial)
+    return VariantCell(path, cell, engine, initial)
 
 
 class Recurrent:

@@ -13,7 +13,7 @@ from ..layers import LSTM
 from ..layers._graph import arguments_of, graph_of, has_mask_of_its_own, needed_nodes, tensors_read
 from ..layers._keras_loop import cells_of, why_not
 from ..layers._local_layers import is_local
-from ._cells import Cell, Recurrent
+from ._cells import Cell, Recurrent, cell_of
 from ._local import ByKeras, Place, in_numpy
 from ._sessions import WHERE
 from ._values import Rows, Value
@@ -202,7 +202,9 @@ def _add_recurrent(plan: Plan, node: Any, numbers: list[int], path: str) -> list
     names = _outputs_of(layer, path)
     several = len(cells_of(layer)) > 1
     cells = [
-        Cell(f"{path}/{n}" if several else path, cell, _weights(cell), plan.engine, _initial(cell))
+        cell_of(
+            f"{path}/{n}" if several else path, cell, _weights(cell), plan.engine, _initial(cell)
+        )
         for n, cell in enumerate(cells_of(layer))
     ]
     plan.cells += cells

@@ -88,16 +88,17 @@ class Sessions:
 
     def check(self, states: States) -> None:
         """Refuse what are not the states of this model."""
-        wanted = {cell.path: cell.hidden_state.shape[1:] for cell in self._cells}
-        given = {
-            path: tuple({np.shape(state) for state in pair} if len(pair) == 2 else ())
-            for path, pair in states.items()
+        wanted = {
+            cell.path: (cell.hidden_state.shape[1:], cell.cell_state.shape[1:])
+            for cell in self._cells
         }
-        if given != {path: (shape,) for path, shape in wanted.items()}:
+        given = {path: tuple(map(np.shape, pair)) for path, pair in states.items()}
+        if given != wanted:
             raise lesson(
                 WHERE,
-                "hidden and cell state of " + ", ".join(f"{p} {s}" for p, s in wanted.items()),
-                ", ".join(f"{path} {shapes}" for path, shapes in given.items()) or "none",
+                "hidden and cell state of "
+                + ", ".join(f"{p} {_show(s)}" for p, s in wanted.items()),
+                ", ".join(f"{path} {_show(shapes)}" for path, shapes in given.items()) or "none",
                 "States belong to the model that they come from.",
             )
 
@@ -121,3 +122,8 @@ class Sessions:
         """Forget a session; its row is used again."""
         self._last = None
         self._free.append(self._rows.pop(key))
+
+
+def _show(shapes: tuple[tuple[int, ...], ...]) -> str:
+    """(4,) for two alike, else (2,) and (4,)."""
+    return " and ".join(map(str, dict.fromkeys(shapes)))
