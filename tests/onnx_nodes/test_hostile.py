@@ -72,6 +72,14 @@ def test_flipped_bytes(flips, tmp_path):
     assert layer is None or layer.units == U
 
 
+def test_a_signalling_nan(tmp_path):
+    made = onnx.ModelProto.FromString(WHOLE)
+    bias = made.graph.initializer[2]
+    bias.raw_data = np.uint32(0x7FA00000).tobytes() + bias.raw_data[4:]
+    layer = load(tmp_path, made.SerializeToString())
+    assert np.isnan(layer.cell.bias).sum() == 1
+
+
 @given(
     which=st.integers(0, 2),
     dims=st.lists(st.sampled_from([-1, 0, 1, 2, 4, 12, 10**6, 10**12, 2**62]), max_size=4),

@@ -193,9 +193,10 @@ def _from_torch(arrays: Given) -> LSTMWeights:
 
 
 def _sum(biases: list[np.ndarray]) -> np.ndarray:
-    # In float64, so that b_ih + b_hh is rounded once.
-    total = sum(np.asarray(bias, np.float64) for bias in biases)
-    return np.asarray(total, np.result_type(*biases))
+    # In float64, so that b_ih + b_hh is rounded once. A damaged file may hold a signalling NaN.
+    with np.errstate(invalid="ignore"):
+        total = sum(np.asarray(bias, np.float64) for bias in biases)
+        return np.asarray(total, np.result_type(*biases))
 
 
 # -------------------------------------------------------------------------------- onnx
