@@ -9,7 +9,14 @@ import sys
 import pytest
 
 import conveyor
-from conveyor._vocabulary import FINAL_STATE_NAMES, GATE_NAMES, STATE_NAMES, has_time_axis
+from conveyor._vocabulary import (
+    FINAL_STATE_NAMES,
+    GATE_NAMES,
+    GRU_GATE_NAMES,
+    GRU_STATE_NAMES,
+    STATE_NAMES,
+    has_time_axis,
+)
 from frameworks import BACKEND
 
 
@@ -58,3 +65,6 @@ def test_vocabulary() -> None:
     assert [n for n in STATE_NAMES if not has_time_axis(n)] == list(FINAL_STATE_NAMES)
     # Keras's order of the gates: see the equations of its LSTMCell.
     assert GATE_NAMES == ("input_gates", "forget_gates", "candidates", "output_gates")
+    # And of its GRUCell.
+    assert GRU_GATE_NAMES == ("update_gates", "reset_gates", "candidates")
+    assert set(GRU_STATE_NAMES) == {"hidden_states", "hidden_state", *GRU_GATE_NAMES}

@@ -1,6 +1,7 @@
 // Refuses requests that cannot be computed; sizes are checked before anything is allocated.
 #pragma once
 
+#include "conveyor/gru.h"
 #include "conveyor/linear.h"
 #include "conveyor/lstm.h"
 
@@ -14,6 +15,9 @@ int check(const conveyor_lstm* lstm, const conveyor_lstm_gradients* gradients);
 
 int check(const conveyor_linear* linear, const conveyor_cross_entropy* losses);
 int check(const conveyor_linear* linear, const conveyor_top_k* largest);
+
+int check(const conveyor_gru* gru, const conveyor_gru_outputs* outputs);
+int check(const conveyor_gru* gru, const conveyor_gru_gradients* gradients);
 
 int invalid(const char* reason);
 void no_error();

@@ -40,6 +40,30 @@ struct Bytes {
       recurrent_dropout_mask, peephole, zoneout, reserve, states[CONVEYOR_STATES];
 };
 
+const char* const gru_state_names[CONVEYOR_GRU_STATES] = {
+    "hidden_states", "hidden_state", "update_gates", "reset_gates", "candidates"};
+const char* const gru_d_state_names[CONVEYOR_GRU_STATES] = {
+    "d_hidden_states", "d_hidden_state", "d_update_gates", "d_reset_gates", "d_candidates"};
+
+struct GruBytes {
+  explicit GruBytes(const conveyor_gru& g) {
+    const int64_t real = real_bytes(g.dtype), gates = 3 * g.units * real;
+    mask = g.batch * g.time_steps;
+    x = mask * g.features * real;
+    kernel = g.features * gates;
+    recurrent_kernel = g.units * gates;
+    bias = g.reset_after ? 2 * gates : gates;
+    hidden_state = g.batch * g.units * real;
+    dropout_mask = g.dropout_masks * g.batch * g.features * real;
+    recurrent_dropout_mask = g.recurrent_dropout_masks * hidden_state;
+    reserve = conveyor_gru_reserve_bytes(g.dtype, g.batch, g.time_steps, g.units);
+    for (int n = 0; n < CONVEYOR_GRU_STATES; ++n)
+      states[n] = n == CONVEYOR_GRU_HIDDEN_STATE ? hidden_state : g.time_steps * hidden_state;
+  }
+  int64_t x, kernel, recurrent_kernel, bias, hidden_state, mask, dropout_mask,
+      recurrent_dropout_mask, reserve, states[CONVEYOR_GRU_STATES];
+};
+
 class Arrays {
  public:
   explicit Arrays(const conveyor_linear& l) {
@@ -62,6 +86,18 @@ class Arrays {
     read("peephole", l.peephole, bytes.peephole);
     read("hidden_zoneout", l.hidden_zoneout, bytes.zoneout);
     read("cell_zoneout", l.cell_zoneout, bytes.zoneout);
+  }
+
+  Arrays(const conveyor_gru& g, const GruBytes& bytes) {
+    read("x", g.x, bytes.x);
+    read("kernel", g.kernel, bytes.kernel);
+    read("recurrent_kernel", g.recurrent_kernel, bytes.recurrent_kernel);
+    read("bias", g.bias, bytes.bias);
+    read("the first hidden_state", g.hidden_state, bytes.hidden_state);
+    read("mask", g.mask, bytes.mask);
+    read("dropout_mask", g.dropout_mask, bytes.dropout_mask);
+    read("recurrent_dropout_mask", g.recurrent_dropout_mask, bytes.recurrent_dropout_mask);
+    read("resets", g.resets, bytes.mask);
   }
 
   void read(const char* name, const void* at, int64_t bytes) {
@@ -126,6 +162,33 @@ int check_overlaps(const conveyor_lstm& l, const conveyor_lstm_gradients& g) {
   arrays.write("d_recurrent_dropout_mask", g.d_recurrent_dropout_mask,
                bytes.recurrent_dropout_mask);
   arrays.write("d_peephole", g.d_peephole, bytes.peephole);
+  return arrays.status();
+}
+
+int check_overlaps(const conveyor_gru& g, const conveyor_gru_outputs& out) {
+  const GruBytes bytes(g);
+  Arrays arrays(g, bytes);
+  for (int n = 0; n < CONVEYOR_GRU_STATES; ++n)
+    arrays.write(gru_state_names[n], out.states[n], bytes.states[n]);
+  arrays.write("reserve", out.reserve, bytes.reserve);
+  return arrays.status();
+}
+
+int check_overlaps(const conveyor_gru& g, const conveyor_gru_gradients& d) {
+  const GruBytes bytes(g);
+  Arrays arrays(g, bytes);
+  arrays.read("hidden_states", d.hidden_states, bytes.states[CONVEYOR_GRU_HIDDEN_STATES]);
+  arrays.read("reserve", d.reserve, bytes.reserve);
+  for (int n = 0; n < CONVEYOR_GRU_STATES; ++n)
+    arrays.read(gru_d_state_names[n], d.d_states[n], bytes.states[n]);
+  arrays.write("d_x", d.d_x, bytes.x);
+  arrays.write("d_kernel", d.d_kernel, bytes.kernel);
+  arrays.write("d_recurrent_kernel", d.d_recurrent_kernel, bytes.recurrent_kernel);
+  arrays.write("d_bias", d.d_bias, bytes.bias);
+  arrays.write("d_hidden_state", d.d_hidden_state, bytes.hidden_state);
+  arrays.write("d_dropout_mask", d.d_dropout_mask, bytes.dropout_mask);
+  arrays.write("d_recurrent_dropout_mask", d.d_recurrent_dropout_mask,
+               bytes.recurrent_dropout_mask);
   return arrays.status();
 }
 

@@ -1,6 +1,7 @@
 // An instruction set, and the kernels compiled for it.
 #pragma once
 
+#include "conveyor/gru.h"
 #include "conveyor/linear.h"
 #include "conveyor/lstm.h"
 
@@ -22,6 +23,8 @@ struct Target {
   Stream* (*stream)(const conveyor_lstm&);  // `new`
   int (*cross_entropy)(const conveyor_linear&, const conveyor_cross_entropy&);
   int (*top_k)(const conveyor_linear&, const conveyor_top_k&);
+  int (*gru_forward)(const conveyor_gru&, const conveyor_gru_outputs&);
+  int (*gru_backward)(const conveyor_gru&, const conveyor_gru_gradients&);
 };
 
 // Slowest first.

@@ -38,7 +38,9 @@ from .inspection import plot_states as plot_states
 from .inspection import report as report
 from .inspection import trace as trace
 from .inspection import worked_example as worked_example
+from .layers import GRU as GRU
 from .layers import LSTM as LSTM
+from .layers import GRUCell as GRUCell
 from .layers import LSTMCell as LSTMCell
 from .layers import accelerate as accelerate
 from .layers import acceleration_plan as acceleration_plan
@@ -49,8 +51,10 @@ from .streaming import Stream as Stream
 from .training import tbptt as tbptt
 
 __all__ = [
+    "GRU",
     "LSTM",
     "ConveyorError",
+    "GRUCell",
     "Input",
     "LSTMCell",
     "Stream",

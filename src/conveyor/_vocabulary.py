@@ -29,7 +29,21 @@ GATE_NAMES: tuple[StateName, ...] = (
 
 FINAL_STATE_NAMES: tuple[StateName, ...] = ("hidden_state", "cell_state")
 
+# A GRU has no cell state; its gates are of its own.
+GRUStateName = Literal[
+    "hidden_states",  # (B, T, U) h after every step; a masked step repeats the one before
+    "hidden_state",  # (B, U) h after the last step that is not masked
+    "update_gates",  # (B, T, U) z after its activation; zero at a masked step
+    "reset_gates",  # (B, T, U) r, likewise
+    "candidates",  # (B, T, U) g, likewise
+]
+
+GRU_STATE_NAMES: tuple[GRUStateName, ...] = get_args(GRUStateName)
+
+# The order in which Keras packs them into kernel (F, 3U) and recurrent_kernel (U, 3U).
+GRU_GATE_NAMES: tuple[GRUStateName, ...] = ("update_gates", "reset_gates", "candidates")
+
 
 def has_time_axis(name: str) -> bool:
-    """Whether this output is (B, T, U); the other two are (B, U)."""
+    """Whether this output is (B, T, U); the others are (B, U)."""
     return name not in FINAL_STATE_NAMES

@@ -21,6 +21,7 @@ CACHE = Path(__file__).resolve().parents[2] / ".cache" / "keras_suite"
 # In the order of their imports: stacked_rnn_cells_test takes its cells from rnn_test.
 FILES: tuple[str, ...] = (
     "keras/src/layers/rnn/lstm_test.py",
+    "keras/src/layers/rnn/gru_test.py",
     "keras/src/layers/rnn/rnn_test.py",
     "keras/src/layers/rnn/stacked_rnn_cells_test.py",
     "keras/src/layers/rnn/bidirectional_test.py",

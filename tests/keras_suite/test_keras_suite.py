@@ -1,7 +1,7 @@
-"""Keras's own tests, run on conveyor.LSTM and conveyor.LSTMCell.
+"""Keras's own tests, run on conveyor's LSTM, GRU and their cells.
 
-`layers.LSTM` and `layers.LSTMCell`, as those tests name them, are conveyor's while a test runs;
-RNN, Bidirectional and all else stay Keras's. Each test of Keras is a test here.
+`layers.LSTM`, `layers.GRU` and the cells, as those tests name them, are conveyor's while a test
+runs; RNN, Bidirectional and all else stay Keras's. Each test of Keras is a test here.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ if absent := fetch.missing():
 # What Keras warns about in its own tests is not conveyor's to mend.
 pytestmark = pytest.mark.filterwarnings("default")
 
-KERAS_CLASSES: dict[str, type] = {"LSTM": layers.LSTM, "LSTMCell": layers.LSTMCell}
-CONVEYOR_CLASSES: dict[str, type] = {"LSTM": conveyor.LSTM, "LSTMCell": conveyor.LSTMCell}
+NAMES = ("LSTM", "LSTMCell", "GRU", "GRUCell")
+KERAS_CLASSES: dict[str, type] = {name: getattr(layers, name) for name in NAMES}
+CONVEYOR_CLASSES: dict[str, type] = {name: getattr(conveyor, name) for name in NAMES}
 
 # These look at a layer without running it.
 NEVER_CALLED = {"test_keeps_use_cudnn", "test_fused_lstm_eligibility", "test_fused_gru_eligibility"}
@@ -59,8 +60,8 @@ def load(path: str) -> ModuleType:
 
 
 def named_layers(test: Any) -> set[str]:
-    """Which of LSTM and LSTMCell a test of Keras names in its source."""
-    return set(re.findall(r"\blayers\.(LSTM|LSTMCell)\b", inspect.getsource(test)))
+    """Which of the four a test of Keras names in its source."""
+    return set(re.findall(r"\blayers\.(LSTMCell|LSTM|GRUCell|GRU)\b", inspect.getsource(test)))
 
 
 def on_conveyor(test: Callable[..., None]) -> Callable[..., None]:
@@ -147,6 +148,7 @@ def test_no_file_has_gone_empty() -> None:
         if named_layers(getattr(tests, test))
     )
     assert naming["lstm_test_LSTMTest"] >= 6
+    assert naming["gru_test_GRUTest"] >= 6
     assert naming["bidirectional_test_SimpleRNNTest"] >= 8
     assert naming["stacked_rnn_cells_test_StackedRNNTest"] >= 3
     assert naming["masking_test_MaskingTest"] >= 1
@@ -156,11 +158,11 @@ def test_no_file_has_gone_empty() -> None:
 def test_everything_is_put_back() -> None:
     def state() -> tuple[Any, ...]:
         parts = vars(keras.Layer)
-        return layers.LSTM, layers.LSTMCell, parts["__new__"], parts["__call__"]
+        return layers.LSTM, layers.GRU, parts["__new__"], parts["__call__"]
 
     before = state()
     with conveyor_in_keras() as (made, called):
-        assert state()[:2] == (conveyor.LSTM, conveyor.LSTMCell)
+        assert state()[:2] == (conveyor.LSTM, conveyor.GRU)
         layers.LSTM(1)(np.ones((1, 1, 1), "float32"))
         assert made[conveyor.LSTM] == called[conveyor.LSTM] == 1
     assert state() == before

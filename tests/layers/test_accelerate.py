@@ -205,7 +205,7 @@ def test_what_it_could_not_and_why(capsys):
         [
             keras.Input((T, F)),
             layers.LSTM(U, return_sequences=True, name="words"),
-            layers.GRU(4, return_sequences=True, name="gru"),
+            layers.SimpleRNN(4, return_sequences=True, name="simple"),
             layers.RNN(Squared(4), return_sequences=True, name="squared"),
             LSTM(4, name="ours"),
         ]
@@ -217,7 +217,7 @@ def test_what_it_could_not_and_why(capsys):
     assert "1 of 4 recurrent layers" in printed
     lines = {line.split("│")[1].strip(): line for line in printed.splitlines() if "│" in line}
     assert "conveyor.LSTM" in lines["words"]
-    assert "not an LSTM cell" in lines["gru"]
+    assert "SimpleRNNCell, which is not" in lines["simple"]
     assert "Squared, which has a step" in lines["squared"]
     assert "already" in lines["ours"]
 

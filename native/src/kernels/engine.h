@@ -6,6 +6,8 @@
 #include "kernels/backward.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/forward.h"
+#include "kernels/gru_backward.h"
+#include "kernels/gru_forward.h"
 #include "kernels/stream.h"
 #include "kernels/top_k.h"
 #include "target.h"
@@ -37,6 +39,22 @@ struct Engine {
       case CONVEYOR_FLOAT32: return new StreamOf<Float, float, float>(l);
       case CONVEYOR_FLOAT64: return new StreamOf<Double, double, double>(l);
       default: return new StreamOf<Float, bfloat16, float>(l);
+    }
+  }
+
+  static int gru_forward(const conveyor_gru& g, const conveyor_gru_outputs& out) {
+    switch (g.dtype) {
+      case CONVEYOR_FLOAT32: return GruForward<Float, float>(g, out).run();
+      case CONVEYOR_FLOAT64: return GruForward<Double, double>(g, out).run();
+      default: return GruForward<Float, bfloat16>(g, out).run();
+    }
+  }
+
+  static int gru_backward(const conveyor_gru& g, const conveyor_gru_gradients& d) {
+    switch (g.dtype) {
+      case CONVEYOR_FLOAT32: return GruBackward<Float, float>(g, d).run();
+      case CONVEYOR_FLOAT64: return GruBackward<Double, double>(g, d).run();
+      default: return GruBackward<Float, bfloat16>(g, d).run();
     }
   }
 

@@ -81,9 +81,19 @@ int top_k(const conveyor_linear& l, const conveyor_top_k& t) {
   return avx512_bf16::TopK<avx512_bf16::Pairs, bfloat16>(l, t).run();
 }
 
+// Hidden states stay in float, so that products have none in 16 bits to read.
+int gru_forward(const conveyor_gru& g, const conveyor_gru_outputs& out) {
+  return avx512_target.gru_forward(g, out);
+}
+
+int gru_backward(const conveyor_gru& g, const conveyor_gru_gradients& d) {
+  return avx512_target.gru_backward(g, d);
+}
+
 }  // namespace
 
 extern const Target avx512_bf16_target = {"avx512_bf16", avx512_bf16_missing, forward, backward,
-                                          stream,        cross_entropy,       top_k};
+                                          stream,        cross_entropy,       top_k,   gru_forward,
+                                          gru_backward};
 
 }  // namespace conveyor

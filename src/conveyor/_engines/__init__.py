@@ -1,4 +1,4 @@
-"""Where an LSTM and a cross entropy are computed. `conveyor.ops` asks here; nothing else does."""
+"""Where an LSTM, a GRU and a cross entropy are computed; `conveyor.ops` alone asks here."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from .._errors import lesson
-from . import _cross_entropy, _native, _portable, _segments, _top_k, glue
+from . import _cross_entropy, _native, _portable, _portable_gru, _segments, _top_k, glue
 from ._cross_entropy import CrossEntropy
+from ._gru_request import GRURequest, GRUStates
 from ._request import Activation, Array, Decision, LSTMRequest, States
 from ._variant import Variant
 
@@ -63,6 +64,16 @@ def choose(request: LSTMRequest, engine: str, where: str) -> Decision:
     return _choose(engine, lambda: _native.why_not(request), where)
 
 
+def expect_gru(engine: str, activation: Activation, recurrent_activation: Activation) -> Decision:
+    """The same as `expect` for a GRU."""
+    return _decide(engine, _native.why_never_gru(activation, recurrent_activation))
+
+
+def choose_gru(request: GRURequest, engine: str, where: str) -> Decision:
+    """The same as `choose` for a GRU."""
+    return _choose(engine, lambda: _native.why_not_gru(request), where)
+
+
 def choose_cross_entropy(
     arrays: Sequence[Array], labels: Array, engine: str, where: str
 ) -> Decision:
@@ -112,6 +123,12 @@ def run(request: LSTMRequest, decision: Decision) -> States:
     return cast(States, glue.active().compiled(engine, request))
 
 
+def run_gru(request: GRURequest, decision: Decision) -> GRUStates:
+    """The same as `run` for a GRU."""
+    engine = _native.run_gru if decision.engine == "native" else _portable_gru.run
+    return cast(GRUStates, glue.active().compiled(engine, request))
+
+
 def run_cross_entropy(
     request: CrossEntropy, arrays: Sequence[Array], labels: Array
 ) -> tuple[Array, ...]:
@@ -130,15 +147,19 @@ __all__ = [
     "Decision",
     "Engine",
     "EngineName",
+    "GRURequest",
     "LSTMRequest",
     "Variant",
     "check_name",
     "choose",
     "choose_cross_entropy",
+    "choose_gru",
     "choose_top_k",
     "engines",
     "expect",
+    "expect_gru",
     "run",
     "run_cross_entropy",
+    "run_gru",
     "run_top_k",
 ]

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import keras
 
-from . import _library, _linear, glue
+from . import _gru_library, _library, _linear, glue
 from ._activations import text_of
+from ._gru_request import GRURequest, GRUStates
 from ._options import options_of
 from ._request import Activation, Array, LSTMRequest, States
 
@@ -44,6 +45,25 @@ def why_not(request: LSTMRequest) -> str | None:
         or _variant_missing(request)
         or _dtype_missing(glue.dtype_name(request.x))
         or glue.active().why_not_native(_arrays(request))
+    )
+
+
+def why_not_gru(request: GRURequest) -> str | None:
+    """Why the engine does not run this GRU, or None where it does."""
+    arrays = [array for array in request.arrays().values() if array is not None]
+    return (
+        why_never_gru(request.activation, request.recurrent_activation)
+        or _dtype_missing(glue.dtype_name(request.x))
+        or glue.active().why_not_native(arrays)
+    )
+
+
+def why_never_gru(activation: Activation, recurrent_activation: Activation) -> str | None:
+    """The same as `why_never` for a GRU."""
+    return (
+        why_never(activation, recurrent_activation)
+        or _gru_library.missing()
+        or glue.active().why_no_gru()
     )
 
 
@@ -100,6 +120,12 @@ def _dtype_missing(dtype: str) -> str | None:
 def run(request: LSTMRequest) -> States:
     """Compute the states that the request names."""
     states: States = glue.active().native(request)
+    return states
+
+
+def run_gru(request: GRURequest) -> GRUStates:
+    """The same as `run` for a GRU."""
+    states: GRUStates = glue.active().native_gru(request)
     return states
 
 

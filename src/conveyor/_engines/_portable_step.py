@@ -67,7 +67,7 @@ def make_step(
         h_before, c_before = carry
         if r.resets is not None:
             h_before, c_before = (
-                _begun_anew(of_step["resets"], *states) for states in zip(carry, start, strict=True)
+                begun_anew(of_step["resets"], *states) for states in zip(carry, start, strict=True)
             )
         gates, c = gates_and_cell(preactivate(of_step["z"], recur(h_before)), c_before)
         h = _zoned_out(
@@ -88,7 +88,7 @@ def make_step(
     return step
 
 
-def _begun_anew(reset: Array, state: Array, at_start: Array) -> Array:
+def begun_anew(reset: Array, state: Array, at_start: Array) -> Array:
     # Chosen and not multiplied: a NaN ends where a sequence ends, in the gradient, too.
     return ops.where(reset == 0, state, ops.where(reset == 2, at_start, ops.zeros_like(state)))
 

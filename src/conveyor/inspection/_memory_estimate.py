@@ -14,7 +14,7 @@ from rich.table import Table
 
 from .. import _engines
 from .._errors import lesson
-from ..layers import LSTM
+from ..layers import GRU, LSTM
 from ..layers._find import find_lstms, is_lstm, parts_of
 from ..layers._graph import graph_of, needed_nodes
 from ..layers._stack_call import shapes
@@ -82,7 +82,8 @@ def memory_estimate(model: Any, batch: int, time_steps: int) -> MemoryEstimate:
 
     What is counted: weights, their gradients and what the optimizer keeps (Adam's two arrays where
     the model is not compiled); what each layer returns; what each LSTM keeps for its gradient, the
-    four gates, cell state and hidden state of each step, or with `remat=` of as many; and the
+    four gates, cell state and hidden state of each step, or with `remat=` of as many, and likewise
+    each `conveyor.GRU`; and the
     gradients on their way through the largest layer. Not counted: Python and the framework
     themselves (some hundred MB), the data set, and what the framework's allocator holds in reserve.
 
@@ -176,8 +177,10 @@ def _filled(shape: Any, batch: int, time_steps: int) -> tuple[int, ...]:
 
 
 def _recurrent(layer: Any) -> list[Any]:
-    if is_lstm(layer):
+    if is_lstm(layer) or isinstance(layer, GRU):
         return [layer]
+    if isinstance(layer, keras.layers.Bidirectional) and isinstance(layer.forward_layer, GRU):
+        return [layer.forward_layer, layer.backward_layer]
     return [item.layer for item in find_lstms(layer)] if isinstance(layer, keras.Layer) else []
 
 
@@ -193,6 +196,8 @@ def _between(layer: Any, batch: int, time_steps: int, features: int) -> Iterator
 
 def _kept(layer: Any, batch: int, time_steps: int) -> tuple[int, bool]:
     """Bytes that a layer holds for its gradient, and whether that is exact."""
+    if isinstance(layer, GRU):
+        return _kept_by_gru(layer, batch * time_steps)
     cell = layer.cell
     dtype, units = str(layer.compute_dtype), int(cell.units)
     real, features = _bytes((1,), dtype), int(cell.kernel.shape[0])
@@ -214,6 +219,16 @@ def _kept(layer: Any, batch: int, time_steps: int) -> tuple[int, bool]:
     states = sum(map(int, cell.state_size))
     between = segments * batch * states * real + time_steps * batch * features * real
     return k * step + between, native
+
+
+def _kept_by_gru(layer: GRU, steps: int) -> tuple[int, bool]:
+    """The same: three gates, what the reset gate acts on, and the hidden state."""
+    units, real = int(layer.units), _bytes((1,), str(layer.compute_dtype))
+    cell = layer.cell
+    decision = _engines.expect_gru(layer.engine, cell.activation, cell.recurrent_activation)
+    native = decision.engine == "native"
+    padded = -(-units // 16) * 16
+    return steps * real * (4 * padded + units if native else 8 * units), native
 
 
 def _bytes(shape: Any, dtype: Any) -> int:

@@ -7,6 +7,8 @@ from ._cell import LSTMCell as LSTMCell
 from ._compiled import Compiled as Compiled
 from ._gate_weights import gate_weights as gate_weights
 from ._gate_weights import set_gate_weights as set_gate_weights
+from ._gru import GRU as GRU
+from ._gru_cell import GRUCell as GRUCell
 from ._keras_layers import running_here as running_here
 from ._keras_layers import running_on as running_on
 from ._lstm import LSTM as LSTM
@@ -18,8 +20,10 @@ from ._recording import Records as Records
 from ._recording import recording as recording
 
 __all__ = [
+    "GRU",
     "LSTM",
     "Compiled",
+    "GRUCell",
     "LSTMCell",
     "Record",
     "Records",

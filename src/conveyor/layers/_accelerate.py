@@ -1,4 +1,4 @@
-"""`conveyor.accelerate`: a Keras model with conveyor's LSTM in place of Keras's."""
+"""`conveyor.accelerate`: a Keras model with conveyor's LSTM and GRU in place of Keras's."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from .. import _engines
 from .._errors import lesson
 from ._cell import LSTMCell
 from ._find import find_recurrent
+from ._gru import GRU
+from ._gru_cell import GRUCell
 from ._keras_layers import run_here, runs_here
 from ._keras_loop import cells_of, why_not
 from ._lstm import LSTM
@@ -27,9 +29,9 @@ class Replacement:
     Attributes:
         path: of the layer in the model, `decoder/lstm`.
         was: its class, with the class of its cell where that says more.
-        now: "conveyor.LSTM"; "its loop" where the class stays and only the loop over the time
-            steps runs on conveyor's engines; None where all stays as it is.
-        why: why it stays, or why not all of it is replaced; None for conveyor.LSTM.
+        now: "conveyor.LSTM" or "conveyor.GRU"; "its loop" where the class stays and only the loop
+            over the time steps runs on conveyor's engines; None where all stays as it is.
+        why: why it stays, or why not all of it is replaced; None where it is.
     """
 
     path: str
@@ -49,6 +51,8 @@ def accelerate(model: Any, *, verbose: bool = True) -> Any:
     `RNN([LSTMCell(...), ...])`, the loop over the time steps alone is replaced: a file written
     from such a layer holds Keras's own again. A file with `conveyor.LSTM` in it wants
     `import conveyor` before `keras.saving.load_model`.
+
+    `keras.layers.GRU` becomes `conveyor.GRU` where the native engine computes it.
 
     `fit`, `predict` and `evaluate` are compiled anew. To go back, load the model's file without
     accelerating it.
@@ -77,6 +81,8 @@ def accelerate(model: Any, *, verbose: bool = True) -> Any:
     for item, replacement in zip(found, plan, strict=True):
         if replacement.now == _LSTM:
             _become_conveyor(item.layer)
+        elif replacement.now == _GRU:
+            _become_gru(item.layer)
         elif replacement.now is not None and not runs_here(item.layer):
             run_here(item.layer)
     if any(replacement.now for replacement in plan):
@@ -86,18 +92,19 @@ def accelerate(model: Any, *, verbose: bool = True) -> Any:
     return model
 
 
-_LSTM = "conveyor.LSTM"
+_LSTM, _GRU = "conveyor.LSTM", "conveyor.GRU"
 
 
 def acceleration_plan(model: Any) -> tuple[Replacement, ...]:
     """What `accelerate(model)` would do to each recurrent layer; nothing is changed.
 
     >>> import keras
-    >>> model = keras.Sequential([keras.layers.LSTM(4, name="a"), keras.layers.GRU(4, name="b")])
+    >>> layers = keras.layers.LSTM(4, name="a"), keras.layers.SimpleRNN(4, name="b")
+    >>> model = keras.Sequential(layers)
     >>> for replacement in acceleration_plan(model):
     ...     print(replacement.path, replacement.now, replacement.why)
     a conveyor.LSTM None
-    b None GRUCell, which is not an LSTM cell
+    b None SimpleRNNCell, which is not an LSTM cell
     """
     _check_is_model(model)
     return tuple(_planned(item.path, item.layer) for item in find_recurrent(model))
@@ -105,8 +112,11 @@ def acceleration_plan(model: Any) -> tuple[Replacement, ...]:
 
 def _planned(path: str, layer: Any) -> Replacement:
     was = type(layer).__name__
-    if isinstance(layer, LSTM):
+    if isinstance(layer, (LSTM, GRU)):
         return Replacement(path, f"conveyor.{was}", None, "it is conveyor's already")
+    if type(layer) is keras.layers.GRU:
+        keeps = _keeps_its_gru(layer)
+        return Replacement(path, was, None if keeps else _GRU, keeps)
     if type(layer) is keras.layers.RNN:
         was = f"RNN({', '.join(type(cell).__name__ for cell in _cells(layer))})"
     reason = why_not(layer)
@@ -135,6 +145,30 @@ def _keeps_its_class(layer: Any) -> str | None:
     return None
 
 
+def _keeps_its_gru(layer: Any) -> str | None:
+    """Why a `keras.layers.GRU` stays what it is."""
+    if layer.use_cudnn is True:
+        return "use_cudnn=True asks for Keras's own kernel"
+    if type(layer.cell) is not keras.layers.GRUCell:
+        return f"{type(layer.cell).__name__} is not one plain GRU cell"
+    if layer.stateful and not layer.built:
+        return "it is stateful, and not built yet"
+    decision = _engines.expect_gru("auto", layer.activation, layer.recurrent_activation)
+    why = decision.passed_over.get("native")
+    return why and f"the native engine does not compute {why}"
+
+
+def _become_gru(layer: Any) -> None:
+    """As `_become_conveyor`."""
+    cell, attributes = layer.cell, vars(layer)
+    remembered = attributes.pop("states", None)
+    use_cudnn = attributes.pop("use_cudnn", "auto")
+    object.__setattr__(cell, "__class__", GRUCell)
+    object.__setattr__(layer, "__class__", GRU)
+    layer._decision = _engines.expect_gru("auto", cell.activation, cell.recurrent_activation)
+    _set_beyond_keras(layer, use_cudnn, remembered)
+
+
 def _become_conveyor(layer: Any) -> None:
     """The same object, with its variables, under another class.
 
@@ -147,13 +181,17 @@ def _become_conveyor(layer: Any) -> None:
     # Past Keras, which would look for weights in them.
     object.__setattr__(cell, "__class__", LSTMCell)
     object.__setattr__(layer, "__class__", LSTM)
+    layer.remat = None
+    layer._decision = _engines.expect("auto", cell.activation, cell.recurrent_activation)
+    _set_beyond_keras(layer, use_cudnn, remembered)
+
+
+def _set_beyond_keras(layer: Any, use_cudnn: Any, remembered: Any) -> None:
     layer.outputs = None
     layer.engine = "auto"
     layer.initial_state = None
     layer.keras_masks = True
-    layer.remat = None
     layer._use_cudnn = use_cudnn
-    layer._decision = _engines.expect("auto", cell.activation, cell.recurrent_activation)
     layer.input_spec = None  # the layer's own errors say more
     layer.supports_jit = not (layer.stateful and keras.backend.backend() == "tensorflow")
     if remembered is not None:

@@ -24,7 +24,7 @@ def check_units(units: object, where: str) -> int:
     if whole < 1:
         raise lesson(
             where,
-            "units to be a positive integer, the size of the hidden and of the cell state",
+            "units to be a positive integer, the size of the states",
             f"units={units!r}",
             f"Write {where}({_nearest_integer(units)}).",
         )
@@ -64,7 +64,7 @@ def check_is_array(x: Any, where: str) -> None:
         )
 
 
-def check_input(x: Array, features: int | None, where: str) -> None:
+def check_input(x: Array, features: int | None, where: str, gates: int = 4) -> None:
     """Refuse what is not (batch, time_steps, features), and what looks like token ids.
 
     Other integers, counts or one-hot vectors, are numbers to compute with, as in Keras.
@@ -81,7 +81,7 @@ def check_input(x: Array, features: int | None, where: str) -> None:
     if shape[2] == 1 or "int" not in glue.dtype_name(x):
         _checks.check_floating(glue.dtype_name(x), where)
     if features is not None:
-        _checks.check_features(shape[2], features, where)
+        _checks.check_features(shape[2], features, where, gates)
 
 
 def _check_source(operation: Any, shape: Shape, where: str) -> None:
@@ -121,27 +121,35 @@ def _recurrent_layer_below(operation: Any) -> Any:
         operation = inputs[0]._keras_history.operation
 
 
-def check_initial_state(state: Any, batch: int | None, sizes: Sequence[int], where: str) -> None:
-    """Refuse anything but the pair (hidden, cell), (batch, size) with the two sizes."""
-    hidden, cell = sizes
+def check_initial_state(
+    state: Any,
+    batch: int | None,
+    sizes: Sequence[int],
+    where: str,
+    names: tuple[str, ...] = ("hidden_state", "cell_state"),
+) -> None:
+    """Refuse anything but (hidden, cell), or what else is named, (batch, size) with the sizes."""
+    hidden, units = sizes[0], sizes[-1]
     several = isinstance(state, (list, tuple))
-    if not several or len(state) != 2:
+    if not several or len(state) != len(names):
         shape = tuple(getattr(state, "shape", ()))
         got = f"{len(state)} tensors" if several else f"one tensor of shape {shape}"
         raise lesson(
             where,
             "initial_state to be two tensors, hidden state and cell state, "
             + (
-                f"each (batch, units) = ({batch}, {cell})"
-                if hidden == cell
+                f"each (batch, units) = ({batch}, {units})"
+                if hidden == units
                 else f"({batch}, {hidden}) with the numbers of the projection, and ({batch}, "
-                f"{cell}) with the units"
-            ),
+                f"{units}) with the units"
+            )
+            if len(names) == 2
+            else f"initial_state to be one tensor, (batch, units) = ({batch}, {units})",
             got,
-            "Write initial_state=[hidden_state, cell_state].",
+            f"Write initial_state=[{', '.join(names)}].",
         )
-    for name, size, array in zip(("hidden_state", "cell_state"), sizes, state, strict=True):
-        axis = "units" if hidden == cell or name == "cell_state" else "projection"
+    for name, size, array in zip(names, sizes, state, strict=True):
+        axis = "units" if hidden == units or name == "cell_state" else "projection"
         if not hasattr(array, "shape"):
             raise lesson(
                 where,
@@ -153,7 +161,11 @@ def check_initial_state(state: Any, batch: int | None, sizes: Sequence[int], whe
 
 
 def check_not_both_flags(
-    outputs: object, return_sequences: bool, return_state: bool, where: str
+    outputs: object,
+    return_sequences: bool,
+    return_state: bool,
+    where: str,
+    states: tuple[str, ...] = ("hidden_state", "cell_state"),
 ) -> None:
     """`outputs=` replaces the two flags of Keras."""
     flags = [
@@ -163,7 +175,7 @@ def check_not_both_flags(
     ]
     if outputs is not None and flags:
         first = ("hidden_states",) if return_sequences else ("hidden_state",)
-        wanted: tuple[str, ...] = (*first, "hidden_state", "cell_state") if return_state else first
+        wanted: tuple[str, ...] = (*first, *states) if return_state else first
         wanted = tuple(dict.fromkeys(wanted))
         raise lesson(
             where,

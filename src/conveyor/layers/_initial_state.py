@@ -18,6 +18,7 @@ class WithInitialState:
 
     cell: Any
     units: int
+    state_names: tuple[str, ...]
     initial_state: str | None = None
 
     @property
@@ -35,14 +36,19 @@ class WithInitialState:
         if self.initial_state is None:
             zeros: list[Array] = super().get_initial_state(batch_size)  # type: ignore[misc]
             return zeros
-        weights = (self.initial_hidden_state, self.initial_cell_state)
+        weights = [getattr(self.cell, f"initial_{name}") for name in self.state_names]
         return [
             ops.broadcast_to(ops.convert_to_tensor(w), (batch_size, size))
-            for w, size in zip(weights, self.cell.state_size, strict=True)
+            for w, size in zip(weights, self.state_sizes, strict=True)
         ]
 
 
-def check_initial_state(initial_state: object, stateful: bool, where: str) -> None:
+def check_initial_state(
+    initial_state: object,
+    stateful: bool,
+    where: str,
+    names: tuple[str, ...] = ("hidden_state", "cell_state"),
+) -> None:
     """Refuse anything but None and "learned", and the latter where states are remembered."""
     if not (
         initial_state is None or (isinstance(initial_state, str) and initial_state == "learned")
@@ -54,7 +60,7 @@ def check_initial_state(initial_state: object, stateful: bool, where: str) -> No
             if isinstance(initial_state, str | int | float)
             else type(initial_state).__name__,
             "States of your own are given at the call: "
-            "layer(x, initial_state=[hidden_state, cell_state]).",
+            f"layer(x, initial_state=[{', '.join(names)}]).",
         )
     if initial_state is not None and stateful:
         raise lesson(

@@ -6,15 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops as K
 
-# Keras has no public name for it, and it is not always an attribute: traced arrays of JAX
-# cannot have one.
-from keras.src.backend import get_keras_mask
-
 from .. import _engines, ops
-from .._engines import Array, Decision, glue
+from .._engines import Array, Decision
 from .._vocabulary import STATE_NAMES, StateName, has_time_axis
 from ..ops import _checks as ops_checks
 from ..ops._lstm import lstm_and_decision
@@ -22,7 +17,8 @@ from ..ops._remat import check_remat
 from . import _checks, _recording, _stack_call
 from ._cell import LSTMCell
 from ._gate_weights import WithGateWeights
-from ._initial_state import WithInitialState, check_initial_state, check_resets_begin_alike
+from ._initial_state import WithInitialState, check_initial_state
+from ._reads_sequences import ReadsSequences
 from ._stack import ByLayer, WithLayers, make_parts
 from ._stack_arguments import OF_A_STACK, check_stack, is_stack
 from ._stack_states import pairs_of
@@ -32,7 +28,13 @@ from ._variant import PLAIN, CellVariant, Settings, as_variant, size_of
 
 @keras.saving.register_keras_serializable(package="conveyor")
 class LSTM(
-    WithLayers, Settings, StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.LSTM
+    WithLayers,
+    Settings,
+    ReadsSequences,
+    StatesBetweenCalls,
+    WithInitialState,
+    WithGateWeights,
+    keras.layers.LSTM,
 ):
     """Long short-term memory: `keras.layers.LSTM`, and every state at every time step.
 
@@ -331,13 +333,6 @@ class LSTM(
         )
         return shapes[0] if len(shapes) == 1 else shapes
 
-    def compute_mask(self, sequences: Array, mask: Any) -> Any:
-        mask = mask[0] if isinstance(mask, (list, tuple)) else mask
-        if mask is not None and self.go_backwards and not self.keras_masks:
-            mask = K.flip(mask, axis=1)
-        masks = [mask if has_time_axis(name) else None for name in self.output_names()]
-        return masks[0] if len(masks) == 1 else masks
-
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         ops_checks.check_x(tuple(sequences_shape), self.where)
         if self.parts:
@@ -372,29 +367,10 @@ class LSTM(
             initial_state = [state for pair in pairs for state in pair]
         elif initial_state is not None:
             _checks.check_initial_state(initial_state, batch, self.cell.state_size, where)
-        mask = mask[0] if isinstance(mask, (list, tuple)) and hasattr(mask[0], "shape") else mask
-        # Keras looks for the mask of the input only where there is no initial state.
-        if mask is None and not (self.keras_masks and initial_state is not None):
-            mask = get_keras_mask(sequences)
-        if mask is not None:
-            mask = K.convert_to_tensor(mask) if not hasattr(mask, "shape") else mask
-            ops_checks.check_mask(mask, batch, time_steps, where)
-        if lengths is not None:
-            within = ops.lengths_to_mask(lengths, sequences, where)
-            mask = within if mask is None else K.logical_and(K.cast(mask, "bool"), within)
-        if resets is not None:
-            resets = np.asarray(resets) if not hasattr(resets, "shape") else resets
-            ops_checks.check_resets(resets, batch, time_steps, where)
-            check_resets_begin_alike(self.initial_state, initial_state, where)
-        if "float" not in glue.dtype_name(sequences):
-            sequences = K.cast(sequences, self.compute_dtype)
-        given = {
-            "initial_state": initial_state,
-            "mask": mask,
-            "training": training,
-            "resets": resets,
-        }
-        return super().__call__(sequences, **{k: v for k, v in given.items() if v is not None})
+        sequences, given = self.given_at_call(
+            sequences, initial_state, mask, training, lengths, resets
+        )
+        return super().__call__(sequences, **given)
 
     def call(
         self,
@@ -456,42 +432,11 @@ class LSTM(
             returned = self._zero_where_masked(names, returned, mask)
         return returned[0] if len(names) == 1 else tuple(returned)
 
-    def _states_before(self, sequences: Array, initial_state: Any) -> list[Array]:
-        if initial_state is None:
-            batch = sequences.shape[0]
-            batch = K.shape(sequences)[0] if batch is None else batch
-            if self._memory is not None:
-                initial_state = self._memory.read(batch, self.where)
-            else:
-                initial_state = self.get_initial_state(batch)
-        return [K.cast(K.convert_to_tensor(s), self.compute_dtype) for s in initial_state]
-
-    def _zero_where_masked(
-        self, names: tuple[StateName, ...], values: list[Array], mask: Array
-    ) -> list[Array]:
-        counts = K.cast(K.flip(mask, axis=1) if self.go_backwards else mask, "bool")
-
-        def zero(name: StateName, value: Array, first: bool) -> Array:
-            if has_time_axis(name):
-                return K.where(counts[:, :, None], value, K.zeros_like(value))
-            if first and self.outputs is None:
-                # To Keras this is the last of the zeroed outputs, not the state.
-                return K.where(counts[:, -1:], value, K.zeros_like(value))
-            return value
-
-        pairs = zip(names, values, strict=True)
-        return [zero(name, value, n == 0) for n, (name, value) in enumerate(pairs)]
-
     @property
     def variant(self) -> CellVariant:  # type: ignore[override]
         """What the cell has beyond the plain LSTM."""
         variant: CellVariant = self.cell.variant
         return variant
-
-    @property
-    def implementation(self) -> int:
-        """`implementation` of the cell."""
-        return int(self.cell.implementation)
 
     @property
     def use_cudnn(self) -> bool | str:

@@ -16,21 +16,26 @@ from ._checks import check_initial_state
 class StateMemory:
     """Hidden and cell state of the last call, (B, H) and (B, U); B = 0 before the first.
 
+    A GRU has the hidden state alone.
+
     A plain object, so that Keras does not count the two as weights: a file saved from a
     stateful layer holds the same weights as any other, and loads everywhere.
     """
 
-    def __init__(self, sizes: Sequence[int], batch: int | None, dtype: str) -> None:
+    def __init__(
+        self, sizes: Sequence[int], batch: int | None, dtype: str, names: tuple[str, ...]
+    ) -> None:
         self.sizes = tuple(sizes)
+        self._names = names
         self.variables = [
             glue.active().StateVariable(
                 np.zeros((batch or 0, size), dtype), dtype=dtype, trainable=False, name=name
             )
-            for name, size in zip(("hidden_state", "cell_state"), self.sizes, strict=True)
+            for name, size in zip(names, self.sizes, strict=True)
         ]
 
     def read(self, batch: Array | int, where: str) -> list[Array]:
-        """The two states for a batch of this size: zeros if there are none yet."""
+        """The states for a batch of this size: zeros if there are none yet."""
         return [self._fit(ops.copy(v), batch, where) for v in self.variables]
 
     def _fit(self, state: Array, batch: Array | int, where: str) -> Array:
@@ -39,7 +44,7 @@ class StateMemory:
             f"the batch of {state.shape[0]} sequences whose states it remembers (stateful=True)",
             f"a batch of {batch}" if isinstance(batch, int) else "another",
             "Write layer.reset_state() before other sequences, or "
-            "layer.set_states([hidden_state, cell_state]) with the states they start from.",
+            f"layer.set_states([{', '.join(self._names)}]) with the states they start from.",
         )
         if isinstance(batch, int) and state.shape[0] not in (None, 0, batch):
             raise error
@@ -63,14 +68,14 @@ class StateMemory:
         return [ops.convert_to_numpy(v) for v in self.variables]
 
 
-def not_stateful(what: str, where: str) -> ConveyorError:
+def not_stateful(what: str, where: str, names: tuple[str, ...]) -> ConveyorError:
     """For state methods on a layer that keeps none."""
     return lesson(
         where,
         f"stateful=True for {what}",
         "stateful=False",
-        "Write LSTM(units, stateful=True), or pass initial_state=[hidden_state, cell_state] "
-        "at the call.",
+        f"Write {where.split(maxsplit=1)[0]}(units, stateful=True), or pass "
+        f"initial_state=[{', '.join(names)}] at the call.",
     )
 
 
@@ -84,15 +89,17 @@ def not_built(what: str, where: str) -> ConveyorError:
     )
 
 
-def states_to_set(states: Any, sizes: Sequence[int], where: str) -> list[np.ndarray]:
-    """The pair (hidden, cell) as arrays of one batch.
+def states_to_set(
+    states: Any, sizes: Sequence[int], where: str, names: tuple[str, ...]
+) -> list[np.ndarray]:
+    """The pair (hidden, cell), or what else has these names, as arrays of one batch.
 
     Raises:
-        ConveyorError: not two states, or not (B, H) and (B, U).
+        ConveyorError: not as many states, or not (B, size) with the sizes.
     """
     batch = None
     if isinstance(states, (list, tuple)):
         states = [ops.convert_to_numpy(s) for s in states]
         batch = len(states[0]) if states and states[0].ndim else None
-    check_initial_state(states, batch, sizes, where)
+    check_initial_state(states, batch, sizes, where, names)
     return list(states)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._vocabulary import StateName
 from . import _memory
 from ._memory import StateMemory
 
@@ -16,6 +15,8 @@ class StatesBetweenCalls:
     cell: Any
     stateful: bool
     variable_dtype: str
+    # What goes from step to step.
+    state_names: tuple[str, ...] = ("hidden_state", "cell_state")
     _memory: StateMemory | None = None
 
     @property
@@ -23,15 +24,23 @@ class StatesBetweenCalls:
         """What this layer calls itself in an error."""
         return f'{type(self).__name__} "{self.name}"'
 
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """The numbers of each of `state_names`."""
+        sizes = self.cell.state_size
+        return (sizes,) if isinstance(sizes, int) else tuple(sizes)
+
     def build_memory(self, batch: int | None) -> None:
         """Make the variables; Keras allows none after `build`."""
         if self.stateful and self._memory is None:
-            self._memory = StateMemory(self.cell.state_size, batch, self.variable_dtype)
+            self._memory = StateMemory(
+                self.state_sizes, batch, self.variable_dtype, self.state_names
+            )
 
     @property
-    def remembered_names(self) -> tuple[StateName, ...]:
+    def remembered_names(self) -> tuple[Any, ...]:
         """What a call must compute for the next one."""
-        return ("hidden_state", "cell_state") if self._memory is not None else ()
+        return self.state_names if self._memory is not None else ()
 
     @property
     def states(self) -> list[Any] | None:
@@ -62,7 +71,7 @@ class StatesBetweenCalls:
             ConveyorError: not two states, or not (B, U); a layer that is not stateful.
         """
         memory = self._remembering("set_states()")
-        memory.write(_memory.states_to_set(states, self.cell.state_size, self.where))
+        memory.write(_memory.states_to_set(states, self.state_sizes, self.where, self.state_names))
 
     def reset_state(self, states: Any = None) -> None:
         """Forget the states, or begin the next call with these. Then any batch size fits."""
@@ -77,7 +86,7 @@ class StatesBetweenCalls:
 
     def _remembering(self, what: str) -> StateMemory:
         if not self.stateful:
-            raise _memory.not_stateful(what, self.where)
+            raise _memory.not_stateful(what, self.where, self.state_names)
         if self._memory is None:
             raise _memory.not_built(what, self.where)
         return self._memory

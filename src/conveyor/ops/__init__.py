@@ -1,5 +1,7 @@
-"""The LSTM, and the loss of a translator, as pure functions of arrays."""
+"""The LSTM, the GRU, and the loss of a translator, as pure functions of arrays."""
 
+from ._gru import check_gru_outputs as check_gru_outputs
+from ._gru import gru as gru
 from ._lengths import lengths_to_mask as lengths_to_mask
 from ._linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from ._linear_top_k import linear_top_k as linear_top_k
@@ -10,7 +12,9 @@ from ._stream import LSTMStream as LSTMStream
 
 __all__ = [
     "LSTMStream",
+    "check_gru_outputs",
     "check_outputs",
+    "gru",
     "lengths_to_mask",
     "linear_cross_entropy",
     "linear_top_k",

@@ -111,12 +111,12 @@ def check_x(shape: Shape, where: str) -> None:
         raise lesson(where, f"{want} with at least one time step", got, "Leave empty batches out.")
 
 
-def check_features(features: int | None, expected: int, where: str) -> None:
+def check_features(features: int | None, expected: int, where: str, gates: int = 4) -> None:
     """Refuse a number of features other than that of the kernel."""
     if features not in (None, expected):
         raise lesson(
             where,
-            f"{expected} features, as its kernel ({expected}, 4 * units) was built for",
+            f"{expected} features, as its kernel ({expected}, {gates} * units) was built for",
             f"{features}",
             f"Pass x of shape (batch, time_steps, {expected}), or make a new layer for "
             f"{features} features.",

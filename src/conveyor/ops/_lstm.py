@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any, Unpack
 
 import keras
-import numpy as np
-from keras import ops
 
 from .. import _engines
 from .._engines import Array, Decision, LSTMRequest, glue
 from . import _checks
-from ._lengths import lengths_to_mask
+from ._arrays import all_numpy, as_numpy, as_tensors, in_their_width, steps_that_count
 from ._outputs import check_outputs
 from ._remat import check_remat, check_remat_suits, within
 from ._resets import begin_anew
@@ -176,23 +173,15 @@ def lstm_and_decision(
     check_remat(remat, where)
     if remat is not None:
         check_remat_suits(glue.dtype_name(x), resets, where)
-    in_numpy = isinstance(x, np.ndarray) and all(
-        a is None or isinstance(a, (np.ndarray, list, tuple))
-        for a in (*arrays.values(), mask, lengths, resets)
-    )
-    wide = in_numpy and x.dtype == np.float64
-    own = glue.active().own
-    with glue.active().float64() if wide else nullcontext():
-        tensors = {
-            name: array if array is None or own(array) else ops.convert_to_tensor(array)
-            for name, array in arrays.items()
-        }
+    in_numpy = all_numpy(*arrays.values(), mask, lengths, resets)
+    with in_their_width(x, in_numpy):
+        tensors = as_tensors(arrays)
         x = tensors["x"]
         for name in ZONEOUTS:
             tensors[name] = None if tensors[name] is None else ops.cast(tensors[name], "bool")
         request = LSTMRequest(
             **tensors,
-            mask=_steps_that_count(x, mask, lengths, where),
+            mask=steps_that_count(x, mask, lengths, where),
             resets=None if resets is None else begin_anew(x, resets, go_backwards, where),
             activation=keras.activations.get(activation),
             recurrent_activation=keras.activations.get(recurrent_activation),
@@ -207,18 +196,5 @@ def lstm_and_decision(
         decision = _engines.choose(request, engine, where)
         states = _engines.run(request, decision)
         returned = tuple(states[name] for name in names)
-        if in_numpy:
-            values = tuple(glue.active().concrete(state) for state in returned)
-            # NumPy arrays that were constants of a compiled function have no values yet.
-            returned = returned if values[0] is None else values
+        returned = as_numpy(returned) if in_numpy else returned
     return returned, decision
-
-
-def _steps_that_count(x: Array, mask: Array | None, lengths: Any, where: str) -> Array | None:
-    if mask is not None:
-        _checks.check_mask(mask, x.shape[0], x.shape[1], where)
-        mask = ops.cast(ops.convert_to_tensor(mask), "bool")
-    if lengths is None:
-        return mask
-    within = lengths_to_mask(lengths, x, where)
-    return within if mask is None else ops.logical_and(mask, within)

@@ -1,4 +1,4 @@
-"""`outputs=`: which of the eight states are returned, in which order."""
+"""`outputs=`: which of the states are returned, in which order."""
 
 from __future__ import annotations
 
@@ -19,6 +19,20 @@ def check_outputs(outputs: str | Sequence[str], where: str) -> tuple[StateName, 
     >>> check_outputs("cell_states", "LSTM")
     ('cell_states',)
     """
+    return cast(tuple[StateName, ...], check_names(outputs, STATE_NAMES, "LSTM", where))
+
+
+def check_names(
+    outputs: str | Sequence[str], known: Sequence[str], of: str, where: str
+) -> tuple[str, ...]:
+    """The same for a layer with other states.
+
+    Args:
+        outputs: what its user wrote.
+        known: its states.
+        of: what the layer is called.
+        where: what refuses.
+    """
     several = isinstance(outputs, (list, tuple))
     names = tuple(outputs) if several else (cast(str, outputs),)
     if not names:
@@ -26,20 +40,20 @@ def check_outputs(outputs: str | Sequence[str], where: str) -> tuple[StateName, 
             where,
             "at least one name in outputs",
             f"outputs={outputs!r}",
-            f"Choose from {', '.join(STATE_NAMES)}.",
+            f"Choose from {', '.join(known)}.",
         )
     for name in names:
-        if name not in STATE_NAMES:
-            near = get_close_matches(str(name), STATE_NAMES, n=1, cutoff=0.4)
+        if name not in known:
+            near = get_close_matches(str(name), known, n=1, cutoff=0.4)
             raise lesson(
                 where,
-                "outputs to name states of the LSTM",
+                f"outputs to name states of the {of}",
                 f"{name!r}",
                 (f"Did you mean {near[0]!r}? " if near else "")
-                + f"The names are {', '.join(STATE_NAMES)}.",
+                + f"The names are {', '.join(known)}.",
             )
     if len(set(names)) < len(names):
         raise lesson(
             where, "each name once in outputs", f"outputs={outputs!r}", "Use the tensor twice."
         )
-    return cast(tuple[StateName, ...], names)
+    return names

@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from .._engines import Array, glue
-from ..layers import LSTM
+from ..layers import GRU, LSTM
 
 
 class CarriedStates:
@@ -61,7 +61,7 @@ class CarriedStates:
     def _attributes(self, path: str, layer: Any) -> dict[str, Any]:
         """What takes the place of the layer's own."""
         memory = self._of[path]
-        if not isinstance(layer, LSTM):
+        if not isinstance(layer, (LSTM, GRU)):
             return {"inner_loop": self._loop(memory, layer.inner_loop)}
         return {
             "_states_before": self._before(memory, layer._states_before),
@@ -129,7 +129,7 @@ class _Memory:
 
 
 class _WhileWindowsRun:
-    """In the place of the memory of a stateful `conveyor.LSTM`."""
+    """In the place of the memory of a stateful layer of conveyor."""
 
     def __init__(self, carried: CarriedStates, memory: _Memory, layer: Any) -> None:
         self._carried, self._memory, self._layer = carried, memory, layer

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..._errors import ConveyorError
-from .. import _native, _native_numpy
+from .. import _native, _native_gru, _native_numpy
+from .._gru_request import GRURequest, GRUStates
 from .._request import Activation, Array, LSTMRequest, Run, States
 from ._state_variable import StateVariable as StateVariable
 
@@ -41,6 +42,16 @@ def why_not_native(arrays: Sequence[Array]) -> str | None:
 def native(request: LSTMRequest) -> States:
     states, _ = _native_numpy.forward(_native.problem(request), request.arrays(), request.outputs)
     return states
+
+
+def why_no_gru() -> str | None:
+    return None
+
+
+def native_gru(request: GRURequest) -> GRUStates:
+    problem = _native_gru.problem(request)
+    states, _ = _native_gru.forward(problem, request.arrays(), request.outputs)
+    return cast(GRUStates, states)
 
 
 def native_cross_entropy(*arrays: Any, **options: Any) -> list[Array]:
