@@ -10,7 +10,9 @@ from struct import Struct
 
 from .._vocabulary import GRU_STATE_NAMES
 from . import _layout, _library, _signals
-from ._library import ACTIVATIONS, DTYPES
+from ._activations import code, text_of
+from ._library import DTYPES
+from ._request import Activation
 
 INPUTS = (
     "x",
@@ -93,6 +95,17 @@ def missing() -> str | None:
     if hasattr(_library._core(), "conveyor_gru_forward"):
         return None
     return "a GRU: it was built before it had one; install conveyor again"
+
+
+# Those whose slope follows from their value alone, which is what the reserve holds.
+_ACTIVATIONS = ("tanh", "sigmoid", "hard_sigmoid", "relu", "linear")
+
+
+def activations_missing(*activations: Activation) -> str | None:
+    """Why it has no GRU with these activations."""
+    if all(text_of(activation) in _ACTIVATIONS for activation in activations):
+        return None
+    return f"a GRU with other activations than {', '.join(_ACTIVATIONS)}"
 
 
 @lru_cache(maxsize=1024)
@@ -179,8 +192,8 @@ def _packed_problem(problem: Problem) -> bytes:
     gru = GRU(
         size=sizeof(GRU),
         dtype=DTYPES[p.dtype],
-        activation=ACTIVATIONS[p.activation],
-        recurrent_activation=ACTIVATIONS[p.recurrent_activation],
+        activation=code(p.activation).kind,
+        recurrent_activation=code(p.recurrent_activation).kind,
         reset_after=p.reset_after,
         go_backwards=p.go_backwards,
         dropout_masks=p.dropout_masks,

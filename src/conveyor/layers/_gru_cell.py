@@ -109,7 +109,7 @@ class GRUCell(keras.layers.GRUCell):
         where = f'GRUCell "{self.name}"'
         several = isinstance(states, (list, tuple))
         given = list(states) if several else [states]
-        _checks.check_initial_state(given, inputs.shape[0], self.units, where, STATES)
+        _checks.check_initial_state(given, inputs.shape[0], (self.units,), where, STATES)
         hidden_state = keras.ops.convert_to_tensor(given[0], dtype=self.compute_dtype)
         dropout_mask, recurrent_dropout_mask = self.draw_dropout_masks(
             inputs, hidden_state, bool(training)

@@ -22,6 +22,11 @@ class WithInitialState:
     initial_state: str | None = None
 
     @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """The numbers of each of `state_names`."""
+        raise NotImplementedError
+
+    @property
     def initial_hidden_state(self) -> Any:
         """(H,), where it is learned: as many numbers as a hidden state has."""
         return self.cell.initial_hidden_state

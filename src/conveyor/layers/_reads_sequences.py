@@ -24,7 +24,6 @@ class ReadsSequences:
 
     cell: Any
     name: str
-    where: str
     units: int
     go_backwards: bool
     keras_masks: bool
@@ -32,6 +31,11 @@ class ReadsSequences:
     outputs: tuple[Any, ...] | None
     compute_dtype: str
     _memory: StateMemory | None
+
+    @property
+    def where(self) -> str:
+        """What this layer calls itself in an error."""
+        return f'{type(self).__name__} "{self.name}"'
 
     def output_names(self) -> tuple[Any, ...]:
         """The names of what a call returns."""

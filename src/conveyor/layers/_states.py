@@ -11,7 +11,6 @@ from ._memory import StateMemory
 class StatesBetweenCalls:
     """Get, set and reset."""
 
-    name: str
     cell: Any
     stateful: bool
     variable_dtype: str
@@ -22,7 +21,7 @@ class StatesBetweenCalls:
     @property
     def where(self) -> str:
         """What this layer calls itself in an error."""
-        return f'{type(self).__name__} "{self.name}"'
+        raise NotImplementedError
 
     @property
     def state_sizes(self) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 import keras
+from keras import ops
 
 from .. import _engines
 from .._engines import Array, Decision, LSTMRequest, glue
