@@ -44,6 +44,12 @@ struct Request {
     lstm.peephole = input(call, 10);
     lstm.hidden_zoneout = static_cast<const uint8_t*>(input(call, 11));
     lstm.cell_zoneout = static_cast<const uint8_t*>(input(call, 12));
+    lstm.output_kernel = input(call, 13);
+    lstm.output_bias = input(call, 14);
+    lstm.projection_kernel = input(call, 15);
+    lstm.gate_scale = input(call, 16);
+    lstm.cell_scale = input(call, 17);
+    lstm.cell_shift = input(call, 18);
   }
 
   struct Array {
@@ -56,25 +62,35 @@ struct Request {
   Array array(int n) const {
     using conveyor::product;
     const auto& l = lstm;
+    const int64_t hidden = hidden_size();
     switch (n) {
       case 0: return {"x", real, product(l.batch, l.time_steps, l.features)};
       case 1: return {"kernel", real, product(l.features, 4, l.units)};
-      case 2: return {"recurrent_kernel", real, product(l.units, 4, l.units)};
+      case 2: return {"recurrent_kernel", real, product(hidden, 4, l.units)};
       case 3: return {"bias", real, product(4, l.units)};
-      case 4: return {"hidden_state", real, product(l.batch, l.units)};
+      case 4: return {"hidden_state", real, product(l.batch, hidden)};
       case 5: return {"cell_state", state, product(l.batch, l.units)};
       case 6: return {"mask", XLA_FFI_DataType_PRED, product(l.batch, l.time_steps)};
       case 7: return {"dropout_mask", real, product(l.dropout_masks, l.batch, l.features)};
       case 8:
         return {"recurrent_dropout_mask", real,
-                product(l.recurrent_dropout_masks, l.batch, l.units)};
+                product(l.recurrent_dropout_masks, l.batch, hidden)};
       case 9: return {"resets", XLA_FFI_DataType_U8, product(l.batch, l.time_steps)};
       case 10: return {"peephole", real, product(3, l.units)};
-      default:
-        return {n == 11 ? "hidden_zoneout" : "cell_zoneout", XLA_FFI_DataType_PRED,
-                product(l.batch, l.time_steps, l.units)};
+      case 11:
+        return {"hidden_zoneout", XLA_FFI_DataType_PRED, product(l.batch, l.time_steps, hidden)};
+      case 12:
+        return {"cell_zoneout", XLA_FFI_DataType_PRED, product(l.batch, l.time_steps, l.units)};
+      case 13: return {"output_kernel", real, product(l.units, l.units)};
+      case 14: return {"output_bias", real, l.units};
+      case 15: return {"projection_kernel", real, product(l.units, hidden)};
+      case 16: return {"gate_scale", real, product(l.layer_norm, 4, l.units)};
+      case 17: return {"cell_scale", real, l.units};
+      default: return {"cell_shift", real, l.units};
     }
   }
+
+  int64_t hidden_size() const { return lstm.projection ? lstm.projection : lstm.units; }
 
   // The eight states, in the order of the header.
   Array state_array(int n) const {
@@ -83,11 +99,13 @@ struct Request {
         "input_gates",   "forget_gates", "candidates",   "output_gates"};
     const bool final = n == CONVEYOR_HIDDEN_STATE || n == CONVEYOR_CELL_STATE;
     const int64_t steps = final ? 1 : lstm.time_steps;
-    return {names[n], real, conveyor::product(lstm.batch, steps, lstm.units)};
+    const bool hidden = n == CONVEYOR_HIDDEN_STATE || n == CONVEYOR_HIDDEN_STATES;
+    return {names[n], real,
+            conveyor::product(lstm.batch, steps, hidden ? hidden_size() : lstm.units)};
   }
 
   int64_t reserve_bytes() const {
-    return conveyor_lstm_reserve_bytes(lstm.dtype, lstm.batch, lstm.time_steps, lstm.units);
+    return conveyor_lstm_reserve_bytes(&lstm);
   }
 
  private:
@@ -138,9 +156,17 @@ XLA_FFI_Error* backward(Call& call) {
                               &g.d_dropout_mask,
                               &g.d_recurrent_dropout_mask,
                               nullptr,  // resets
-                              &g.d_peephole};
+                              &g.d_peephole,
+                              nullptr,  // which units keep their states
+                              nullptr,
+                              &g.d_output_kernel,
+                              &g.d_output_bias,
+                              &g.d_projection_kernel,
+                              &g.d_gate_scale,
+                              &g.d_cell_scale,
+                              &g.d_cell_shift};
   const int64_t wanted = call.attribute("gradients");
-  for (int n = 0; n < 11; ++n) {
+  for (int n = 0; n < 19; ++n) {
     if (!gradients[n] || !(wanted >> n & 1)) continue;
     const auto a = request.array(n);
     *gradients[n] = call.result(a.name, a.dtype, a.count);

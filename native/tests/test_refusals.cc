@@ -163,12 +163,17 @@ TEST(inputs_may_overlap_each_other) {
 }
 
 TEST(sizes_of_the_reserve) {
-  CHECK_EQUAL(conveyor_lstm_reserve_bytes(CONVEYOR_FLOAT32, 2, 3, 16), 2 * 3 * 16 * 5 * 4);
-  CHECK_EQUAL(conveyor_lstm_reserve_bytes(CONVEYOR_BFLOAT16, 2, 3, 1), 2 * 3 * 16 * (4 * 2 + 4));
-  CHECK_EQUAL(conveyor_lstm_reserve_bytes(CONVEYOR_FLOAT64, 0, 3, 1), 0);
-  CHECK_EQUAL(conveyor_lstm_reserve_bytes(CONVEYOR_FLOAT32, INT64_MAX, 2, 1), -1);
-  CHECK_EQUAL(conveyor_lstm_reserve_bytes(CONVEYOR_FLOAT32, 1, 1, INT64_MAX), -1);
-  CHECK_EQUAL(conveyor_lstm_reserve_bytes(CONVEYOR_FLOAT32, -1, 2, 1), -1);
+  const auto bytes = [](int dtype, int64_t batch, int64_t time_steps, int64_t units) {
+    conveyor_lstm l{};
+    l.dtype = dtype, l.batch = batch, l.time_steps = time_steps, l.units = units;
+    return conveyor_lstm_reserve_bytes(&l);
+  };
+  CHECK_EQUAL(bytes(CONVEYOR_FLOAT32, 2, 3, 16), 2 * 3 * 16 * 5 * 4);
+  CHECK_EQUAL(bytes(CONVEYOR_BFLOAT16, 2, 3, 1), 2 * 3 * 16 * (4 * 2 + 4));
+  CHECK_EQUAL(bytes(CONVEYOR_FLOAT64, 0, 3, 1), 0);
+  CHECK_EQUAL(bytes(CONVEYOR_FLOAT32, INT64_MAX, 2, 1), -1);
+  CHECK_EQUAL(bytes(CONVEYOR_FLOAT32, 1, 1, INT64_MAX), -1);
+  CHECK_EQUAL(bytes(CONVEYOR_FLOAT32, -1, 2, 1), -1);
 }
 
 TEST(targets_and_threads_that_are_not_there) {

@@ -62,10 +62,11 @@ int64_t Call::size(char axis) const {
     case 'T': return lstm_.time_steps;
     case 'F': return lstm_.features;
     case 'U': return lstm_.units;
+    case 'H': return lstm_.projection ? lstm_.projection : lstm_.units;
     case 'G': return 4 * lstm_.units;
     case 'P': return 3 * lstm_.units;
-    case 'R':
-      return conveyor_lstm_reserve_bytes(lstm_.dtype, lstm_.batch, lstm_.time_steps, lstm_.units);
+    case '2': return 2;
+    case 'R': return conveyor_lstm_reserve_bytes(&lstm_);
     default: return 4;
   }
 }
@@ -82,7 +83,9 @@ void Call::read_arrays(const Options& options) {
     lstm_.batch = TF_Dim(first[0], 0);
     lstm_.time_steps = TF_Dim(first[0], 1);
     lstm_.features = TF_Dim(first[0], 2);
-    lstm_.units = TF_Dim(first[2], 0);
+    lstm_.units = TF_Dim(first[2], 1) / 4;
+    // The projection is an array that there is; its width is that of the hidden state.
+    if (options.given >> 15 & 1) lstm_.projection = TF_Dim(first[2], 0);
   }
   for (TF_Tensor* tensor : first)
     if (tensor != nullptr) TF_DeleteTensor(tensor);
@@ -98,21 +101,36 @@ void Call::read_arrays(const Options& options) {
   };
   lstm_.x = input("x", "BTF", real_);
   lstm_.kernel = input("kernel", "FG", real_);
-  lstm_.recurrent_kernel = input("recurrent_kernel", "UG", real_);
+  lstm_.recurrent_kernel = input("recurrent_kernel", "HG", real_);
   if (given(3)) lstm_.bias = input("bias", "G", real_);
-  if (given(4)) lstm_.hidden_state = input("hidden_state", "BU", real_);
+  if (given(4)) lstm_.hidden_state = input("hidden_state", "BH", real_);
   if (given(5)) lstm_.cell_state = input("cell_state", "BU", state());
   if (given(6)) lstm_.mask = static_cast<const uint8_t*>(input("mask", "BT", TF_BOOL));
   if (given(7)) lstm_.dropout_mask = dropout("dropout_mask", "4BF", &lstm_.dropout_masks);
   if (given(8))
     lstm_.recurrent_dropout_mask =
-        dropout("recurrent_dropout_mask", "4BU", &lstm_.recurrent_dropout_masks);
+        dropout("recurrent_dropout_mask", "4BH", &lstm_.recurrent_dropout_masks);
   if (given(9)) lstm_.resets = static_cast<const uint8_t*>(input("resets", "BT", TF_UINT8));
   if (given(10)) lstm_.peephole = input("peephole", "P", real_);
   if (given(11))
-    lstm_.hidden_zoneout = static_cast<const uint8_t*>(input("hidden_zoneout", "BTU", TF_BOOL));
+    lstm_.hidden_zoneout = static_cast<const uint8_t*>(input("hidden_zoneout", "BTH", TF_BOOL));
   if (given(12))
     lstm_.cell_zoneout = static_cast<const uint8_t*>(input("cell_zoneout", "BTU", TF_BOOL));
+  lstm_.output_transform = given(13);
+  lstm_.cell_norm = given(17);
+  if (given(13)) lstm_.output_kernel = input("output_kernel", "UU", real_);
+  if (given(14)) lstm_.output_bias = input("output_bias", "U", real_);
+  if (given(15)) lstm_.projection_kernel = input("projection_kernel", "UH", real_);
+  if (given(16)) {
+    TF_Tensor* tensor = nullptr;
+    if (ok_) TF_GetInput(context_, inputs_, &tensor, status_);
+    const bool joint = tensor != nullptr && TF_NumDims(tensor) == 2;
+    if (tensor != nullptr) TF_DeleteTensor(tensor);
+    lstm_.layer_norm = joint ? CONVEYOR_JOINT : CONVEYOR_GATES;
+    lstm_.gate_scale = input("gate_scale", joint ? "2G" : "G", real_);
+  }
+  if (given(17)) lstm_.cell_scale = input("cell_scale", "U", real_);
+  if (given(18)) lstm_.cell_shift = input("cell_shift", "U", real_);
 }
 
 const void* Run::input(const char* name, const char* axes, int dtype) {

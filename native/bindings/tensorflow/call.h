@@ -41,12 +41,12 @@ class Run {
   TF_Status* status_;
   bool ok_ = true;
   int inputs_ = 0, outputs_ = 0;
-  // 13 arrays, hidden_states, reserve, 8 gradients; and no more outputs than that.
-  std::array<TF_Tensor*, 40> held_{};
+  // 19 arrays, hidden_states, reserve, 8 gradients; and no more outputs than that.
+  std::array<TF_Tensor*, 60> held_{};
   size_t holding_ = 0;
 };
 
-// Axes: B T F U, G for 4U, 4, and R for bytes of reserve.
+// Axes: B T F U H, G for 4U, P for 3U, 2, 4, and R for bytes of reserve.
 class Call : public Run {
  public:
   Call(const Options& options, TF_OpKernelContext* context);

@@ -28,7 +28,9 @@ namespace {
 bool bit(int64_t bits, int n) { return (bits >> n & 1) != 0; }
 
 const char* state_axes(int state) {
-  return state == CONVEYOR_HIDDEN_STATE || state == CONVEYOR_CELL_STATE ? "BU" : "BTU";
+  static const char* const axes[CONVEYOR_STATES] = {"BTH", "BTU", "BH",  "BU",
+                                                    "BTU", "BTU", "BTU", "BTU"};
+  return axes[state];
 }
 
 void forward(void* kernel, TF_OpKernelContext* context) {
@@ -41,7 +43,7 @@ void forward(void* kernel, TF_OpKernelContext* context) {
   if (options.wanted != 0) {
     outputs.reserve = call.output("R", TF_UINT8);
     if (!bit(options.states, CONVEYOR_HIDDEN_STATES))
-      outputs.states[CONVEYOR_HIDDEN_STATES] = call.output("BTU", call.real());
+      outputs.states[CONVEYOR_HIDDEN_STATES] = call.output("BTH", call.real());
   }
   if (call.ok()) call.finish(conveyor_lstm_forward(&call.lstm(), &outputs));
 }
@@ -51,14 +53,15 @@ void backward(void* kernel, TF_OpKernelContext* context) {
   Call call(options, context);
   conveyor_lstm_gradients gradients{};
   gradients.size = sizeof gradients;
-  gradients.hidden_states = call.input("hidden_states", "BTU", call.real());
+  gradients.hidden_states = call.input("hidden_states", "BTH", call.real());
   gradients.reserve = call.input("reserve", "R", TF_UINT8);
   for (int n = 0; n < CONVEYOR_STATES; ++n)
     if (bit(options.states, n))
       gradients.d_states[n] = call.input("gradient", state_axes(n), call.real());
 
   const char* const dropout = call.lstm().dropout_masks == 4 ? "4BF" : "BF";
-  const char* const recurrent = call.lstm().recurrent_dropout_masks == 4 ? "4BU" : "BU";
+  const char* const recurrent = call.lstm().recurrent_dropout_masks == 4 ? "4BH" : "BH";
+  const char* const gate_scale = call.lstm().layer_norm == CONVEYOR_JOINT ? "2G" : "G";
   struct Wanted {
     int bit;
     void** gradient;
@@ -68,13 +71,19 @@ void backward(void* kernel, TF_OpKernelContext* context) {
   const Wanted all[] = {
       {0, &gradients.d_x, "BTF", call.real()},
       {1, &gradients.d_kernel, "FG", call.real()},
-      {2, &gradients.d_recurrent_kernel, "UG", call.real()},
+      {2, &gradients.d_recurrent_kernel, "HG", call.real()},
       {3, &gradients.d_bias, "G", call.real()},
-      {4, &gradients.d_hidden_state, "BU", call.real()},
+      {4, &gradients.d_hidden_state, "BH", call.real()},
       {5, &gradients.d_cell_state, "BU", call.state()},
       {7, &gradients.d_dropout_mask, dropout, call.real()},
       {8, &gradients.d_recurrent_dropout_mask, recurrent, call.real()},
       {10, &gradients.d_peephole, "P", call.real()},
+      {13, &gradients.d_output_kernel, "UU", call.real()},
+      {14, &gradients.d_output_bias, "U", call.real()},
+      {15, &gradients.d_projection_kernel, "UH", call.real()},
+      {16, &gradients.d_gate_scale, gate_scale, call.real()},
+      {17, &gradients.d_cell_scale, "U", call.real()},
+      {18, &gradients.d_cell_shift, "U", call.real()},
   };
   for (const Wanted& one : all)
     if (bit(options.wanted & options.given, one.bit))
@@ -82,7 +91,7 @@ void backward(void* kernel, TF_OpKernelContext* context) {
   if (call.ok()) call.finish(conveyor_lstm_backward(&call.lstm(), &gradients));
 }
 
-constexpr int kInputs = 13;
+constexpr int kInputs = 19;
 
 void read_lstm(TF_OpKernelConstruction* construction, conveyor_lstm& lstm, TF_Status* status) {
   constexpr size_t kNumbers = offsetof(conveyor_lstm, x) / sizeof(int64_t);
@@ -94,6 +103,8 @@ void read_lstm(TF_OpKernelConstruction* construction, conveyor_lstm& lstm, TF_St
     TF_OpKernelConstruction_GetAttrInt64List(construction, "lstm", numbers, kNumbers, status);
   std::memcpy(&lstm, numbers, sizeof numbers);
   lstm.dropout_masks = lstm.recurrent_dropout_masks = 0;
+  lstm.layer_norm = lstm.cell_norm = lstm.output_transform = 0;
+  lstm.projection = 0;
   const bool fits = count == static_cast<int32_t>(kNumbers) && lstm.size == sizeof lstm &&
                     lstm.dtype >= 0 && lstm.dtype < 3;
   if (TF_GetCode(status) == TF_OK && !fits)
