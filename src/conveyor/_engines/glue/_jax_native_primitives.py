@@ -51,8 +51,8 @@ def like(x: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
 
 def _state(r: LSTMRequest, name: StateName) -> Any:
     batch, time_steps, _ = r.x.shape
-    units = r.recurrent_kernel.shape[0]
-    return like(r.x, (batch, time_steps, units) if has_time_axis(name) else (batch, units))
+    size = r.hidden_size if name.startswith("hidden") else r.units
+    return like(r.x, (batch, time_steps, size) if has_time_axis(name) else (batch, size))
 
 
 def _forward_shapes(
