@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 namespace conveyor {
 namespace CONVEYOR_TARGET_NAMESPACE {
@@ -16,62 +17,67 @@ class Norm {
   using reg = typename V::reg;
   static constexpr int L = V::L;
 
-  // Each series by itself, or those from `first` on all `together`; what is before `first` is 0.
+  // Each series by itself, or those from `first` on all `together`; LN() is 0 before `first`.
   Norm(int64_t units, bool together = false, int first = 0)
       : P_((units + L - 1) / L), last_(static_cast<int>(units - (P_ - 1) * L)),
         together_(together), first_(first), count_(static_cast<T>(together ? units * (K - first) : units)) {}
 
-  // row = LN(row), and zeros past the last unit.
-  void forward(T* row, T (&inverse)[K]) const {
-    reg sums[K];
-    T mean[K], variance[K];
+  // Of what the rows of one normalisation share: LN(a) = (a - mean) * inverse.
+  struct Row {
+    T mean[K], inverse[K];
+  };
+
+  Row of(const T* row) const {
+    Row r;
+    reg sums[K], mean[K];
     zero(sums);
-    for (int64_t p = 0; p < P_; ++p)
-      for (int k = 0; k < K; ++k) sums[k] = V::add(sums[k], of_units(V::load(row + at(p, k)), p));
-    means(sums, mean);
+    each_panel([&](int64_t p, auto last) {
+      for (int k = 0; k < K; ++k)
+        sums[k] = V::add(sums[k], of_units(V::load(row + at(p, k)), last));
+    });
+    means(sums, r.mean);
+    for (int k = 0; k < K; ++k) mean[k] = V::set1(r.mean[k]);
     zero(sums);
-    for (int64_t p = 0; p < P_; ++p)
+    each_panel([&](int64_t p, auto last) {
       for (int k = 0; k < K; ++k) {
-        T* const one = row + at(p, k);
-        const reg centred = of_units(V::sub(V::load(one), V::set1(mean[k])), p);
-        V::store(one, centred);
+        const reg centred = of_units(V::sub(V::load(row + at(p, k)), mean[k]), last);
         sums[k] = V::fma(centred, centred, sums[k]);
       }
-    means(sums, variance);
+    });
+    means(sums, r.inverse);
     for (int k = 0; k < K; ++k)
-      inverse[k] = k < first_ ? T(0) : 1 / std::sqrt(variance[k] + T(1e-5));
-    for (int64_t p = 0; p < P_; ++p)
-      for (int k = 0; k < K; ++k) {
-        T* const one = row + at(p, k);
-        V::store(one, k < first_ ? V::zero() : V::mul(V::load(one), V::set1(inverse[k])));
-      }
+      r.inverse[k] = k < first_ ? T(0) : 1 / std::sqrt(r.inverse[k] + T(1e-5));
+    return r;
   }
 
-  // The gradient of what was normalised, from dy of y = LN() * scale + ..; row is LN().
-  void backward(const T* row, const T* scale, const T (&inverse)[K], const T* dy, T* to) const {
+  static reg normal(const T* row, const Row& r, int64_t p, int k) {
+    return V::mul(V::sub(V::load(row + at(p, k)), V::set1(r.mean[k])), V::set1(r.inverse[k]));
+  }
+
+  // The gradient of what was normalised, from dy of y = LN(row) * scale + ...: put(p, k, gradient).
+  template <class Put>
+  void backward(const T* row, const Row r, const T* scale, const T* dy, Put put) const {
     reg sums[K], products[K];
     T mean[K], slope[K];
     zero(sums);
     zero(products);
-    for (int64_t p = 0; p < P_; ++p)
+    each_panel([&](int64_t p, auto last) {
       for (int k = 0; k < K; ++k) {
-        const reg d = of_units(V::mul(V::load(dy + at(p, k)), V::load(scale + at(p, k))), p);
+        const reg d = of_units(V::mul(V::load(dy + at(p, k)), V::load(scale + at(p, k))), last);
         sums[k] = V::add(sums[k], d);
-        products[k] = V::fma(d, V::load(row + at(p, k)), products[k]);
+        products[k] = V::fma(d, of_units(normal(row, r, p, k), last), products[k]);
       }
+    });
     means(sums, mean);
     means(products, slope);
-    for (int64_t p = 0; p < P_; ++p)
+    each_panel([&](int64_t p, auto last) {
       for (int k = 0; k < K; ++k) {
-        if (k < first_) {
-          V::store(to + at(p, k), V::zero());
-          continue;
-        }
         const reg d = V::mul(V::load(dy + at(p, k)), V::load(scale + at(p, k)));
-        const reg tilted = V::fma(V::load(row + at(p, k)), V::set1(-slope[k]),
+        const reg tilted = V::fma(normal(row, r, p, k), V::set1(-slope[k]),
                                   V::sub(d, V::set1(mean[k])));
-        V::store(to + at(p, k), of_units(V::mul(tilted, V::set1(inverse[k])), p));
+        put(p, k, of_units(V::mul(tilted, V::set1(r.inverse[k])), last));
       }
+    });
   }
 
  private:
@@ -79,9 +85,16 @@ class Norm {
   static void zero(reg (&sums)[K]) {
     for (reg& one : sums) one = V::zero();
   }
+  // Runs run(p, whether it is the last).
+  template <class Run>
+  void each_panel(Run run) const {
+    for (int64_t p = 0; p + 1 < P_; ++p) run(p, std::false_type{});
+    run(P_ - 1, std::true_type{});
+  }
   // Zeros past the last unit.
-  reg of_units(reg value, int64_t p) const {
-    return p + 1 < P_ || last_ == L ? value : V::first(value, last_);
+  template <class Last>
+  reg of_units(reg value, Last) const {
+    return Last::value ? V::first(value, last_) : value;
   }
   void means(const reg (&sums)[K], T (&mean)[K]) const {
     T lanes[K][L];

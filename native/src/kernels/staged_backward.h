@@ -69,8 +69,10 @@ class StagedBackward : private Backward<V, Real, State> {
   }
 
  private:
-  // What the second half of a step reads of a panel: gates, slopes, the cell state before zoneout.
-  enum { kI, kF, kG, kSlopeI, kSlopeF, kSlopeG, kO, kSlopeO, kMade, kOfStep };
+  // What the second half of a step reads of a panel: gates and slopes.
+  enum { kI, kF, kG, kSlopeI, kSlopeF, kSlopeG, kO, kSlopeO, kOfStep };
+  using Left = typename StagedCell<V, Real>::Left;
+  using OfCell = typename Norm<V, 1>::Row;
   // Sums over all steps of a row, of so many vectors a panel.
   struct Sums {
     T* rows = nullptr;
@@ -94,13 +96,10 @@ class StagedBackward : private Backward<V, Real, State> {
     const int64_t most = l_.threads ? l_.threads : conveyor_threads();
     const int64_t places = l_.output_transform ? s_.B : most;
     of_step_ = memory_.template take<T>(places * kOfStep * s_.padded);
-    if (l_.layer_norm) {
-      normal_ = memory_.template take<T>(places * gates_row_ * (joint ? 2 : 1));
-      inverse_ = memory_.template take<T>(places * 8);
-      dz_now_ = memory_.template take<T>(most * gates_row_ * 2);
-    }
-    normal_cell_ = memory_.template take<T>(places * s_.padded);
-    inverse_cell_ = memory_.template take<T>(places);
+    left_ = memory_.template take<Left>(places);
+    made_ = memory_.template take<T>(places * s_.padded);
+    of_cell_ = memory_.template take<OfCell>(places);
+    if (l_.layer_norm) dz_now_ = memory_.template take<T>(most * gates_row_);
     const int64_t rows = this->chunk_rows_;
     if (joint) dz_h_ = memory_.template take<T>(s_.P * rows * kDz);
     if (joint) sums_h_ = memory_.template take<T>(s_.P * (s_.H + M) * kDz);
@@ -217,10 +216,11 @@ class StagedBackward : private Backward<V, Real, State> {
 
   // In staged_backward_rows.h.
   void recurrent(int64_t t, Range active, Range tiles, Local local, bool long_step, int member);
+  void fetch(int64_t b, int64_t t, Range panels) const;
   void arrive(int64_t b, int64_t in_chunk, int64_t t);
   void first_half(int64_t b, int64_t in_chunk, int64_t t, int64_t place);
   void second_half(int64_t b, int64_t in_chunk, int64_t t, int64_t place, int member);
-  void gates_norm_back(int64_t b, int64_t in_chunk, int64_t place, T* dz);
+  void gates_norm_back(int64_t b, int64_t in_chunk, const Left& left, const T* dz);
   reg cell_before(int64_t b, int64_t t, int64_t p) const;
   void pass(int64_t t, Range own, Range mine);
   void restart(int64_t t, Range own, Local local);
@@ -247,8 +247,10 @@ class StagedBackward : private Backward<V, Real, State> {
   // Of each row: d of h without what zoneout keeps, of o * psi(), of psi's argument, and that
   // times W5^T.
   T *d_hidden_ = nullptr, *d_outward_ = nullptr, *d_inner_ = nullptr, *d_cell_ = nullptr;
-  T *of_step_ = nullptr, *normal_ = nullptr, *inverse_ = nullptr;
-  T *normal_cell_ = nullptr, *inverse_cell_ = nullptr, *dz_now_ = nullptr;
+  T *of_step_ = nullptr, *made_ = nullptr;  // made_: the cell state before zoneout
+  T* dz_now_ = nullptr;                     // of one row, for each member: after the normalisation
+  Left* left_ = nullptr;
+  OfCell* of_cell_ = nullptr;
   // Of the chunk, as products over its rows read them, and their sums.
   // Of two dz (CONVEYOR_JOINT), dz_ is that of x and dz_h_ that of h'.
   T *dz_h_ = nullptr, *d_inner_chunk_ = nullptr, *d_hidden_chunk_ = nullptr;

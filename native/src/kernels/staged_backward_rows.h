@@ -1,8 +1,6 @@
 // The backward pass in stages: the product with R^T, and what is done row by row.
 #pragma once
 
-#include <cstring>
-
 #include "kernels/staged_backward.h"
 
 namespace conveyor {
@@ -25,6 +23,7 @@ inline void StagedBackward<V, Real, State>::recurrent(int64_t t, Range active, R
       constexpr int R = decltype(m)::count;
       for (int64_t n = tiles.begin; n < tiles.end; ++n) {
         reg dh[R][N];
+        for (int r = 0; r < R; ++r) fetch(block.b[r], t, share(s_.P, this->tiles_, n));
         clear<V, R, N>(dh);
         this->template recurrent_product<R>(dh, block, n, t, local);
         for (int r = 0; r < R; ++r)
@@ -32,6 +31,21 @@ inline void StagedBackward<V, Real, State>::recurrent(int64_t t, Range active, R
             V::store(d_hidden_ + block.b[r] * hidden_row_ + (n * N + v) * L, dh[r][v]);
       }
     });
+  }
+}
+
+// What the forward pass kept comes from memory; the product hides the way.
+template <class V, class Real, class State>
+inline void StagedBackward<V, Real, State>::fetch(int64_t b, int64_t t, Range panels) const {
+  const int64_t row = kept_.row(b, t);
+  for (int64_t at = panels.begin * 4 * L; at < panels.end * 4 * L; at += L) {
+    V::prefetch(kept_.z + row * 4 + at);
+    if (kept_.x) V::prefetch(kept_.x + row * 4 + at);
+  }
+  const int64_t before = t > 0 ? kept_.row(b, t - 1) : row;
+  for (int64_t at = panels.begin * L; at < panels.end * L; at += L) {
+    V::prefetch(kept_.cells + before + at);
+    if (kept_.inner) V::prefetch(kept_.inner + row + at);
   }
 }
 
@@ -70,26 +84,16 @@ inline void StagedBackward<V, Real, State>::first_half(int64_t b, int64_t in_chu
                                                        int64_t place) {
   const StagedCell<V, Real>& row = *row_of_;
   const Variant<V>& v = variant_;
-  const T *z = kept_.z + kept_.row(b, t) * 4, *x = nullptr;
-  if (row.norms_gates()) {
-    T* const normal = normal_ + place * gates_row_ * (row.joint ? 2 : 1);
-    T(&inverse)[2][4] = *reinterpret_cast<T(*)[2][4]>(inverse_ + place * 8);
-    std::memcpy(normal, z, gates_row_ * sizeof(T));
-    row.gates_norm.forward(normal, inverse[0]);
-    z = normal;
-    if (row.joint) {
-      std::memcpy(normal + gates_row_, kept_.x + kept_.row(b, t) * 4, gates_row_ * sizeof(T));
-      row.gates_norm.forward(normal + gates_row_, inverse[1]);
-      x = normal + gates_row_;
-    }
-  }
+  const int64_t at_z = kept_.row(b, t) * 4;
+  const Left left = row.left(kept_.z + at_z, row.joint ? kept_.x + at_z : nullptr);
+  left_[place] = left;
   T* const kept = of_step_ + place * kOfStep * s_.padded;
-  T* const cell = normal_cell_ + place * s_.padded;
+  T* const cells = made_ + place * s_.padded;
   by_panels(s_.P, [&](int64_t p, auto k) {
     constexpr int K = decltype(k)::count;
     reg y[K][4], into[K][4], before[K], made[K];
     for (int n = 0; n < K; ++n) {
-      row.into_gates(z, x, p + n, y[n]);
+      row.into_gates(left, p + n, y[n]);
       before[n] = cell_before(b, t, p + n);
     }
     row.template step<K>(y, into, before, made, p);
@@ -104,24 +108,17 @@ inline void StagedBackward<V, Real, State>::first_half(int64_t b, int64_t in_chu
         V::store(to + kGates[gate] * L, y[n][gate]);
         V::store(to + kSlopes[gate] * L, slope);
       }
-      V::store(to + kMade * L, made[n]);
-      V::store(cell + (p + n) * L, made[n]);
+      V::store(cells + (p + n) * L, made[n]);
     }
   });
-  if (l_.cell_norm) {
-    T inverse[1];
-    row.cell_norm.forward(cell, inverse);
-    inverse_cell_[place] = inverse[0];
-  }
+  if (l_.cell_norm) of_cell_[place] = row.cell_norm.of(cells);
   const T* const dm = l_.projection ? d_outward_ + b * units_row_ : d_hidden_ + b * hidden_row_;
   by_panels(s_.P, [&](int64_t p, auto k) {
     constexpr int K = decltype(k)::count;
     reg c[K], u[K], psi[K];
     for (int n = 0; n < K; ++n) {
       const int64_t at = (p + n) * L;
-      c[n] = V::load(cell + at);
-      if (l_.cell_norm)
-        c[n] = V::fma(c[n], V::load(row.cell_scale + at), V::load(row.cell_shift + at));
+      c[n] = l_.cell_norm ? row.normal_cell(cells, of_cell_[place], p + n) : V::load(cells + at);
       u[n] = l_.output_transform ? V::load(kept_.inner + kept_.row(b, t) + at) : c[n];
       psi[n] = u[n];
     }
@@ -154,19 +151,21 @@ inline void StagedBackward<V, Real, State>::second_half(int64_t b, int64_t in_ch
   const StagedCell<V, Real>& row = *row_of_;
   const Variant<V>& v = variant_;
   const T* const kept = of_step_ + place * kOfStep * s_.padded;
+  const T* const cells = made_ + place * s_.padded;
   T* const d_made = (l_.output_transform ? d_cell_ : d_inner_) + b * units_row_;
   if (l_.cell_norm) {
-    const T* const normal = normal_cell_ + place * s_.padded;
+    const OfCell& of_row = of_cell_[place];
     for (int64_t p = 0; p < s_.P; ++p) {
       const reg d = V::load(d_made + p * L);
-      add(of_cell_scale_, b, p, 0, V::mul(d, V::load(normal + p * L)));
+      add(of_cell_scale_, b, p, 0, V::mul(d, row.cell_norm.normal(cells, of_row, p, 0)));
       add(of_cell_shift_, b, p, 0, d);
     }
-    const T inverse[1] = {inverse_cell_[place]};
-    row.cell_norm.backward(normal, row.cell_scale, inverse, d_made, d_made);
+    row.cell_norm.backward(cells, of_row, row.cell_scale, d_made, [&](int64_t p, int, reg d) {
+      V::store(d_made + p * L, d);
+    });
   }
   T* const last = this->last_[0] + b * this->stride_;
-  T* const dz_now = row.norms_gates() ? dz_now_ + member * 2 * gates_row_ : nullptr;
+  T* const dz_now = row.norms_gates() ? dz_now_ + member * gates_row_ : nullptr;
   for (int64_t p = 0; p < s_.P; ++p) {
     const int n = lanes(p);
     const T* const its = kept + p * kOfStep * L;
@@ -181,7 +180,7 @@ inline void StagedBackward<V, Real, State>::second_half(int64_t b, int64_t in_ch
       dc = v.passed(l_.cell_zoneout, part, dc);
     }
     const T* const peephole = row.peephole ? row.peephole + p * 3 * L : nullptr;
-    const reg before = cell_before(b, t, p), made = of(kMade);
+    const reg before = cell_before(b, t, p), made = V::load(cells + p * L);
 
     reg dz[4];
     dz[3] = V::mul(arriving(CONVEYOR_OUTPUT_GATES, of(kO)), of(kSlopeO));
@@ -210,35 +209,42 @@ inline void StagedBackward<V, Real, State>::second_half(int64_t b, int64_t in_ch
     }
     for (int k = 0; k < 4; ++k) V::store(dz_now + (p * 4 + k) * L, dz[k]);
   }
-  if (dz_now) gates_norm_back(b, in_chunk, place, dz_now);
+  if (dz_now) gates_norm_back(b, in_chunk, left_[place], dz_now);
 }
 
-// Back through the layer normalisation of what went into the gates; dz has a row behind it.
+// Back through the layer normalisation of what went into the gates.
 template <class V, class Real, class State>
 inline void StagedBackward<V, Real, State>::gates_norm_back(int64_t b, int64_t in_chunk,
-                                                            int64_t place, T* dz) {
+                                                            const Left& left, const T* dz) {
   const StagedCell<V, Real>& row = *row_of_;
-  const T* const normal = normal_ + place * gates_row_ * (row.joint ? 2 : 1);
-  const T(&inverse)[2][4] = *reinterpret_cast<const T(*)[2][4]>(inverse_ + place * 8);
-  T* const d = dz + gates_row_;
-  for (int64_t p = 0; p < s_.P; ++p)
-    for (int k = 0; k < 4; ++k) {
-      const int64_t at = (p * 4 + k) * L;
-      const reg one = V::load(dz + at);
-      add(of_bias_, b, p, k, one);
-      add(of_scale_, b, p, k, V::mul(one, V::load(normal + at)));
-      if (row.joint) add(of_x_scale_, b, p, k, V::mul(one, V::load(normal + gates_row_ + at)));
-    }
-  row.gates_norm.backward(normal, row.h_scale(), inverse[0], dz, d);
-  std::memcpy(this->last_[0] + b * this->stride_, d, gates_row_ * sizeof(T));
-  const auto into_chunk = [&](T* chunk) {
-    for (int64_t p = 0; p < s_.P; ++p)
-      std::memcpy(chunk + (p * this->chunk_rows_ + in_chunk) * kDz, d + p * kDz, kDz * sizeof(T));
+  const auto& norm = row.gates_norm;
+  // Copies, which no store can change.
+  const auto of_z = left.of_z, of_x = left.of_x;
+  const T *const z = left.z, *const x = left.x;
+  const auto add_all = [&](const Sums& sums, auto value) {
+    T* const to = sums.rows + b * gates_row_;
+    for (int64_t p = 0; sums.rows && p < s_.P; ++p)
+      for (int k = 0; k < 4; ++k) {
+        const int64_t at = (p * 4 + k) * L;
+        V::store(to + at, V::add(V::load(to + at), value(V::load(dz + at), p, k)));
+      }
   };
-  into_chunk(row.joint ? dz_h_ : this->dz_);
+  add_all(of_bias_, [](reg d, int64_t, int) { return d; });
+  add_all(of_scale_, [&](reg d, int64_t p, int k) { return V::mul(d, norm.normal(z, of_z, p, k)); });
+  add_all(of_x_scale_,
+          [&](reg d, int64_t p, int k) { return V::mul(d, norm.normal(x, of_x, p, k)); });
+  const int64_t panel = this->chunk_rows_ * kDz;
+  T* const last = this->last_[0] + b * this->stride_;
+  T* const of_x_chunk = this->dz_ + in_chunk * kDz;
+  T* const of_h_chunk = row.joint ? dz_h_ + in_chunk * kDz : of_x_chunk;
+  norm.backward(z, of_z, row.h_scale(), dz, [=](int64_t p, int k, reg d) {
+    V::store(last + (p * 4 + k) * L, d);
+    V::store(of_h_chunk + p * panel + k * L, d);
+  });
   if (!row.joint) return;
-  row.gates_norm.backward(normal + gates_row_, row.x_scale, inverse[1], dz, d);
-  into_chunk(this->dz_);
+  norm.backward(x, of_x, row.x_scale, dz, [=](int64_t p, int k, reg d) {
+    V::store(of_x_chunk + p * panel + k * L, d);
+  });
 }
 
 template <class V, class Real, class State>

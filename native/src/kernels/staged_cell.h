@@ -71,18 +71,37 @@ class StagedCell {
   bool norms_gates() const { return scale_; }
   const T* h_scale() const { return scale_; }
 
-  // Of one panel, what goes into its gates before peepholes and clips: from what the products left,
-  // or that normalised.
-  void into_gates(const T* z, const T* x, int64_t p, reg (&to)[4]) const {
+  // What the products left of a row, and how it is normalised.
+  struct Left {
+    const T *z, *x;
+    typename Norm<V, 4>::Row of_z, of_x;
+  };
+  Left left(const T* z, const T* x) const {
+    Left left{z, x, {}, {}};
+    if (scale_) left.of_z = gates_norm.of(z);
+    if (joint) left.of_x = gates_norm.of(x);
+    return left;
+  }
+
+  // Of one panel, what goes into its gates before peepholes and clips.
+  void into_gates(const Left& left, int64_t p, reg (&to)[4]) const {
     for (int k = 0; k < 4; ++k) {
       const int64_t at = (p * 4 + k) * L;
-      reg value = V::load(z + at);
-      if (scale_) {
-        value = V::fma(value, V::load(scale_ + at), bias_ ? V::load(bias_ + at) : V::zero());
-        if (joint) value = V::fma(V::load(x + at), V::load(x_scale + at), value);
+      if (!scale_) {
+        to[k] = V::load(left.z + at);
+        continue;
       }
-      to[k] = value;
+      to[k] = V::fma(gates_norm.normal(left.z, left.of_z, p, k), V::load(scale_ + at),
+                     bias_ ? V::load(bias_ + at) : V::zero());
+      if (joint)
+        to[k] = V::fma(gates_norm.normal(left.x, left.of_x, p, k), V::load(x_scale + at), to[k]);
     }
+  }
+
+  // Of one panel of a cell state on its way out.
+  reg normal_cell(const T* made, const typename Norm<V, 1>::Row& of_row, int64_t p) const {
+    return V::fma(cell_norm.normal(made, of_row, p, 0), V::load(cell_scale + p * L),
+                  V::load(cell_shift + p * L));
   }
 
   // K panels from the p-th on: z becomes the gates, `into` what went into them before clips, and

@@ -72,10 +72,6 @@ class StagedForward : private Forward<V, Real, State> {
     }
     for (T** one : {&made_, &outward_, &o_}) *one = memory_.template take<T>(s_.B * units_row_);
     if (l_.projection) projected_ = memory_.template take<T>(s_.B * s_.hidden_padded);
-    const int64_t most = l_.threads ? l_.threads : conveyor_threads();
-    if (l_.layer_norm)
-      normal_ = memory_.template take<T>(most * gates_row_ * (row_of_->joint ? 2 : 1));
-    if (l_.cell_norm) normal_cell_ = memory_.template take<T>(most * s_.padded);
   }
 
   // What the products of a step leave of a row: in the reserve, where there is one.
@@ -140,7 +136,7 @@ class StagedForward : private Forward<V, Real, State> {
           with_rows<M>(blocks[k].rows,
                        [&](auto m) { into_gates<decltype(m)::count>(blocks[k], p, t); });
       meet();
-      for (int64_t k = mine.begin; k < mine.end; ++k) gates_of(steps_.row(t, k), t, member);
+      for (int64_t k = mine.begin; k < mine.end; ++k) gates_of(steps_.row(t, k), t);
       if (l_.output_transform) {
         meet();
         multiply(transform_, t, active, row_of_->output_bias, made_,
@@ -170,7 +166,7 @@ class StagedForward : private Forward<V, Real, State> {
   // In staged_forward_rows.h.
   template <int R>
   void into_gates(const Block& block, int64_t p, int64_t t);
-  void gates_of(int64_t b, int64_t t, int member);
+  void gates_of(int64_t b, int64_t t);
   void keep(const reg (&gates)[4], reg cell, int64_t b, int64_t t, int64_t p);
   void way_out(int64_t b, const T* inner);
   void hidden(int64_t b, int64_t t, const T* made);
@@ -189,7 +185,6 @@ class StagedForward : private Forward<V, Real, State> {
   T *z_now_ = nullptr, *x_now_ = nullptr, *inner_ = nullptr;  // where there is no reserve
   T *made_ = nullptr, *outward_ = nullptr, *o_ = nullptr;     // c as W5 reads it; o * psi(); o
   T* projected_ = nullptr;
-  T *normal_ = nullptr, *normal_cell_ = nullptr;  // of one row, for each member
 };
 
 }  // namespace CONVEYOR_TARGET_NAMESPACE

@@ -1,8 +1,6 @@
 // The forward pass in stages: the tiles of its first product, and what is done row by row.
 #pragma once
 
-#include <cstring>
-
 #include "kernels/staged_forward.h"
 
 namespace conveyor {
@@ -39,29 +37,16 @@ inline void StagedForward<V, Real, State>::into_gates(const Block& block, int64_
 
 // From what the products left to the gates and the cell state; and without W5 to what is projected.
 template <class V, class Real, class State>
-inline void StagedForward<V, Real, State>::gates_of(int64_t b, int64_t t, int member) {
+inline void StagedForward<V, Real, State>::gates_of(int64_t b, int64_t t) {
   const StagedCell<V, Real>& row = *row_of_;
   const Variant<V>& v = variant_;
-  const T *z = z_of(b, t), *x = nullptr;
-  T inverse[4];
-  if (row.norms_gates()) {
-    T* normal = normal_ + member * gates_row_ * (row.joint ? 2 : 1);
-    std::memcpy(normal, z, gates_row_ * sizeof(T));
-    row.gates_norm.forward(normal, inverse);
-    z = normal;
-    if (row.joint) {
-      normal += gates_row_;
-      std::memcpy(normal, x_of(b, t), gates_row_ * sizeof(T));
-      row.gates_norm.forward(normal, inverse);
-      x = normal;
-    }
-  }
-  T* const normal_cell = l_.cell_norm ? normal_cell_ + member * s_.padded : row_in(made_, b);
+  const auto left = row.left(z_of(b, t), row.joint ? x_of(b, t) : nullptr);
+  T* const cells = row_in(made_, b);
   by_panels(s_.P, [&](int64_t p, auto k) {
     constexpr int K = decltype(k)::count;
     reg gates[K][4], into[K][4], before[K], made[K];
     for (int n = 0; n < K; ++n) {
-      row.into_gates(z, x, p + n, gates[n]);
+      row.into_gates(left, p + n, gates[n]);
       before[n] = V::load(cell(p + n, b));
     }
     row.template step<K>(gates, into, before, made, p);
@@ -74,23 +59,16 @@ inline void StagedForward<V, Real, State>::gates_of(int64_t b, int64_t t, int me
       }
       V::store(cell(p + n, b), c);
       V::store(row_in(o_, b) + (p + n) * L, gates[n][3]);
-      V::store(normal_cell + (p + n) * L, made[n]);
+      V::store(cells + (p + n) * L, made[n]);
       keep(gates[n], c, b, t, p + n);
     }
   });
   if (l_.cell_norm) {
-    T one[1];
-    row.cell_norm.forward(normal_cell, one);
-    for (int64_t p = 0; p < s_.P; ++p)
-      V::store(row_in(made_, b) + p * L,
-               V::fma(V::load(normal_cell + p * L), V::load(row.cell_scale + p * L),
-                      V::load(row.cell_shift + p * L)));
+    const auto of_row = row.cell_norm.of(cells);
+    for (int64_t p = 0; p < s_.P; ++p) V::store(cells + p * L, row.normal_cell(cells, of_row, p));
   }
-  if (!l_.output_transform) return way_out(b, row_in(made_, b));
-  for (int64_t p = 0; p < s_.P; ++p) {
-    T* const c = row_in(made_, b) + p * L;
-    V::store(c, Io::round(V::load(c)));
-  }
+  if (!l_.output_transform) return way_out(b, cells);
+  for (int64_t p = 0; p < s_.P; ++p) V::store(cells + p * L, Io::round(V::load(cells + p * L)));
 }
 
 template <class V, class Real, class State>
