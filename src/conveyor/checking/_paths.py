@@ -114,7 +114,7 @@ def float64(subject: Subject) -> Path:
         exact += [made] if len(names) == 1 else made
         actual += [as_numpy_array(record.states[name]) for name in names]
     kinds = Counter(kind_of(call.record.layer.cell).name for call in calls)
-    count = " and ".join(f"{n} {name}s" for name, n in kinds.items())
+    count = " and ".join(f"{n} {name}{'s' * (n > 1)}" for name, n in kinds.items())
     count = f"{count}, each" if len(calls) > 1 else f"the {next(iter(kinds))}"
     states = "hidden and cell states" if kinds["LSTM"] else "hidden states"
     note = f"{states} of {count} by itself"

@@ -80,8 +80,8 @@ def subject_of(model: Any, x: Any) -> Subject:
     """Look at what was given.
 
     Raises:
-        ConveyorError: no model, no LSTM or GRU in it, one without weights, inputs that are not known or
-            do not fit.
+        ConveyorError: no model, no LSTM or GRU in it, one without weights, inputs that are not
+            known or do not fit.
     """
     if not isinstance(model, keras.layers.Layer):
         raise lesson(
