@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import keras
 import numpy as np
 import pytest
@@ -60,6 +62,7 @@ def sigmoid(z):
     return 1 / (1 + np.exp(-z))
 
 
+@cache
 def mixed():
     """Both forms, both kinds, conveyor's and Keras's, under a mask."""
     keras.utils.set_random_seed(1)
@@ -115,7 +118,7 @@ def test_all_states_are_those_of_the_reference(case: GRUCase, kind) -> None:
 def test_a_model_of_both_kinds(tmp_path) -> None:
     model, x = mixed(), padded()
     before = to_numpy(model(x))
-    tree = trace(model, x, batch_size=3, to=tmp_path / "trace.zarr", progress=False)
+    tree = trace(model, x, to=tmp_path / "trace.zarr", progress=False)
     assert set(tree.children) == {"reader", "both", "lstm", "rnn", "last"}
     directions = [tree["both"][name].attrs["direction"] for name in tree["both"].children]
     assert sorted(directions) == ["backward", "forward"]
