@@ -59,6 +59,21 @@ def test_layers_of_one_kind_are_one_layer():
         convert.to_keras(convert.LSTMWeights(other), one_layer=True, verbose=False)
 
 
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [(".pt", {"projection": 2}), (".onnx", {"peepholes": True, "coupled": True, "clip": 0.7})],
+)
+def test_files_of_the_others(suffix, options, tmp_path):
+    pytest.importorskip({".pt": "torch", ".onnx": "onnx"}[suffix])
+    given = weights(2, 2, **options)
+    found = convert.weights_of(convert.save(given, tmp_path / f"w{suffix}", verbose=False))
+    np.testing.assert_allclose(hidden_states(found, X), hidden_states(given, X), atol=1e-6)
+    for cell in found.cells:
+        assert (cell.projection is not None, cell.coupled) == (suffix == ".pt", suffix == ".onnx")
+        assert cell.clip == (pytest.approx(0.7) if suffix == ".onnx" else None)
+
+
 def test_coupled_gates_written_out():
     torch = pytest.importorskip("torch")
     given = weights(2, 2, coupled=True)
