@@ -63,7 +63,6 @@ def why_never_gru(activation: Activation, recurrent_activation: Activation) -> s
     return (
         why_never(activation, recurrent_activation)
         or _gru_library.missing()
-        or _gru_library.activations_missing(activation, recurrent_activation)
         or glue.active().why_no_gru()
     )
 
