@@ -10,7 +10,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_void_p
+from ctypes import POINTER, c_char_p, c_int, c_int64, c_void_p
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,6 +24,7 @@ from ._layout import DTYPES as DTYPES
 from ._layout import INPUTS as INPUTS
 from ._layout import WEIGHTS as WEIGHTS
 from ._layout import Problem as Problem
+from ._layout import numbers as numbers
 
 
 def missing() -> str | None:

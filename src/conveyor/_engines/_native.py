@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -59,12 +60,7 @@ def why_not_gru(request: GRURequest) -> str | None:
 
 def why_never_gru(activation: Activation, recurrent_activation: Activation) -> str | None:
     """The same as `why_never` for a GRU."""
-    return (
-        why_never(activation, recurrent_activation)
-        or _gru_library.missing()
-        or _gru_library.activations_missing(activation, recurrent_activation)
-        or glue.active().why_no_gru()
-    )
+    return why_never(activation, recurrent_activation) or _gru_library.missing()
 
 
 def why_not_linear(arrays: Sequence[Array]) -> str | None:
@@ -114,7 +110,7 @@ def run(request: LSTMRequest) -> States:
 
 def run_gru(request: GRURequest) -> GRUStates:
     """The same as `run` for a GRU."""
-    states: GRUStates = glue.active().native_gru(request)
+    states: GRUStates = glue.active().native(request)
     return states
 
 
@@ -131,11 +127,19 @@ def problem(request: LSTMRequest) -> _library.Problem:
         options=options_of(r),
         dropout_masks=_masks(r.dropout_mask),
         recurrent_dropout_masks=_masks(r.recurrent_dropout_mask),
-        layer_norm=0 if r.gate_scale is None else len(r.gate_scale.shape),
-        cell_norm=r.cell_scale is not None,
-        output_transform=r.output_kernel is not None,
-        projection=0 if r.projection_kernel is None else r.hidden_size,
+        **beyond(r.arrays()),
     )
+
+
+def beyond(arrays: Mapping[str, Array]) -> dict[str, Any]:
+    """What arrays say of a problem besides its axes and masks."""
+    scale, projection = arrays.get("gate_scale"), arrays.get("projection_kernel")
+    return {
+        "layer_norm": 0 if scale is None else len(scale.shape),
+        "cell_norm": arrays.get("cell_scale") is not None,
+        "output_transform": arrays.get("output_kernel") is not None,
+        "projection": 0 if projection is None else int(projection.shape[1]),
+    }
 
 
 def _masks(mask: object) -> int:
