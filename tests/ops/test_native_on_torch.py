@@ -15,6 +15,7 @@ from conveyor._engines._options import Options
 from conveyor._vocabulary import STATE_NAMES
 from frameworks import assert_close, only_on
 from oracles import finite_differences, reference_backward, reference_forward
+from variants import VARIANTS, Variant
 
 pytestmark = [
     only_on("torch"),
@@ -46,10 +47,11 @@ EVERYTHING = Case(
     dropout="shared",
     recurrent_dropout="per_gate",
 )
+IN_STAGES = next(v for v in VARIANTS if v.name == "everything-tiny")
 SMALL = Case(name="small", batch=2, time_steps=4, features=3, units=2, initial_states=True)
 
 
-def tensors(case: Case, dtype: str = "float64"):
+def tensors(case: Case | Variant, dtype: str = "float64"):
     import torch
 
     arguments = case.arguments(dtype)
@@ -214,11 +216,12 @@ def test_only_the_gradients_that_are_needed(monkeypatch) -> None:
     assert asked == [(arrived, [name == "recurrent_kernel" for name in DIFFERENTIABLE])]
 
 
-def test_derivatives_of_derivatives() -> None:
+@pytest.mark.parametrize("case", [EVERYTHING, IN_STAGES], ids=str)
+def test_derivatives_of_derivatives(case: Case | Variant) -> None:
     import torch
 
-    given = tensors(EVERYTHING)
-    names = [n for n in FLOATS if given[n] is not None]
+    given = tensors(case)
+    names = [n for n in DIFFERENTIABLE if given.get(n) is not None]
     arrays = tuple(given[n].requires_grad_() for n in names)
 
     def run(*arrays):
