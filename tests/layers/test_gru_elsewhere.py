@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import conveyor
-from conveyor import GRU, LSTM, ConveyorError, Input
+from conveyor import GRU, ConveyorError, Input
 from frameworks import assert_close
 
 X = np.random.default_rng(0).normal(size=(2, 12, 3)).astype("float32")
@@ -46,12 +46,6 @@ def test_memory_estimate_counts_what_it_keeps() -> None:
     assert kept[0] > sum(need.training for need in small.needs if "kept" in need.what)
 
 
-def test_a_model_with_an_lstm_beside_it_is_traced() -> None:
-    model = keras.Sequential([Input((12, 3)), GRU(4, return_sequences=True), LSTM(2, name="top")])
-    pytest.importorskip("xarray")
-    assert list(conveyor.trace(model, X).children) == ["top"]
-
-
 @pytest.mark.parametrize(
     "options", [{}, {"reset_after": False}, {"stateful": True}, {"go_backwards": True}], ids=str
 )
@@ -80,14 +74,9 @@ def test_accelerate_puts_it_where_it_is_faster(options) -> None:
 @pytest.mark.parametrize(
     "use",
     [
-        conveyor.explain,
-        lambda model: conveyor.trace(model, X),
-        conveyor.check,
-        lambda model: conveyor.find_nonfinite(model, X),
         conveyor.Stream,
         lambda model: conveyor.onnx.export(model, "never.onnx"),
         lambda model: conveyor.convert.to_torch(model.layers[0]),
-        lambda model: conveyor.layers.gate_weights(model.layers[0]),
     ],
 )
 def test_what_has_no_gru_says_so(use) -> None:
