@@ -1,0 +1,41 @@
+"""Recurrent layers whose equations are known: LSTMs and GRUs, of Keras and of conveyor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from ._gru_cell import GRUCell
+from ._keras_loop import STANDS_IN, cells_of, why_not
+
+_STEPS = (keras.layers.GRUCell.call, GRUCell.call)
+_LOOPS = (keras.layers.RNN.inner_loop, keras.layers.GRU.inner_loop)
+
+
+def is_gru_cell(cell: Any) -> bool:
+    """Whether this is a cell of a GRU, by Keras's class or by ours."""
+    return isinstance(cell, keras.layers.GRUCell)
+
+
+def has_gru(layer: Any) -> bool:
+    """Whether a recurrent layer runs a GRU cell, alone or in a stack."""
+    return any(map(is_gru_cell, cells_of(layer)))
+
+
+def why_unknown(layer: Any) -> str | None:
+    """Why the numbers of a recurrent layer cannot be told from its weights; None where they can.
+
+    What `why_not` says of LSTMs, for GRUs and stacks of both as well.
+    """
+    if not has_gru(layer):
+        return why_not(layer)
+    for cell in cells_of(layer):
+        if not isinstance(cell, keras.layers.GRUCell | keras.layers.LSTMCell):
+            return f"{type(cell).__name__}, which is neither an LSTM nor a GRU cell"
+        if is_gru_cell(cell) and type(cell).call not in _STEPS:
+            return f"{type(cell).__name__}, which has a step of its own"
+    loop = type(layer).inner_loop
+    if loop not in _LOOPS and not hasattr(loop, STANDS_IN):
+        return f"{type(layer).__name__}, which has a loop of its own"
+    return None
