@@ -19,7 +19,9 @@ def is_gru_cell(cell: Any) -> bool:
 
 
 def has_gru(layer: Any) -> bool:
-    """Whether a recurrent layer runs a GRU cell, alone or in a stack."""
+    """Whether a recurrent layer runs a GRU cell: alone, in a stack, or in one of two directions."""
+    if isinstance(layer, keras.layers.Bidirectional):
+        return has_gru(layer.forward_layer) or has_gru(layer.backward_layer)
     return any(map(is_gru_cell, cells_of(layer)))
 
 

@@ -121,3 +121,38 @@ def in_keras(activation: Activation) -> Any:
         return keras.activations.hard_sigmoid
     known = _PLAIN.get(activation)
     return known or OnnxActivation(activation.name, activation.alpha, activation.beta)
+
+
+# As the operators spell them; those of Keras with the numbers that they have there.
+_SPELLED: dict[Any, tuple[str, float | None, float | None]] = {
+    keras.activations.sigmoid: ("Sigmoid", None, None),
+    keras.activations.tanh: ("Tanh", None, None),
+    keras.activations.relu: ("Relu", None, None),
+    keras.activations.softsign: ("Softsign", None, None),
+    keras.activations.softplus: ("Softplus", None, None),
+    keras.activations.linear: ("Affine", 1.0, 0.0),
+    keras.activations.hard_sigmoid: ("HardSigmoid", 1 / 6, 0.5),
+    keras.activations.elu: ("Elu", 1.0, None),
+}
+_ONNX_NAMES = {
+    name.lower(): name
+    for name in ("Affine", "LeakyRelu", "ThresholdedRelu", "ScaledTanh", "HardSigmoid", "Elu")
+}
+
+
+def spelled(function: Any) -> tuple[str, float | None, float | None] | None:
+    """Name, alpha and beta of a function of a layer; None for one that the operator lacks."""
+    if isinstance(function, OnnxActivation):
+        return _ONNX_NAMES[function.name], function.alpha, function.beta
+    # By identity, as a callable object may have no hash.
+    return next((known for one, known in _SPELLED.items() if one is function), None)
+
+
+def attributes_of(named: list[tuple[str, float | None, float | None]]) -> dict[str, Any]:
+    """The attributes of a node for the functions in its order."""
+    attributes: dict[str, Any] = {"activations": [name for name, _, _ in named]}
+    for key, place in (("activation_alpha", 1), ("activation_beta", 2)):
+        numbers = [entry[place] for entry in named if entry[place] is not None]
+        if numbers:
+            attributes[key] = numbers
+    return attributes
