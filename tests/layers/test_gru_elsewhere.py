@@ -84,7 +84,6 @@ def test_accelerate_puts_it_where_it_is_faster(options) -> None:
         lambda model: conveyor.trace(model, X),
         conveyor.check,
         lambda model: conveyor.find_nonfinite(model, X),
-        lambda model: conveyor.convert.to_torch(model.layers[0]),
         lambda model: conveyor.layers.gate_weights(model.layers[0]),
     ],
 )

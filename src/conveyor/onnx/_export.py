@@ -185,9 +185,9 @@ def _emit(build: Builder, node: Any, values: list[Tensor], path: str) -> list[Te
             emit = emit_stack
         if has_gru(layer):
             emit = emit_gru_bidirectional if both else emit_gru
-        made = emit(build, layer, x, states, path, _refused)
+        every = emit(build, layer, x, states, path, _refused)
         # It is handed on all the same.
-        return [replace(y, mask=unseen) if unseen and len(y.shape) == 3 else y for y in made]
+        return [replace(y, mask=unseen) if unseen and len(y.shape) == 3 else y for y in every]
     if not isinstance(layer, keras.layers.Layer):
         values = _with_numbers(build, node, values)
     made = emit_local(build, layer, values)
