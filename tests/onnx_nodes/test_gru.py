@@ -37,7 +37,9 @@ def stacked():
 def inner(reset_after, **options):
     x, y = masked()
     y = GRU(4, outputs=GATES, reset_after=reset_after, **options)(y)
-    return keras.Model(x, [*y, GRU(2, activation="relu", recurrent_activation="elu")(y[1])])
+    return keras.Model(
+        x, [*y, GRU(2, activation="softsign", recurrent_activation="hard_sigmoid")(y[1])]
+    )
 
 
 def both_directions():
@@ -68,9 +70,10 @@ def test_the_numbers_of_the_model(name, tmp_path):
     known = session(model, tmp_path)
     file = onnx.load(tmp_path / "model.onnx")
     assert [node.op_type for node in file.graph.node].count("GRU") == nodes
-    for lengths, steps in (((6, 2, 0, 1), 6), ((3,), 3)):
-        x = padded(lengths, steps)
-        x[0, 1] = 0.0  # a hole
+    # Of a shape that export has run: JAX compiles each anew.
+    for lengths in ((7, 2), (0, 5)):
+        x = padded(lengths, 7)
+        x[1, 1] = 0.0  # a hole
         for actual, expected in zip(run(known, x), outputs(model, x), strict=True):
             np.testing.assert_allclose(actual, expected, atol=1e-5)
 

@@ -51,7 +51,8 @@ def pack_gru(weights: GRUWeights, name: str) -> Arrays:
             "reset_after=False",
             "Keras and ONNX have both. The two compute different numbers: none becomes the other.",
         )
-    return layout.pack(weights)
+    # As writers of files take them for granted.
+    return {name: np.ascontiguousarray(array) for name, array in layout.pack(weights).items()}
 
 
 def unpack_gru(arrays: Given, name: str, reset_after: bool = True) -> GRUWeights:

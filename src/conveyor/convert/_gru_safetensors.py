@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from .._errors import lesson
 from ._gru_layouts import GRU_LAYOUTS, pack_gru, unpack_gru
 from ._gru_torch import is_gru
@@ -29,8 +27,7 @@ def gru_file(weights: GRUWeights, layout: str) -> tuple[Arrays, dict[str, str]]:
             f"layout={layout!r}",
             'Write layout="torch", or leave it out.',
         )
-    arrays = {name: np.ascontiguousarray(a) for name, a in pack_gru(weights, layout).items()}
-    return arrays, _metadata(weights, layout)
+    return pack_gru(weights, layout), _metadata(weights, layout)
 
 
 def _metadata(weights: GRUWeights, layout: str) -> dict[str, str]:
