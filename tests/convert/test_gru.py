@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -208,6 +210,7 @@ def test_what_is_refused(message):
 
 @pytest.mark.any_backend
 def test_what_only_lstms_have():
-    for do in (convert.to_block_lstm, lambda source: convert.to_keras(source, one_layer=True)):
+    in_one = functools.partial(convert.to_keras, one_layer=True)
+    for do in (convert.to_block_lstm, convert.to_haste, in_one):
         with pytest.raises(ConveyorError, match="got GRUs"):
             do(KINDS["many"])

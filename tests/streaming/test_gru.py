@@ -112,3 +112,22 @@ def test_what_is_refused_and_what_runs(model):
     with pytest.raises(ConveyorError, match='GRU "below"'):
         Stream(model, engine="native")
     assert "GRU: its stream is computed in NumPy" in Stream(model).explain_engine()
+
+
+class OwnLSTMCell(layers.LSTMCell):
+    def call(self, inputs, states, training=False):
+        h, states = super().call(inputs, states, training=training)
+        return 2 * h, states
+
+
+class OwnGRU(layers.GRU):
+    def inner_loop(self, *arguments, **options):
+        return super().inner_loop(*arguments, **options)
+
+
+@pytest.mark.any_backend
+def test_what_computes_something_else():
+    stack = layers.RNN([layers.GRUCell(2), OwnLSTMCell(2)])
+    for layer, why in ((stack, "OwnLSTMCell, which has a step"), (OwnGRU(2), "loop of its own")):
+        with pytest.raises(ConveyorError, match=why):
+            Stream(keras.Sequential([keras.Input((None, F)), layer]))

@@ -17,7 +17,8 @@ import numpy as np
 
 from .._errors import ConveyorError, lesson
 from ._gru_weights import GRUCellWeights, GRUWeights
-from ._layouts import DIRECTIONS, Arrays, Given, _directions, _numbered, _sum, listed
+from ._layouts import DIRECTIONS, Arrays, Given, _directions, _numbered, listed
+from ._onnx_arrays import added_up
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def gru_onnx_layer(layer: Given, reset_after: bool) -> tuple[GRUCellWeights, ...
     for d in range(len(layer["W"])):
         bias = layer["B"][d].reshape(2, -1) if "B" in layer else None
         if bias is not None and not reset_after:
-            bias = _sum(list(bias))
+            bias = added_up(list(bias))
         cells.append(GRUCellWeights(layer["W"][d].T, layer["R"][d].T, bias, reset_after))
     return tuple(cells)
 
@@ -183,7 +184,7 @@ def _to_flax(cell: GRUCellWeights) -> Arrays:
     of_input, of_state = np.split(cell.two_biases(), 2)
     # One bias for the two gates: of the hidden state it has the candidate's alone.
     gates = 2 * cell.units
-    both = _sum([of_input[0, :gates], of_state[0, :gates]])
+    both = added_up([of_input[0, :gates], of_state[0, :gates]])
     biases = np.split(np.concatenate([both, of_input[0, gates:]]), 3)
     arrays: Arrays = {"hn.bias": of_state[0, gates:]}
     for n, gate in enumerate(_FLAX):

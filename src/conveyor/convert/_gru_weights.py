@@ -135,7 +135,7 @@ class GRUWeights:
 
     def has(self, part: str) -> bool:
         """Whether any GRU has a "bias"."""
-        return any(getattr(cell, part) is not None for cell in self.cells)
+        return any(part in cell.arrays() for cell in self.cells)
 
     def __str__(self) -> str:
         kinds = {1: "", 2: " in two directions"}

@@ -17,6 +17,7 @@ from . import (
     _gru_keras,
     _gru_onnx,
     _gru_torch,
+    _haste,
     _keras,
     _onnx,
     _tensorflow,
@@ -24,6 +25,7 @@ from . import (
 )
 from ._gru_layouts import unpack_gru
 from ._gru_weights import GRUWeights
+from ._haste import HasteLSTM
 from ._proof import Run
 from ._safetensors import read_safetensors
 from ._tensorflow import BlockLSTM
@@ -47,7 +49,7 @@ def look_at(source: Source, name: str | None) -> Found:
     raise lesson(
         "conveyor.convert",
         "LSTMs or GRUs: layers of Keras, a torch.nn.LSTM or GRU or its state dict, parameters of "
-        "flax, an ONNX model, a BlockLSTM, or the path of a file",
+        "flax, an ONNX model, a BlockLSTM, a HasteLSTM, or the path of a file",
         f"{type(source).__name__}{held}",
         "Pass the recurrent layer, or weights_of(...).",
     )
@@ -104,6 +106,11 @@ def _in_block(source: Source, name: str | None) -> Found:
     return {side: lambda x: _tensorflow.run(source, x)}, _tensorflow.weights_of_block(source)
 
 
+def _in_haste(source: Source, name: str | None) -> Found:
+    weights = _haste.weights_of_haste(source)
+    return {"haste's equations": lambda x: _haste.run(source, x)}, weights
+
+
 def _read(source: Source, name: str | None) -> Found:
     path = Path(source)
     if not path.is_file():
@@ -140,6 +147,7 @@ _KINDS: tuple[tuple[Callable[[Source], bool], Callable[[Source, str | None], Fou
     (lambda source: isinstance(source, Weights), lambda source, name: ({}, source)),
     (lambda source: isinstance(source, (str, os.PathLike)), _read),
     (lambda source: isinstance(source, BlockLSTM), _in_block),
+    (lambda source: isinstance(source, HasteLSTM), _in_haste),
     (_is_in_keras, _in_keras),
     (_is_in_torch, _in_torch),
     (_flax.is_flax, _in_flax),

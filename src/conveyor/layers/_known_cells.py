@@ -6,11 +6,10 @@ from typing import Any
 
 import keras
 
-from ._gru_cell import GRUCell
+from . import _gru_loop, _keras_loop
 from ._keras_loop import STANDS_IN, cells_of, why_not
 
-_STEPS = (keras.layers.GRUCell.call, GRUCell.call)
-_LOOPS = (keras.layers.RNN.inner_loop, keras.layers.GRU.inner_loop)
+_STEPS = _gru_loop._STEPS + _keras_loop._STEPS
 
 
 def is_gru_cell(cell: Any) -> bool:
@@ -35,9 +34,9 @@ def why_unknown(layer: Any) -> str | None:
     for cell in cells_of(layer):
         if not isinstance(cell, keras.layers.GRUCell | keras.layers.LSTMCell):
             return f"{type(cell).__name__}, which is neither an LSTM nor a GRU cell"
-        if is_gru_cell(cell) and type(cell).call not in _STEPS:
+        if type(cell).call not in _STEPS:
             return f"{type(cell).__name__}, which has a step of its own"
     loop = type(layer).inner_loop
-    if loop not in _LOOPS and not hasattr(loop, STANDS_IN):
+    if loop not in _gru_loop._LOOPS and not hasattr(loop, STANDS_IN):
         return f"{type(layer).__name__}, which has a loop of its own"
     return None

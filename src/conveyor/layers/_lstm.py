@@ -10,7 +10,7 @@ from keras import ops as K
 
 from .. import _engines, ops
 from .._engines import Array, Decision
-from .._vocabulary import STATE_NAMES, StateName, has_time_axis
+from .._vocabulary import STATE_NAMES, AnyStateName, StateName, has_time_axis
 from ..ops import _checks as ops_checks
 from ..ops._lstm import lstm_and_decision
 from ..ops._remat import check_remat
@@ -419,7 +419,7 @@ class LSTM(
             engine=self.engine,
             where=self.where,
         )
-        states = dict(zip(wanted, values, strict=True))
+        states: dict[AnyStateName, Array] = dict(zip(wanted, values, strict=True))
         if self._memory is not None:
             self._memory.write([states[name] for name in self.remembered_names])
         if watching is not None:

@@ -37,7 +37,7 @@ def emit_gru(
         backwards = False
     ours = isinstance(layer, GRU) and not layer.keras_masks
     handed_on = value if ours else replace(value, mask=x.mask)
-    returned = _returned(build, layer, names, value, every[-1], handed_on)
+    returned = _returned(build, layer, names, value, every[-1], handed_on, [int(cells[-1].units)])
     if len(cells) > 1 and layer.return_state:
         for cell, states in zip(cells, every, strict=True):
             returned.append(Tensor(states["hidden_state"], (x.shape[0], int(cell.units))))
@@ -86,7 +86,7 @@ def _emit_cell(
 ) -> States:
     """All steps of one cell; of the gates those in `names`."""
     if build.states:
-        path, before = build.add_states(path, int(cell.units), [before])
+        path, before = build.add_states(path, [int(cell.units)], [before])
     units, mask = int(cell.units), x.mask
     weights = gru_weights(build, [cell], path, refuse)
     wanted = [name for name in GRU_GATE_NAMES if name in names]
@@ -109,7 +109,7 @@ def _emit_cell(
         hidden_states = steps.back(_batch_first(build, y), start)
         hidden_state = steps.any(build("Squeeze", h, build.integers(0)), start)
     if build.states:
-        build.add_next_states(path, {"hidden_state": hidden_state}, units)
+        build.add_next_states(path, {"hidden_state": hidden_state}, [units])
     states = {"hidden_states": hidden_states, "hidden_state": hidden_state}
     if wanted:
         start = rows_of(build, before, read, units)

@@ -53,6 +53,9 @@ def export(
     is fed zeros; where the layer has learned its beginning, that is in the file's metadata by the
     names of the inputs.
 
+    Peepholes, coupled gates, `clip` and `output_activation` are attributes of the node; what the
+    operator LSTM lacks of `conveyor.LSTM` is a `Scan` of the cell's equations in its place.
+
     Args:
         model: Sequential or functional, an LSTM or a GRU; its layers compute in float32.
         path: of the file, *.onnx.

@@ -11,14 +11,21 @@ import numpy as np
 
 from ._activations import attributes_of, spelled
 from ._builder import Builder
-from ._lstm_node import NodeWeights, Refuse, _stacked, to_numpy
+from ._lstm_node import (
+    NodeWeights,
+    Refuse,
+    _stacked,
+    check_float32,
+    to_numpy,
+    unknown_activation,
+)
 
 
 def gru_weights(build: Builder, cells: list[Any], path: str, refuse: Refuse) -> NodeWeights:
     """W (D, 3U, F), R (D, 3U, U) and B (D, 6U) of one cell, or of two directions."""
+    for cell in cells:
+        check_float32(cell, path, refuse)
     kernels = [(to_numpy(cell.kernel), to_numpy(cell.recurrent_kernel)) for cell in cells]
-    if any(kernel.dtype != np.float32 for pair in kernels for kernel in pair):
-        raise refuse(path, cells[0], "whose weights are not float32")
     w, r = (
         build.constant(np.stack([pair[n].T for pair in kernels]), name)
         for n, name in enumerate((f"{path}/W", f"{path}/R"))
@@ -26,7 +33,7 @@ def gru_weights(build: Builder, cells: list[Any], path: str, refuse: Refuse) -> 
     b = ""
     if cells[0].bias is not None:
         b = build.constant(np.stack([_two_biases(cell) for cell in cells]), f"{path}/B")
-    return NodeWeights(w, r, b)
+    return NodeWeights(w, r, b, "")
 
 
 def _two_biases(cell: Any) -> np.ndarray:
@@ -64,8 +71,7 @@ def _activations(cells: list[Any], path: str, refuse: Refuse) -> dict[str, Any]:
         for function in (cell.recurrent_activation, cell.activation):
             known = spelled(function)
             if known is None:
-                given = getattr(function, "__name__", function)
-                raise refuse(path, cell, f"with the activation {given}, which ONNX does not have")
+                raise unknown_activation(cell, function, path, refuse)
             named.append(known)
     usual = [("Sigmoid", None, None), ("Tanh", None, None)] * len(cells)
     return {} if named == usual else attributes_of(named)
