@@ -66,6 +66,7 @@ inline double slope(int kind, double a, double b, double z) {
     case CONVEYOR_THRESHOLDED_RELU: return z > a;
     case CONVEYOR_CLAMPED_AFFINE: return y > 0 && y < 1 ? a : 0;
     case CONVEYOR_ELU: return z > 0 ? b : b * a * std::exp(z);
+    case CONVEYOR_SOFTSIGN: return 1 / ((1 + std::fabs(z)) * (1 + std::fabs(z)));
     case CONVEYOR_CLAMP: return y > a && y < b;
     case CONVEYOR_HARD_SILU: return z <= -3 ? 0 : z >= 3 ? 1 : (2 * z + 3) / 6;
     case CONVEYOR_SOFT_SHRINK:

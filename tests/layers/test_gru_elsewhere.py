@@ -8,7 +8,7 @@ import pytest
 
 import conveyor
 from conveyor import GRU, ConveyorError, Input
-from frameworks import BACKEND, assert_close
+from frameworks import assert_close
 
 X = np.random.default_rng(0).normal(size=(2, 12, 3)).astype("float32")
 
@@ -41,7 +41,7 @@ def test_memory_estimate_counts_what_it_keeps() -> None:
         for units in (16, 64)
     )
     kept = [need.training for need in large.needs if "kept" in need.what]
-    if BACKEND in ("torch", "numpy") and conveyor.engines()[0].missing is None:
+    if conveyor.engines()[0].missing is None:
         assert kept == [2 * 50 * 4 * 5 * 64]
     assert kept[0] > sum(need.training for need in small.needs if "kept" in need.what)
 
@@ -63,7 +63,7 @@ def test_accelerate_puts_it_where_it_is_faster(options) -> None:
     else:
         expected = model.predict(masked, verbose=0)
     conveyor.accelerate(model, verbose=False)
-    native = BACKEND == "torch" and conveyor.engines()[0].missing is None
+    native = conveyor.engines()[0].missing is None
     assert now == ("conveyor.GRU" if native else None)
     if options.get("stateful"):
         assert_close(layer.states[0], before)

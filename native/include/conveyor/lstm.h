@@ -46,7 +46,7 @@ extern "C" {
 #endif
 
 /* Raised by one whenever a struct or the meaning of a field changes. */
-#define CONVEYOR_ABI 4
+#define CONVEYOR_ABI 5
 
 enum conveyor_dtype { CONVEYOR_FLOAT32 = 0, CONVEYOR_FLOAT64 = 1, CONVEYOR_BFLOAT16 = 2 };
 

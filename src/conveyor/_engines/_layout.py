@@ -12,7 +12,7 @@ from .._vocabulary import STATE_NAMES
 from ._activations import code
 from ._options import Options
 
-ABI = 4
+ABI = 5
 DTYPES = {"float32": 0, "float64": 1, "bfloat16": 2}
 STATUSES = ("ok", "invalid", "out_of_memory", "interrupted")
 OUT_OF_MEMORY = STATUSES.index("out_of_memory")

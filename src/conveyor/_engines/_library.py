@@ -24,6 +24,7 @@ from ._layout import DTYPES as DTYPES
 from ._layout import INPUTS as INPUTS
 from ._layout import WEIGHTS as WEIGHTS
 from ._layout import Problem as Problem
+from ._layout import numbers as numbers
 
 
 def missing() -> str | None:

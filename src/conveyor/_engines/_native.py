@@ -60,12 +60,7 @@ def why_not_gru(request: GRURequest) -> str | None:
 
 def why_never_gru(activation: Activation, recurrent_activation: Activation) -> str | None:
     """The same as `why_never` for a GRU."""
-    return (
-        why_never(activation, recurrent_activation)
-        or _gru_library.missing()
-        or _gru_library.activations_missing(activation, recurrent_activation)
-        or glue.active().why_no_gru()
-    )
+    return why_never(activation, recurrent_activation) or _gru_library.missing()
 
 
 def why_not_linear(arrays: Sequence[Array]) -> str | None:
@@ -126,7 +121,7 @@ def run(request: LSTMRequest) -> States:
 
 def run_gru(request: GRURequest) -> GRUStates:
     """The same as `run` for a GRU."""
-    states: GRUStates = glue.active().native_gru(request)
+    states: GRUStates = glue.active().native(request)
     return states
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from .._vocabulary import has_time_axis
 from . import _gru_library, glue
 from ._gru_library import Problem
+from ._gru_options import GRUOptions, options_of
 from ._gru_request import GRURequest
 from ._native_numpy import _address, _empty, dense, numpy_dtype
 
@@ -19,18 +20,13 @@ Inputs = Mapping[str, np.ndarray | None]  # by the names of GRURequest
 def problem(request: GRURequest) -> Problem:
     """What the core is told of a request whose shapes are known."""
     r = request
-    return problem_of(
-        glue.dtype_name(r.x),
-        r.arrays(),
-        (r.activation.__name__, r.recurrent_activation.__name__, r.reset_after, r.go_backwards),
-    )
+    return problem_of(glue.dtype_name(r.x), r.arrays(), options_of(r))
 
 
 def problem_of(
-    dtype: str, arrays: Mapping[str, Any], options: tuple[str, str, bool, bool], threads: int = 0
+    dtype: str, arrays: Mapping[str, Any], options: GRUOptions, threads: int = 0
 ) -> Problem:
-    """The same from arrays by name and the four options in order."""
-    activation, recurrent_activation, reset_after, go_backwards = options
+    """The same from arrays by name."""
     batch, time_steps, features = map(int, arrays["x"].shape)
     return Problem(
         dtype=dtype,
@@ -38,10 +34,7 @@ def problem_of(
         time_steps=time_steps,
         features=features,
         units=int(arrays["recurrent_kernel"].shape[0]),
-        activation=activation,
-        recurrent_activation=recurrent_activation,
-        reset_after=bool(reset_after),
-        go_backwards=bool(go_backwards),
+        options=options,
         dropout_masks=_masks(arrays["dropout_mask"]),
         recurrent_dropout_masks=_masks(arrays["recurrent_dropout_mask"]),
         threads=threads,

@@ -22,8 +22,8 @@ def convert(
     layout: Annotated[
         str | None,
         typer.Option(
-            help="For .safetensors, how arrays are named and packed: keras, torch, onnx, flax or "
-            "block."
+            help="For .safetensors, how arrays are named and packed: keras, torch, onnx, flax, "
+            "block or haste."
         ),
     ] = None,
     name: Annotated[

@@ -10,7 +10,8 @@ import numpy as np
 from rich.console import Console
 
 from .._errors import lesson
-from . import _flax, _keras, _onnx, _tensorflow, _torch
+from . import _flax, _haste, _keras, _onnx, _tensorflow, _torch
+from ._haste import HasteLSTM
 from ._layouts import LAYOUTS
 from ._proof import Proof, Run, prove
 from ._safetensors import write_safetensors
@@ -25,8 +26,8 @@ def weights_of(source: Source, name: str | None = None) -> LSTMWeights:
     Args:
         source: a layer of Keras or conveyor (LSTM, Bidirectional, RNN of LSTM cells), a list of
             them, or a model; a `torch.nn.LSTM` or `LSTMCell`, or a state dict; parameters of
-            flax's LSTMCell; an ONNX model; a `BlockLSTM`; or the path of a file, .safetensors,
-            .pt, .pth, .onnx or .keras.
+            flax's LSTMCell; an ONNX model; a `BlockLSTM`; a `HasteLSTM`; or the path of a file,
+            .safetensors, .pt, .pth, .onnx or .keras.
         name: which, where there are several: of the layer, the node, or what stands before the
             names of the weights.
 
@@ -121,6 +122,17 @@ def to_block_lstm(
     return block
 
 
+def to_haste(source: Source, *, name: str | None = None, verbose: bool = True) -> HasteLSTM:
+    """The parameters of `haste_pytorch.LSTM`, or of its `LayerNormLSTM`.
+
+    The other side that is run are haste's equations in NumPy: haste itself needs CUDA.
+    """
+    run, weights = look_at(source, name)
+    lstm = _haste.haste_lstm(weights)
+    _prove(weights, run, {"haste's equations": lambda x: _haste.run(lstm, x)}, verbose)
+    return lstm
+
+
 def save(
     source: Source,
     path: str | os.PathLike[str],
@@ -135,7 +147,8 @@ def save(
         source, name: see `weights_of`.
         path: of the file.
         layout: for .safetensors, how arrays are named and packed: "keras", "torch", "onnx",
-            "flax" or "block". The metadata says which, with gate order, bias form and sizes.
+            "flax", "block" or "haste". The metadata says which, with gate order, bias form and
+            sizes.
         verbose: print the largest difference of what the file holds on a random batch.
 
     Raises:
@@ -172,18 +185,19 @@ def save(
 
 
 def _equal(a: LSTMWeights, b: LSTMWeights) -> bool:
-    """Bit for bit; a bias of zeros may have come where there was none."""
-    pairs = zip(a.cells, b.cells, strict=True)
-    return all(
-        np.array_equal(x.kernel, y.kernel)
-        and np.array_equal(x.recurrent_kernel, y.recurrent_kernel)
-        and np.array_equal(_or_zeros(x.bias), _or_zeros(y.bias))
-        for x, y in pairs
-    )
-
-
-def _or_zeros(bias: np.ndarray | None) -> Any:
-    return 0 if bias is None or not bias.any() else bias
+    """Bit for bit, but bounds in float32; a bias of zeros may have come where there was none."""
+    for x, y in zip(a.cells, b.cells, strict=True):
+        arrays, others = ({"bias": np.zeros(1), **cell.arrays()} for cell in (x, y))
+        settings, theirs = x.settings(), y.settings()
+        same = arrays.keys() == others.keys() and settings.keys() == theirs.keys()
+        if not same or not all(
+            np.array_equal(array, others[name]) or not (array.any() or others[name].any())
+            for name, array in arrays.items()
+        ):
+            return False
+        if not all(np.allclose(settings[name], theirs[name], 1e-6) for name in settings):
+            return False
+    return True
 
 
 def _write_keras(weights: LSTMWeights, path: Path, layout: str) -> None:

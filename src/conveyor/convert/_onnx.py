@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from .._errors import lesson
-from ._layouts import listed, onnx_layer, pack
-from ._weights import LSTMWeights
+from ._layouts import listed, pack
+from ._onnx_arrays import onnx_layer
+from ._weights import CellWeights, LSTMWeights
 
 _OPSET = 14
 
@@ -52,9 +53,13 @@ _PARTS = {"W": 1, "R": 2, "B": 3, "P": 7}  # where they stand among the inputs
 
 def weights_of_nodes(model: Any, nodes: list[Any]) -> LSTMWeights:
     """The weights of nodes on top of each other."""
-    for node in nodes:
-        _refuse_variants(node)
-    return LSTMWeights(tuple(onnx_layer(node_arrays(model, node)) for node in nodes))
+    settings = [_settings(node) for node in nodes]
+    return LSTMWeights(
+        tuple(
+            onnx_layer(node_arrays(model, node), **given)
+            for node, given in zip(nodes, settings, strict=True)
+        )
+    )
 
 
 def node_arrays(model: Any, node: Any) -> dict[str, np.ndarray]:
@@ -130,26 +135,26 @@ def _array_of(tensor: Any, node: Any) -> np.ndarray:
     )
 
 
-def _refuse_variants(node: Any) -> None:
-    """Weights alone do not say what these attributes do."""
+def _settings(node: Any) -> dict[str, Any]:
+    """What its attributes say besides the weights, once the others say nothing."""
     from onnx import helper
 
     given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     directions = 2 if given.get("direction") == b"bidirectional" else 1
     usual: dict[str, Any] = {
         "activations": [b"Sigmoid", b"Tanh", b"Tanh"] * directions,
-        "input_forget": 0,
-        "clip": None,
         "direction": given.get("direction", b"forward") if directions == 2 else b"forward",
     }
     for attribute, value in usual.items():
         if attribute in given and given[attribute] != value:
             raise lesson(
                 f'conveyor.convert: node "{node.name}"',
-                "a plain LSTM, whose weights say all",
+                "sigmoid and tanh, and steps that are read forward",
                 f"{attribute}={given[attribute]!r}",
-                "Its numbers would not be those of the weights alone.",
+                "Write conveyor.onnx.load_lstm(path), which gives the node as a layer.",
             )
+    settings = {"clip": given.get("clip")}
+    return settings | {"coupled": True} if given.get("input_forget", 0) else settings
 
 
 def onnx_model(weights: LSTMWeights) -> Any:
@@ -168,9 +173,16 @@ def onnx_model(weights: LSTMWeights) -> Any:
             name=f"lstm_{n}",
             direction="bidirectional" if len(layer) == 2 else "forward",
             hidden_size=layer[0].units,
+            **_attributes(layer[0]),
         )
         nodes.append(node)
     return _chain(nodes, [numpy_helper.from_array(a, name) for name, a in arrays.items()], weights)
+
+
+def _attributes(cell: CellWeights) -> dict[str, Any]:
+    """Of its node, besides the usual ones."""
+    bound = {} if cell.clip is None else {"clip": cell.clip}
+    return bound | ({"input_forget": 1} if cell.coupled else {})
 
 
 def model_of_nodes(model: Any, given: list[Any], weights: LSTMWeights) -> Any:

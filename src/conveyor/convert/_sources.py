@@ -11,7 +11,8 @@ from typing import Any
 import keras
 
 from .._errors import lesson
-from . import _flax, _keras, _onnx, _tensorflow, _torch
+from . import _flax, _haste, _keras, _onnx, _tensorflow, _torch
+from ._haste import HasteLSTM
 from ._proof import Run
 from ._safetensors import read_safetensors
 from ._tensorflow import BlockLSTM
@@ -34,7 +35,7 @@ def look_at(source: Source, name: str | None) -> Found:
     raise lesson(
         "conveyor.convert",
         "LSTMs: layers of Keras, a torch.nn.LSTM or its state dict, parameters of flax, an ONNX "
-        "model, a BlockLSTM, or the path of a file",
+        "model, a BlockLSTM, a HasteLSTM, or the path of a file",
         f"{type(source).__name__}{held}",
         "Pass the recurrent layer, or weights_of(...).",
     )
@@ -69,6 +70,11 @@ def _in_onnx(source: Source, name: str | None) -> Found:
 def _in_block(source: Source, name: str | None) -> Found:
     side = "BlockLSTM" if source.version == 1 else "BlockLSTMV2"
     return {side: lambda x: _tensorflow.run(source, x)}, _tensorflow.weights_of_block(source)
+
+
+def _in_haste(source: Source, name: str | None) -> Found:
+    weights = _haste.weights_of_haste(source)
+    return {"haste's equations": lambda x: _haste.run(source, x)}, weights
 
 
 def _read(source: Source, name: str | None) -> Found:
@@ -107,6 +113,7 @@ _KINDS: tuple[tuple[Callable[[Source], bool], Callable[[Source, str | None], Fou
     (lambda source: isinstance(source, LSTMWeights), lambda source, name: ({}, source)),
     (lambda source: isinstance(source, (str, os.PathLike)), _read),
     (lambda source: isinstance(source, BlockLSTM), _in_block),
+    (lambda source: isinstance(source, HasteLSTM), _in_haste),
     (_is_in_keras, _in_keras),
     (_is_in_torch, _in_torch),
     (_flax.is_flax, _in_flax),

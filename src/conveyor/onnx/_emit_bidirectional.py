@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..layers._keras_loop import cells_of, why_not
+from ..layers._variant import variant_of
 from ._builder import Builder, Tensor
 from ._emit_lstm import begin, emit_recurrent, zero_where_masked
-from ._lstm_node import Refuse, lstm_node, node_weights, rows_of
+from ._lstm_node import Refuse, attributes_beyond, fits, lstm_node, node_weights, rows_of
 from ._masked_steps import Steps
 
 
@@ -27,6 +28,9 @@ def emit_bidirectional(
     if not layer.return_sequences and x.mask is not None:
         plain = plain and not any(side.zero_output_for_mask for side in sides)
     same = len(cells) == 2 and cells[0].units == cells[1].units
+    # What the node has one of for both directions.
+    kinds = [(attributes_beyond(cell), variant_of(cell).peephole) for cell in cells]
+    same = same and all(map(fits, cells)) and kinds[0] == kinds[1]
     biased = len({cell.bias is None for cell in cells}) == 1
     forward = not layer.forward_layer.go_backwards
     if plain and same and biased and forward:

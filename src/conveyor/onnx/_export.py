@@ -48,6 +48,9 @@ def export(
     with `.next` behind, to be fed with the next chunk. The first chunk is fed zeros; where the
     layer has learned its beginning, that is in the file's metadata by the names of the inputs.
 
+    Peepholes, coupled gates, `clip` and `output_activation` are attributes of the node; what the
+    operator LSTM lacks of `conveyor.LSTM` is a `Scan` of the cell's equations in its place.
+
     Args:
         model: Sequential or functional, or an LSTM; its layers compute in float32.
         path: of the file, *.onnx.
