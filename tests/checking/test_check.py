@@ -84,10 +84,7 @@ MODELS = {
     trained: ({"streaming"}, {"mask against unpadded": "makes no mask"}),
     bidirectional: ({"mask against unpadded"}, {"streaming": "reads the last time step first"}),
     nested: ({"mask against unpadded"}, {"streaming": "initial_state is given"}),
-    beside_a_gru: (
-        set(),
-        {"streaming": "GRUCell", "ONNX Runtime": "gru", **ABSENT},
-    ),
+    beside_a_gru: ({"streaming"}, ABSENT),
     stateful: ({"streaming", "mask against unpadded"}, {"ONNX Runtime": "stateful=True"}),
     stateful_of_keras: (
         {"streaming"},
