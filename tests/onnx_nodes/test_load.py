@@ -170,6 +170,16 @@ def test_the_specification_is_onnx_runtimes(variant):
         np.testing.assert_allclose(a, e, atol=2e-5)
 
 
+@pytest.mark.parametrize("variant", ["input_forget", "all"])
+def test_the_forget_gate_of_the_input_gate(variant):
+    model = graph(**VARIANTS[variant])  # whose weights of the forget gate nothing reads
+    given = inputs(model)
+    node, wanted = expected(model, given)
+    layer = load_lstm(model)
+    for actual, value in zip(by_layer(layer, node, given), wanted, strict=True):
+        np.testing.assert_allclose(actual, value, atol=2e-5)
+
+
 @pytest.mark.parametrize("case", node_tests("LSTM"), ids=lambda case: case.name)
 def test_the_tests_of_the_onnx_package(case):
     model, (values, wanted) = case.model, case.data_sets[0]

@@ -23,9 +23,9 @@ def load_lstm(path: str | os.PathLike[str] | Any, name: str | None = None) -> An
     hidden_states, hidden_state and cell_state, which ONNX calls Y, Y_h and Y_c. What the graph
     gives the node as `sequence_lens` and initial states are `lengths=` and `initial_state=` at
     the call; at the steps behind its length a sequence repeats its last state, where ONNX, and
-    Keras's Bidirectional, have zeros. `P` are peepholes, `input_forget=1` is `coupled=True`,
-    `clip` is that of the layer, which bounds what ONNX Runtime does: not what enters the function
-    on the way out.
+    Keras's Bidirectional, have zeros. `P` are peepholes, `input_forget=1` is `coupled=True`.
+    `clip` bounds what enters gates and candidate, as in ONNX Runtime; the text of ONNX names all
+    activations, and the one on the way out is none of these.
 
     Args:
         path: of the file, or a ModelProto.
