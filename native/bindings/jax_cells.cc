@@ -43,7 +43,7 @@ struct Request {
     return call.result(a.name, dtype(a), count(a, input));
   }
   int64_t reserve_bytes() const {
-    return Cell::reserve_bytes(cell.dtype, cell.batch, cell.time_steps, cell.units);
+    return Cell::reserve_bytes(cell);
   }
 
  private:

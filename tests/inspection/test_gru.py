@@ -156,10 +156,10 @@ def test_a_stateful_layer_has_its_state_back(kind) -> None:
     np.testing.assert_array_equal(to_numpy(keras.tree.flatten(layer.states)[0]), before)
 
 
-@pytest.mark.parametrize("return_sequences", [True, False])
-def test_zero_output_for_mask_is_as_in_keras(return_sequences) -> None:
-    options = {"return_sequences": return_sequences, "zero_output_for_mask": True}
-    layer = layers.GRU(3, return_state=True, reset_after=False, **options)
+@pytest.mark.parametrize("go_backwards", [True, False])
+def test_zero_output_for_mask_is_as_in_keras(go_backwards) -> None:
+    options = {"return_sequences": True, "return_state": True, "zero_output_for_mask": True}
+    layer = layers.GRU(3, reset_after=False, go_backwards=go_backwards, **options)
     mask = np.array([[1, 1, 0, 1, 0, 0]] * 4, bool)
     layer.build(X.shape)
     expected = [to_numpy(value) for value in layer(X, mask=mask)]

@@ -90,9 +90,7 @@ def gradients_of(case: GRUCase, dtype: str, threads: int = 0):
     problem = type(problem)(**{**vars(problem), "threads": threads})
     names = [n for n in _gru_library.DIFFERENTIABLE if arrays[n] is not None]
     rng = np.random.default_rng(1)
-    d_states = {
-        n: rng.normal(size=_native_gru.shape_of(problem, n)).astype(dtype) for n in GRU_STATE_NAMES
-    }
+    d_states = {n: rng.normal(size=problem.state_shape(n)).astype(dtype) for n in GRU_STATE_NAMES}
     states, reserve = _native_gru.forward(problem, arrays, ["hidden_states"], reserve=True)
     return _native_gru.backward(problem, arrays, states["hidden_states"], reserve, d_states, names)
 

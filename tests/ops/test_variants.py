@@ -43,17 +43,10 @@ ACTIVATIONS = [
 ]
 
 
-def not_yet(engine: str, variant: Variant) -> None:
-    later = {"output", "projection", "gates", "joint", "cell"}
-    if engine == "native" and later & set(variant.parts):
-        pytest.skip("of the portable engine so far")
-
-
 @by_name
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_all_eight_states(variant: Variant, engine: str, dtype: str) -> None:
-    not_yet(engine, variant)
     arguments = variant.arguments(dtype)
     expected = reference(**arguments)
     actual = ops.lstm(**arguments, outputs=STATE_NAMES, engine=engine)
@@ -66,7 +59,6 @@ def test_all_eight_states(variant: Variant, engine: str, dtype: str) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_gradients(variant: Variant, engine: str) -> None:
     """Along a random direction of each array; with all at once, one hides in the other's error."""
-    not_yet(engine, variant)
     arguments = variant.arguments()
     names = [n for n in FLOATS if arguments.get(n) is not None]
     rng = np.random.default_rng(3)

@@ -32,8 +32,8 @@ class Run {
   TF_Status* status_;
   bool ok_ = true;
   int inputs_ = 0, outputs_ = 0;
-  // 13 arrays, hidden_states, reserve, 8 gradients; and no more outputs than that.
-  std::array<TF_Tensor*, 40> held_{};
+  // 19 arrays, hidden_states, reserve, 8 gradients; and no more outputs than that.
+  std::array<TF_Tensor*, 60> held_{};
   size_t holding_ = 0;
 };
 

@@ -42,12 +42,14 @@ class Call : public Run {
  public:
   Call(const Options<Cell>& options, TF_OpKernelContext* context)
       : Run(Cell::kWhat, context), cell_(options.cell) {
-    find_sizes();
+    find_sizes(options.given);
     const void* inputs[Cell::kInputs] = {};
     for (int n = 0; n < Cell::kInputs; ++n) {
       if (n > 2 && !bit(options.given, n)) continue;
-      if (n == Cell::kDropoutMask) cell_.dropout_masks = masks();
-      if (n == Cell::kRecurrentDropoutMask) cell_.recurrent_dropout_masks = masks();
+      const int axes = next_axes(), masks = axes == 3 ? Cell::kGates : 1;
+      if (n == Cell::kDropoutMask) cell_.dropout_masks = masks;
+      if (n == Cell::kRecurrentDropoutMask) cell_.recurrent_dropout_masks = masks;
+      Cell::find_more(cell_, n, axes);
       const CellArray a = array(n);
       inputs[n] = input(a.name, a.axes, dtype(a));
     }
@@ -73,14 +75,13 @@ class Call : public Run {
 
  private:
   int64_t size(char axis) const override {
-    if (axis == 'R')
-      return Cell::reserve_bytes(cell_.dtype, cell_.batch, cell_.time_steps, cell_.units);
+    if (axis == 'R') return Cell::reserve_bytes(cell_);
     return axis == 'N' ? Cell::kGates : axis_size<Cell>(cell_, 0, axis);
   }
 
   // Sizes are those of x and of the recurrent kernel; all else must agree with them, because
   // the core believes what it is told.
-  void find_sizes() {
+  void find_sizes(int64_t given) {
     TF_Tensor* first[3] = {};
     for (int n = 0; n < 3 && ok_; ++n) {
       TF_GetInput(context_, n, &first[n], status_);
@@ -90,19 +91,20 @@ class Call : public Run {
       cell_.batch = TF_Dim(first[0], 0);
       cell_.time_steps = TF_Dim(first[0], 1);
       cell_.features = TF_Dim(first[0], 2);
-      cell_.units = TF_Dim(first[2], 0);
+      cell_.units = TF_Dim(first[2], 1) / Cell::kGates;
+      Cell::find_hidden(cell_, given, TF_Dim(first[2], 0));
     }
     for (TF_Tensor* tensor : first)
       if (tensor != nullptr) TF_DeleteTensor(tensor);
   }
 
-  // How many the next input holds, by its axes.
-  int32_t masks() {
+  // How many the next input has.
+  int next_axes() {
     TF_Tensor* tensor = nullptr;
-    if (ok_) TF_GetInput(context_, inputs_, &tensor, status_);
-    const bool per_gate = tensor != nullptr && TF_NumDims(tensor) == 3;
+    if (ok_ && inputs_ < TF_NumInputs(context_)) TF_GetInput(context_, inputs_, &tensor, status_);
+    const int axes = tensor != nullptr ? TF_NumDims(tensor) : 0;
     if (tensor != nullptr) TF_DeleteTensor(tensor);
-    return per_gate ? Cell::kGates : 1;
+    return axes;
   }
 
   typename Cell::Struct cell_;

@@ -36,6 +36,7 @@ class Cell:
     differentiable: Names
     weights: Names
     states: Names
+    gates: int  # how many lie side by side in a kernel
     core: Any  # through ctypes
     described: Any  # what the core is told of a request
     written: Any  # options as a text
@@ -49,6 +50,18 @@ class Cell:
     def problem(self, request: Any) -> Any:
         """The `core.Problem` of a request whose shapes are known."""
         return self.described.problem(request)
+
+    def beyond(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """What arrays say of a `core.Problem` besides its axes and masks."""
+        said: dict[str, Any] = self.described.beyond(arrays)
+        return said
+
+    def state_size(self, name: str, recurrent_kernel: Any) -> Any:
+        """The last axis of a state, by a kernel (H, gates U); None for one not known yet."""
+        hidden, width = recurrent_kernel.shape
+        if name.startswith("hidden"):
+            return hidden
+        return None if width is None else width // self.gates
 
     def text_of_request(self, request: Any) -> str:
         """Its options."""
@@ -80,6 +93,7 @@ LSTM = Cell(
     differentiable=_library.DIFFERENTIABLE,
     weights=_library.WEIGHTS,
     states=STATE_NAMES,
+    gates=4,
     core=_library,
     described=_native,
     written=_options,
@@ -92,6 +106,7 @@ GRU = Cell(
     differentiable=_gru_library.DIFFERENTIABLE,
     weights=_gru_library.WEIGHTS,
     states=GRU_STATE_NAMES,
+    gates=3,
     core=_gru_library,
     described=_native_gru,
     written=_gru_options,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct, unpack
 
-from .._vocabulary import GRU_STATE_NAMES
+from .._vocabulary import GRU_STATE_NAMES, has_time_axis
 from . import _layout, _library, _signals
 from ._activations import code
 from ._gru_options import GRUOptions
@@ -92,6 +92,11 @@ class Problem:
     dropout_masks: int = 0  # 0 none, 1 shared by the gates, 3 one for each gate
     recurrent_dropout_masks: int = 0
     threads: int = 0  # at most so many; 0 for CONVEYOR_NUM_THREADS, else all cores
+
+    def state_shape(self, name: str) -> tuple[int, ...]:
+        """Of one of the five states."""
+        steps = (self.time_steps,) if has_time_axis(name) else ()
+        return (self.batch, *steps, self.units)
 
 
 def missing() -> str | None:

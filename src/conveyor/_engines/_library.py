@@ -10,7 +10,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_void_p
+from ctypes import POINTER, c_char_p, c_int, c_int64, c_void_p
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -82,7 +82,8 @@ def reserve_bytes(problem: Problem) -> int:
         MemoryError: a size that does not fit an address.
     """
     p = problem
-    size = int(_core().conveyor_lstm_reserve_bytes(DTYPES[p.dtype], p.batch, p.time_steps, p.units))
+    nothing = _layout.pack_lstm(p, [0] * len(INPUTS), 0)
+    size = int(_core().conveyor_lstm_reserve_bytes(nothing))
     if size < 0:
         raise MemoryError(f"{p.batch} x {p.time_steps} x {p.units} states do not fit an address")
     return size
@@ -251,7 +252,7 @@ def _declare(core: ctypes.CDLL) -> None:
     core.conveyor_lstm_backward.argtypes = [c_char_p, c_char_p]
     core.conveyor_linear_cross_entropy.argtypes = [c_char_p, c_char_p]
     core.conveyor_linear_top_k.argtypes = [c_char_p, c_char_p]
-    core.conveyor_lstm_reserve_bytes.argtypes = [c_int32, c_int64, c_int64, c_int64]
+    core.conveyor_lstm_reserve_bytes.argtypes = [c_char_p]
     core.conveyor_lstm_reserve_bytes.restype = c_int64
     core.conveyor_stream_new.argtypes = [c_char_p, POINTER(c_int)]
     core.conveyor_stream_new.restype = c_void_p

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from .._vocabulary import has_time_axis
 from . import _gru_library, glue
 from ._gru_library import Problem
 from ._gru_options import GRUOptions, options_of
@@ -45,10 +44,9 @@ def _masks(mask: Any) -> int:
     return 0 if mask is None else 1 if len(mask.shape) == 2 else 3
 
 
-def shape_of(problem: Problem, name: str) -> tuple[int, ...]:
-    """Of a state."""
-    p = problem
-    return (p.batch, p.time_steps, p.units) if has_time_axis(name) else (p.batch, p.units)
+def beyond(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """What arrays say of a problem besides its axes and masks: nothing, for a GRU."""
+    return {}
 
 
 def forward(
@@ -57,7 +55,7 @@ def forward(
     """The named states, and what the backward pass needs where `reserve` says so."""
     p = problem
     dtype = numpy_dtype(p.dtype)
-    states = {name: _empty(shape_of(p, name), dtype) for name in names}
+    states = {name: _empty(p.state_shape(name), dtype) for name in names}
     kept = _empty((_gru_library.reserve_bytes(p),), np.dtype("uint8")) if reserve else None
     arrays = _as_the_core_reads(p, inputs)
     _gru_library.forward(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from .._vocabulary import StateName, has_time_axis
+from .._vocabulary import StateName
 from . import _library, _linear
 from ._library import Problem
 
@@ -26,8 +26,7 @@ def forward(
     """
     p = problem
     dtype = numpy_dtype(p.dtype)
-    shapes = {True: (p.batch, p.time_steps, p.units), False: (p.batch, p.units)}
-    states = {name: _empty(shapes[has_time_axis(name)], dtype) for name in names}
+    states = {name: _empty(p.state_shape(name), dtype) for name in names}
     kept = _empty((_library.reserve_bytes(p),), np.dtype("uint8")) if reserve else None
     arrays = _as_the_core_reads(p, inputs)
     _library.forward(

@@ -53,8 +53,8 @@ def like(x: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
 
 def _state(r: Any, name: str) -> Any:
     batch, time_steps, _ = r.x.shape
-    units = r.recurrent_kernel.shape[0]
-    return like(r.x, (batch, time_steps, units) if has_time_axis(name) else (batch, units))
+    size = _cells.of(r).state_size(name, r.recurrent_kernel)
+    return like(r.x, (batch, time_steps, size) if has_time_axis(name) else (batch, size))
 
 
 def _forward_shapes(

@@ -88,9 +88,9 @@ def forward(
     states, kept = results[: len(names)], results[len(names) :]
     if not tf.executing_eagerly():
         batch, time_steps = x.shape[:2]
-        units = recurrent_kernel.shape[0]
         for name, state in zip(names, states, strict=True):
-            state.set_shape([batch, time_steps, units] if has_time_axis(name) else [batch, units])
+            size = cell.state_size(name, recurrent_kernel)
+            state.set_shape([batch, time_steps, size] if has_time_axis(name) else [batch, size])
     return states, kept
 
 

@@ -64,6 +64,12 @@ def native(request: LSTMRequest | GRURequest) -> States | GRUStates:
         r.peephole,
         r.hidden_zoneout,
         r.cell_zoneout,
+        r.output_kernel,
+        r.output_bias,
+        r.projection_kernel,
+        r.gate_scale,
+        r.cell_scale,
+        r.cell_shift,
         text_of_request(r),
         r.outputs,
     )

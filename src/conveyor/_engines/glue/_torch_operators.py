@@ -32,7 +32,9 @@ _ARGUMENTS = (
     "Tensor x, Tensor kernel, Tensor recurrent_kernel, Tensor? bias, "
     "Tensor? hidden_state, Tensor? cell_state, Tensor? mask, "
     "Tensor? dropout_mask, Tensor? recurrent_dropout_mask, Tensor? resets, "
-    "Tensor? peephole, Tensor? hidden_zoneout, Tensor? cell_zoneout, str options, str[] outputs"
+    "Tensor? peephole, Tensor? hidden_zoneout, Tensor? cell_zoneout, "
+    "Tensor? output_kernel, Tensor? output_bias, Tensor? projection_kernel, "
+    "Tensor? gate_scale, Tensor? cell_scale, Tensor? cell_shift, str options, str[] outputs"
 )
 library = torch.library.Library("conveyor", "DEF")
 
@@ -74,7 +76,7 @@ def _run_forward(
 ) -> list[Array]:
     # Not torch.empty: under `with torch.device(...)` that is a tensor of another device.
     empty = arrays[0].new_empty
-    states = [empty(_shape(problem, name)) for name in names]
+    states = [empty(problem.state_shape(name)) for name in names]
     addresses = _by_name(of, names, states)
     of.cell.core.forward_at(problem, _addresses(arrays), addresses, reserve)
     return states
@@ -87,11 +89,11 @@ def backward(of: Operators, *arguments: Any) -> list[Array]:
     arrays, problem = _read(of, first)
     dtype = arrays[0].dtype
     hidden_states, reserve, *d_states = _dense((hidden_states, reserve, *d_states))
-    _expect(hidden_states, "hidden_states", _shape(problem, "hidden_states"), dtype)
+    _expect(hidden_states, "hidden_states", problem.state_shape("hidden_states"), dtype)
     _expect(reserve, "reserve", (of.cell.core.reserve_bytes(problem),), torch.uint8)
     for name, d in zip(names, d_states, strict=True):
         if d is not None:
-            _expect(d, f"d_{name}", _shape(problem, name), dtype)
+            _expect(d, f"d_{name}", problem.state_shape(name), dtype)
     inputs = dict(zip(of.cell.inputs, arrays, strict=True))
     results = {
         name: torch.empty_like(inputs[name], memory_format=torch.contiguous_format)
@@ -143,19 +145,28 @@ def _problem(
     """`ops.lstm` has checked its arrays; this is for those who call the operator itself."""
     given = dict(zip(INPUTS, signature, strict=True))
     (batch, time_steps, features), dtype = given["x"]
-    units = given["recurrent_kernel"][0][0]
+    hidden, units = given["recurrent_kernel"][0][0], given["recurrent_kernel"][0][1] // 4
+    scale = given["gate_scale"]
+    layer_norm = 0 if scale is None else len(scale[0])
+    projected = given["projection_kernel"] is not None
     state = torch.float32 if dtype is torch.bfloat16 else dtype
     expected = {
         "kernel": ((features, 4 * units), dtype),
-        "recurrent_kernel": ((units, 4 * units), dtype),
+        "recurrent_kernel": ((hidden if projected else units, 4 * units), dtype),
         "bias": ((4 * units,), dtype),
-        "hidden_state": ((batch, units), dtype),
+        "hidden_state": ((batch, hidden), dtype),
         "cell_state": ((batch, units), state),
         "mask": ((batch, time_steps), torch.bool),
         "resets": ((batch, time_steps), torch.uint8),
         "peephole": ((3 * units,), dtype),
-        "hidden_zoneout": ((batch, time_steps, units), torch.bool),
+        "hidden_zoneout": ((batch, time_steps, hidden), torch.bool),
         "cell_zoneout": ((batch, time_steps, units), torch.bool),
+        "output_kernel": ((units, units), dtype),
+        "output_bias": ((units,), dtype),
+        "projection_kernel": ((units, hidden), dtype),
+        "gate_scale": ((2, 4 * units) if layer_norm == 2 else (4 * units,), dtype),
+        "cell_scale": ((units,), dtype),
+        "cell_shift": ((units,), dtype),
     }
     for name, (shape, wanted) in expected.items():
         if given[name] is not None:
@@ -168,8 +179,12 @@ def _problem(
         units=units,
         options=options(text),
         dropout_masks=masks(given, "dropout_mask", (batch, features), dtype),
-        recurrent_dropout_masks=masks(given, "recurrent_dropout_mask", (batch, units), dtype),
+        recurrent_dropout_masks=masks(given, "recurrent_dropout_mask", (batch, hidden), dtype),
         threads=threads,
+        layer_norm=layer_norm,
+        cell_norm=given["cell_scale"] is not None,
+        output_transform=given["output_kernel"] is not None,
+        projection=hidden if projected else 0,
     )
 
 
@@ -198,25 +213,24 @@ def check(got: tuple[Any, Any], name: str, shape: tuple[int, ...], dtype: Any) -
         )
 
 
-def _shape(p: Any, name: str) -> tuple[int, ...]:
-    return (p.batch, p.time_steps, p.units) if has_time_axis(name) else (p.batch, p.units)
-
-
-def _fake_forward(*arguments: Any) -> list[Array]:
+def _fake_forward(of: Operators, *arguments: Any) -> list[Array]:
     x, recurrent_kernel, names = arguments[0], arguments[2], arguments[-1]
     batch, time_steps, _ = x.shape
-    units = recurrent_kernel.shape[0]
-    shapes = {True: (batch, time_steps, units), False: (batch, units)}
-    return [x.new_empty(shapes[has_time_axis(name)]) for name in names]
+    sizes = [of.cell.state_size(name, recurrent_kernel) for name in names]
+    return [
+        x.new_empty((batch, time_steps, size) if has_time_axis(name) else (batch, size))
+        for name, size in zip(names, sizes, strict=True)
+    ]
 
 
 def _fake_training(of: Operators, *arguments: Any) -> list[Array]:
-    x, recurrent_kernel = arguments[0], arguments[2]
+    cell, x, recurrent_kernel = of.cell, arguments[0], arguments[2]
     # The size is so much for each step; a symbolic batch or time axis stays symbolic.
-    core = of.cell.core
-    one = core.Problem(DTYPES[x.dtype], 1, 1, 1, int(recurrent_kernel.shape[0]))
-    size = x.shape[0] * x.shape[1] * core.reserve_bytes(one)
-    return [*_fake_forward(*arguments), x.new_empty(size, dtype=torch.uint8)]
+    units = int(cell.state_size("candidates", recurrent_kernel))
+    beyond = cell.beyond(dict(zip(cell.inputs, arguments, strict=False)))
+    one = cell.core.Problem(DTYPES[x.dtype], 1, 1, 1, units, **beyond)
+    size = x.shape[0] * x.shape[1] * cell.core.reserve_bytes(one)
+    return [*_fake_forward(of, *arguments), x.new_empty(size, dtype=torch.uint8)]
 
 
 def _fake_backward(of: Operators, *arguments: Any) -> list[Array]:
@@ -239,7 +253,7 @@ def define(
         cell, problem, *(getattr(torch.ops.conveyor, operator).default for operator in names)
     )
     kernels = (forward, forward_training, backward)
-    fakes = (_fake_forward, partial(_fake_training, of), partial(_fake_backward, of))
+    fakes = (partial(_fake_forward, of), partial(_fake_training, of), partial(_fake_backward, of))
     for operator, kernel, fake in zip(names, kernels, fakes, strict=True):
         library.impl(operator, partial(kernel, of), "CPU")
         torch.library.register_fake(f"conveyor::{operator}", fake, lib=library)
