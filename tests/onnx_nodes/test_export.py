@@ -151,7 +151,13 @@ def cubed(x):
     return x**3
 
 
+def with_a_place():
+    x = keras.Input((8, F))
+    return keras.Model(x, layers.LSTM(F)(x) + x[:, 0])
+
+
 REFUSED = {
+    "GetItem": with_a_place,
     'Conv1D "conv"': lambda: with_layer(
         layers.Conv1D(2, 2, strides=2, padding="same", name="conv")
     ),

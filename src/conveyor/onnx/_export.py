@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import EllipsisType
 from typing import Any
 
 import keras
@@ -200,12 +201,12 @@ def _emit(build: Builder, node: Any, values: list[Tensor], path: str) -> list[Te
 
 
 def _with_numbers(build: Builder, node: Any, values: list[Tensor]) -> list[Tensor]:
-    """What an operation reads, numbers among it as in `1 - x`."""
+    """What an operation reads, numbers among it as in `1 - x`; no places as in `x[:, 0]`."""
     left, every = list(values), []
     for leaf in keras.tree.flatten(arguments_of(node)):
         if isinstance(leaf, keras.KerasTensor):
             every.append(left.pop(0))
-        elif leaf is not None:
+        elif leaf is not None and not isinstance(leaf, slice | str | EllipsisType):
             array = np.asarray(leaf, np.float32)
             every.append(Tensor(build.constant(array, "number"), array.shape))
     return every
