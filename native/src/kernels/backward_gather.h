@@ -37,10 +37,10 @@ inline void Backward<V, Real, State>::prepare(Team& team, int member, Local loca
   std::memset(local.pending, dh ? kHolds : 0, s_.B);
 }
 
-// Rows of [x h' 1] for the chunk, each member a part.
+// Rows of [x h' 1] for the chunk, each member a part; as gate g has them.
 template <class V, class Real, class State>
-inline void Backward<V, Real, State>::gather(int64_t begin, int64_t end, Team& team, int member) {
-  const int gates = by_gate() ? 4 : 1;
+inline void Backward<V, Real, State>::gather(int64_t begin, int64_t end, int g, Team& team,
+                                              int member) {
   for (int64_t t = end - 1; t >= begin; --t) {
     const Range part = share(steps_.count(t), team.size(), member);
     const int64_t first = chunk_row(t, end);
@@ -48,14 +48,12 @@ inline void Backward<V, Real, State>::gather(int64_t begin, int64_t end, Team& t
       const int64_t b = steps_.row(t, k);
       // Rows lie in a page each, and no processor foresees that.
       if (k + kAhead < part.end) prefetch_row(steps_.row(t, k + kAhead), t);
-      for (int g = 0; g < gates; ++g)
-        gather_row(b, t, g, first + k);
+      gather_row(b, t, g, first + k);
     }
   }
   const int64_t rows = steps_.before(end) - steps_.before(begin);
   if (rows % kPair && member == 0)
-    for (int g = 0; g < gates; ++g)
-      for (int64_t k = 0; k < input_row_; k += L) put_input(g, rows, k, V::zero(), L);
+    for (int64_t k = 0; k < input_row_; k += L) put_input(rows, k, V::zero(), L);
 }
 
 template <class V, class Real, class State>
@@ -70,9 +68,8 @@ inline void Backward<V, Real, State>::prefetch_row(int64_t b, int64_t t) const {
 
 // `lanes` inputs of a row of the chunk from the k-th on.
 template <class V, class Real, class State>
-inline void Backward<V, Real, State>::put_input(int g, int64_t row, int64_t k, reg value,
-                                                int lanes) {
-  A* to = input_ + (g * paired_rows() + row / kPair) * input_row_ + k;
+inline void Backward<V, Real, State>::put_input(int64_t row, int64_t k, reg value, int lanes) {
+  A* to = input_ + row / kPair * input_row_ + k;
   if constexpr (kPair == 1)
     V::store_n(to, value, lanes);
   else
@@ -102,7 +99,7 @@ inline void Backward<V, Real, State>::gather_row(int64_t b, int64_t t, int g, in
   copy_row(h, s_.U, static_cast<const Real*>(l_.recurrent_dropout_mask),
            l_.recurrent_dropout_masks, b, g, row, s_.F);
   for (int64_t k = s_.F + s_.U; k < input_row_; k += L)
-    put_input(g, row, k, k == s_.F + s_.U ? V::first(V::set1(1), 1) : V::zero(),
+    put_input(row, k, k == s_.F + s_.U ? V::first(V::set1(1), 1) : V::zero(),
               static_cast<int>(std::min<int64_t>(L, input_row_ - k)));
 }
 
@@ -115,7 +112,7 @@ inline void Backward<V, Real, State>::copy_row(const Real* from, int64_t width, 
     const int n = static_cast<int>(std::min<int64_t>(L, width - k));
     reg value = from ? Io::load(from + k, n) : V::zero();
     if (count) value = V::mul(value, Io::load(masks + k, n));
-    put_input(g, row, first + k, value, n);
+    put_input(row, first + k, value, n);
   }
 }
 
