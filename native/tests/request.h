@@ -94,6 +94,7 @@ class Request {
   void forward_by_reference();
   void backward_by_reference();
   bool same_results(const Request& other) const;
+  conveyor_lstm_outputs outputs(bool keep_reserve);
   conveyor_lstm_gradients wanted();
 
   const Options options;
@@ -105,7 +106,6 @@ class Request {
 
  private:
   int64_t state_count(int state) const;
-  conveyor_lstm_outputs outputs(bool keep_reserve);
   int state_dtype() const;
 
   std::unique_ptr<char[]> reserve_;
