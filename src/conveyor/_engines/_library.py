@@ -248,6 +248,8 @@ def _find_and_load() -> ctypes.CDLL | str:
 def _declare(core: ctypes.CDLL) -> None:
     core.conveyor_lstm_forward.argtypes = [c_char_p, c_char_p]  # structs, packed
     core.conveyor_lstm_backward.argtypes = [c_char_p, c_char_p]
+    core.conveyor_lstm_forward_together.argtypes = [POINTER(c_char_p), POINTER(c_char_p), c_int32]
+    core.conveyor_lstm_backward_together.argtypes = [POINTER(c_char_p), POINTER(c_char_p), c_int32]
     core.conveyor_linear_cross_entropy.argtypes = [c_char_p, c_char_p]
     core.conveyor_linear_top_k.argtypes = [c_char_p, c_char_p]
     core.conveyor_lstm_reserve_bytes.argtypes = [c_int32, c_int64, c_int64, c_int64]

@@ -16,6 +16,9 @@ why_not_native(arrays)
     Why the native engine does not run on these arrays in this framework, or None.
 native(request)
     The states of the request, from the native engine.
+native_together(requests)
+    The states of each of several requests that do not wait for each other, or None in its place
+    where the framework has no such call.
 why_no_gru()
     Why the native engine computes no GRU in this framework, or None.
 native_gru(request)

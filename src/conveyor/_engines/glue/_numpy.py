@@ -44,6 +44,12 @@ def native(request: LSTMRequest) -> States:
     return states
 
 
+def native_together(requests: Sequence[LSTMRequest]) -> list[States]:
+    return _native_numpy.forward_together(
+        [(_native.problem(r), r.arrays(), r.outputs) for r in requests]
+    )
+
+
 def why_no_gru() -> str | None:
     return None
 

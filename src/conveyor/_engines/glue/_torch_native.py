@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.autograd import forward_ad
@@ -45,8 +46,14 @@ def _is_traced() -> bool:
 
 def native(request: LSTMRequest) -> States:
     """The states of the request, from the native engine."""
+    states = lstm(*arguments(request))
+    return dict(zip(request.outputs, states, strict=True))
+
+
+def arguments(request: LSTMRequest) -> tuple[Any, ...]:
+    """What the operator is called with."""
     r = request
-    states = lstm(
+    return (
         r.x,
         r.kernel,
         r.recurrent_kernel,
@@ -63,7 +70,6 @@ def native(request: LSTMRequest) -> States:
         text_of_request(r),
         r.outputs,
     )
-    return dict(zip(r.outputs, states, strict=True))
 
 
 def _in_state_dtype(cell_state: Array | None, x: Array) -> Array | None:

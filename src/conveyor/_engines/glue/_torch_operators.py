@@ -19,7 +19,7 @@ import torch
 
 from ..._errors import ConveyorError
 from ..._vocabulary import STATE_NAMES, StateName, has_time_axis
-from .. import _library
+from .. import _library, _together
 from .._library import DIFFERENTIABLE, INPUTS, Problem
 from .._options import options
 from .._request import Array
@@ -60,18 +60,56 @@ def forward_training(*arguments: Any) -> list[Array]:
     return [*states, reserve]
 
 
+def forward_together(several: Sequence[Sequence[Any]], *, training: bool) -> list[list[Array]]:
+    """The kernel of `lstm`, or of `lstm_training`, for several that do not wait for each other."""
+    results, calls, kept_alive = [], [], []
+    for arguments in several:
+        arrays, problem = _read(arguments)
+        names = arguments[-1]
+        states = _states(arrays, problem, names)
+        reserve = []
+        if training:
+            size = _library.reserve_bytes(problem)
+            reserve = [arrays[0].new_empty(size, dtype=torch.uint8)]
+        address = reserve[0].data_ptr() if training else 0
+        to = _by_name(names, states)
+        calls.append(_together.forward_call(problem, _addresses(arrays), to, address))
+        results.append([*states, *reserve])
+        kept_alive.append(arrays)
+    _together.forward(calls)
+    return results
+
+
 def _run_forward(
     arrays: list[Any], problem: Problem, names: Sequence[StateName], reserve: int = 0
 ) -> list[Array]:
-    # Not torch.empty: under `with torch.device(...)` that is a tensor of another device.
-    empty = arrays[0].new_empty
-    states = [empty(_shape(problem, name)) for name in names]
+    states = _states(arrays, problem, names)
     _library.forward_at(problem, _addresses(arrays), _by_name(names, states), reserve)
     return states
 
 
+def _states(arrays: list[Any], problem: Problem, names: Sequence[StateName]) -> list[Array]:
+    # Not torch.empty: under `with torch.device(...)` that is a tensor of another device.
+    empty = arrays[0].new_empty
+    return [empty(_shape(problem, name)) for name in names]
+
+
+def backward_together(several: Sequence[Sequence[Any]]) -> list[list[Array]]:
+    """The kernel of `lstm_backward` for several that do not wait for each other."""
+    prepared = [_prepare_backward(arguments) for arguments in several]
+    _together.backward([_together.backward_call(*given) for _, given, _ in prepared])
+    return [results for results, _, _ in prepared]
+
+
 def backward(*arguments: Any) -> list[Array]:
     """The kernel of `lstm_backward`."""
+    results, given, _arrays = _prepare_backward(arguments)
+    _library.backward_at(*given)
+    return results
+
+
+def _prepare_backward(arguments: Sequence[Any]) -> tuple[list[Array], tuple[Any, ...], Any]:
+    """The gradients to write, what the core is told, and the arrays that must live meanwhile."""
     *first, hidden_states, reserve, d_states, wanted = arguments
     names = first[-1]
     arrays, problem = _read(first)
@@ -87,7 +125,7 @@ def backward(*arguments: Any) -> list[Array]:
         name: torch.empty_like(inputs[name], memory_format=torch.contiguous_format)
         for name in wanted
     }
-    _library.backward_at(
+    given = (
         problem,
         _addresses(arrays),
         hidden_states.data_ptr(),
@@ -95,7 +133,7 @@ def backward(*arguments: Any) -> list[Array]:
         _by_name(names, d_states),
         _addresses(map(results.get, DIFFERENTIABLE)),
     )
-    return list(results.values())
+    return list(results.values()), given, (arrays, hidden_states, reserve, d_states)
 
 
 def _read(arguments: Sequence[Any]) -> tuple[list[Any], Problem]:
