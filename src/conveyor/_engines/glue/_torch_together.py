@@ -10,11 +10,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
+from torch._C import _after_ADInplaceOrView_keyset
 from torch.autograd.function import _SingleLevelFunction
 from torch.utils._python_dispatch import _len_torch_dispatch_stack
 
 from .._library import INPUTS
 from .._request import Array, LSTMRequest, States
+from ._torch_gradients import _is_plain
 from ._torch_native import _PLAIN, _is_traced, arguments, native
 from ._torch_operators import backward_together, forward_together, kept, lstm_backward
 
@@ -44,8 +46,12 @@ def _nobody_looks_on(tensors: Iterable[Array | None]) -> bool:
         not _is_traced()
         and torch._C._functorch.peek_interpreter_stack() is None
         and _len_torch_dispatch_stack() == 0
-        and all(t is None or (type(t) in _PLAIN and t.is_cpu) for t in tensors)
+        and all(t is None or (type(t) in _PLAIN and _is_plain(_keys_below(t))) for t in tensors)
     )
+
+
+def _keys_below(tensor: Array) -> Any:
+    return torch._C._dispatch_keys(tensor) & _after_ADInplaceOrView_keyset
 
 
 class _Together(_SingleLevelFunction):
