@@ -86,36 +86,50 @@ class Together {
  private:
   void take_part(Team& team, int member, int wanted) {
     const int groups = std::min(wanted, team.size());
-    if (member == 0) prepare(team.size(), groups);
+    if (groups == team.size())
+      take_turns(member);
+    else
+      take_part_in_a_group(team, member, groups);
+    // Somebody has to ask until the last is done.
+    while (member == 0 && !wait_awake([this] { return done_.load() == lstms_.size(); },
+                                      std::chrono::milliseconds(50)))
+      stopped();
+  }
+
+  // Each takes the next that nobody began: one whose core is busy elsewhere keeps nobody waiting.
+  void take_turns(int member) {
+    Group alone;
+    for (size_t k; (k = next_.fetch_add(1)) < lstms_.size();) run_one(k, alone, member);
+  }
+
+  void take_part_in_a_group(Team& team, int member, int groups) {
+    if (member == 0) divide(team.size(), groups);
     team.barrier();
     const int number = member * groups / team.size();
     Group& group = groups_[static_cast<size_t>(number)];
     const int first = begin(number, groups, team.size());
     if (member != first) return group.serve(member - first);
+    for (auto k = static_cast<size_t>(number); k < lstms_.size(); k += static_cast<size_t>(groups))
+      run_one(k, group, member);
+    group.close();
+  }
+
+  void run_one(size_t k, Group& group, int member) {
+    conveyor_lstm l = lstms_[k];
+    l.threads = group.size();
+    l.interrupted = stopped;
     own_group = &group;
     asking = {member == 0 ? interrupted_ : nullptr, &stop_};
-    for (size_t k = static_cast<size_t>(number); k < lstms_.size();
-         k += static_cast<size_t>(groups)) {
-      conveyor_lstm l = lstms_[k];
-      l.threads = group.size();
-      l.interrupted = stopped;
-      statuses_[k] = guarded([&] { return run_(l, *results_[k]); });
-    }
-    group.close();
+    statuses_[k] = guarded([&] { return run_(l, *results_[k]); });
     own_group = nullptr;
-    running_.fetch_sub(1);
-    // Somebody has to ask until the last is done.
-    while (member == 0 &&
-           !wait_awake([this] { return running_.load() == 0; }, std::chrono::milliseconds(50)))
-      stopped();
+    done_.fetch_add(1);
   }
 
   static int begin(int group, int groups, int members) {
     return (group * members + groups - 1) / groups;
   }
 
-  void prepare(int size, int groups) {
-    running_.store(groups);
+  void divide(int size, int groups) {
     for (int g = 0; g < groups; ++g)
       groups_[static_cast<size_t>(g)].be(begin(g + 1, groups, size) - begin(g, groups, size));
   }
@@ -126,7 +140,7 @@ class Together {
   std::vector<conveyor_lstm> lstms_;
   std::vector<int> statuses_;
   std::unique_ptr<Group[]> groups_;
-  std::atomic<int> running_{0};
+  std::atomic<size_t> next_{0}, done_{0};
   std::atomic<bool> stop_{false};
 };
 
