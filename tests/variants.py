@@ -93,7 +93,7 @@ _ODD = Case(
     recurrent_dropout="shared",
 )
 _ONE_ROW = Case(name="one_row", batch=1, time_steps=9, units=19)
-_CASES = (_TINY, _MASKED, _ODD, _ONE_ROW)
+CASES = (_TINY, _MASKED, _ODD, _ONE_ROW)
 
 _PARTS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "plain": ((), {}),
@@ -140,7 +140,7 @@ _PARTS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 VARIANTS = tuple(
     Variant(f"{name}-{case.name}", case, parts, options)
     for name, (parts, options) in _PARTS.items()
-    for case in _CASES
+    for case in CASES
 )
 
 _FUNCTIONS = {

@@ -8,7 +8,7 @@
 namespace conveyor {
 namespace {
 
-bool is_activation(int32_t kind) { return kind >= CONVEYOR_TANH && kind <= CONVEYOR_LINEAR; }
+bool is_activation(int32_t kind) { return kind >= CONVEYOR_TANH && kind < CONVEYOR_ACTIVATIONS; }
 bool is_masks(int32_t n) { return n == 0 || n == 1 || n == 3; }
 
 // The largest array of a request, in bytes, with room for the workspace of a few of them.

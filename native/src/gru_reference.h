@@ -48,9 +48,9 @@ class Gru {
           for (int64_t u = 0; u < U; ++u) {
             const double z = s.y[0][u], g = s.y[2][u];
             of_x[u] = (dh[u] * (s.before[u] - g) + get(d, CONVEYOR_GRU_UPDATE_GATES, at + u)) *
-                      slope(g_.recurrent_activation, z);
+                      slope_of(CONVEYOR_SIGMA, s.z[0][u]);
             of_x[2 * U + u] = (dh[u] * (1 - z) + get(d, CONVEYOR_GRU_CANDIDATES, at + u)) *
-                              slope(g_.activation, g);
+                              slope_of(CONVEYOR_PHI, s.z[2][u]);
             back[u] = dh[u] * z;
             of_reset[u] = get(d, CONVEYOR_GRU_RESET_GATES, at + u);
           }
@@ -74,7 +74,7 @@ class Gru {
               dr[v * 3 * U + 2 * U + u] += read * drop * of_h[2 * U + u];
           }
           for (int64_t u = 0; u < U; ++u) {
-            of_x[U + u] = of_reset[u] * slope(g_.recurrent_activation, s.y[1][u]);
+            of_x[U + u] = of_reset[u] * slope_of(CONVEYOR_SIGMA, s.z[1][u]);
             of_h[u] = of_x[u], of_h[U + u] = of_x[U + u];
           }
           for (int64_t col = 0; col < 3 * U; ++col) {
@@ -117,7 +117,7 @@ class Gru {
  private:
   using Doubles = std::vector<double>;
   struct Step {
-    Doubles before, y[3], of_state, h;  // y: update gates, reset gates, candidates
+    Doubles before, z[3], y[3], of_state, h;  // update gates, reset gates, candidates: in and out
   };
 
   std::vector<Step> run(int64_t b) const {
@@ -130,7 +130,7 @@ class Gru {
         h[u] = reset(b, t) == CONVEYOR_AT_THE_START ? h0(b, u) : 0;
       s.before = s.h = h;
       if (!counts(b, t)) continue;
-      for (auto& y : s.y) y.assign(U, 0);
+      for (int k = 0; k < 3; ++k) s.z[k].assign(U, 0), s.y[k].assign(U, 0);
       s.of_state.assign(U, 0);
       for (int k = 0; k < 3; ++k)
         for (int64_t u = 0; u < U; ++u) {
@@ -143,8 +143,8 @@ class Gru {
             of_h += (inside ? s.y[1][v] : 1) * h[v] * recurrent_drop(k, b, v) * r(v, col);
           if (k == 2) s.of_state[u] = of_h;
           const double factor = k == 2 && g_.reset_after ? s.y[1][u] : 1;
-          s.y[k][u] = activate(k == 2 ? g_.activation : g_.recurrent_activation,
-                               of_x + factor * of_h);
+          s.z[k][u] = of_x + factor * of_h;
+          s.y[k][u] = value(k == 2 ? CONVEYOR_PHI : CONVEYOR_SIGMA, s.z[k][u]);
         }
       for (int64_t u = 0; u < U; ++u) h[u] = s.y[0][u] * h[u] + (1 - s.y[0][u]) * s.y[2][u];
       s.h = h;
@@ -152,6 +152,15 @@ class Gru {
     return steps;
   }
 
+  int kind(int function) const {
+    return function == CONVEYOR_PHI ? g_.activation : g_.recurrent_activation;
+  }
+  double value(int function, double z) const {
+    return activate<double>(kind(function), g_.alpha[function], g_.beta[function], z);
+  }
+  double slope_of(int function, double z) const {
+    return slope(kind(function), g_.alpha[function], g_.beta[function], z);
+  }
   int64_t time(int64_t t) const { return g_.go_backwards ? T - 1 - t : t; }
   bool counts(int64_t b, int64_t t) const { return !g_.mask || g_.mask[b * T + time(t)]; }
   int reset(int64_t b, int64_t t) const { return g_.resets ? g_.resets[b * T + time(t)] : 0; }

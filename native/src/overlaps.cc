@@ -22,22 +22,32 @@ struct Bytes {
     mask = l.batch * l.time_steps;
     x = mask * l.features * real;
     kernel = l.features * gates;
-    recurrent_kernel = l.units * gates;
+    const int64_t hidden = l.projection ? l.projection : l.units, units = l.units * real;
+    recurrent_kernel = hidden * gates;
     bias = gates;
-    hidden_state = l.batch * l.units * real;
+    hidden_state = l.batch * hidden * real;
     cell_state = l.batch * l.units * state_bytes(l.dtype);
     dropout_mask = l.dropout_masks * l.batch * l.features * real;
     recurrent_dropout_mask = l.recurrent_dropout_masks * hidden_state;
-    peephole = 3 * l.units * real;
-    zoneout = mask * l.units;
-    reserve = conveyor_lstm_reserve_bytes(l.dtype, l.batch, l.time_steps, l.units);
+    peephole = 3 * units;
+    hidden_zoneout = mask * hidden;
+    cell_zoneout = mask * l.units;
+    output_kernel = l.output_transform * l.units * units;
+    output_bias = l.output_transform * units;
+    projection_kernel = l.projection * units;
+    gate_scale = l.layer_norm * gates;
+    cell_scale = l.cell_norm * units;
+    reserve = conveyor_lstm_reserve_bytes(&l);
     for (int n = 0; n < CONVEYOR_STATES; ++n) {
       const bool final = n == CONVEYOR_HIDDEN_STATE || n == CONVEYOR_CELL_STATE;
-      states[n] = final ? hidden_state : l.time_steps * hidden_state;
+      const bool is_hidden = n == CONVEYOR_HIDDEN_STATE || n == CONVEYOR_HIDDEN_STATES;
+      const int64_t row = is_hidden ? hidden_state : l.batch * units;
+      states[n] = final ? row : l.time_steps * row;
     }
   }
   int64_t x, kernel, recurrent_kernel, bias, hidden_state, cell_state, mask, dropout_mask,
-      recurrent_dropout_mask, peephole, zoneout, reserve, states[CONVEYOR_STATES];
+      recurrent_dropout_mask, peephole, hidden_zoneout, cell_zoneout, output_kernel, output_bias,
+      projection_kernel, gate_scale, cell_scale, reserve, states[CONVEYOR_STATES];
 };
 
 const char* const gru_state_names[CONVEYOR_GRU_STATES] = {
@@ -84,8 +94,14 @@ class Arrays {
     read("recurrent_dropout_mask", l.recurrent_dropout_mask, bytes.recurrent_dropout_mask);
     read("resets", l.resets, bytes.mask);
     read("peephole", l.peephole, bytes.peephole);
-    read("hidden_zoneout", l.hidden_zoneout, bytes.zoneout);
-    read("cell_zoneout", l.cell_zoneout, bytes.zoneout);
+    read("hidden_zoneout", l.hidden_zoneout, bytes.hidden_zoneout);
+    read("cell_zoneout", l.cell_zoneout, bytes.cell_zoneout);
+    read("output_kernel", l.output_kernel, bytes.output_kernel);
+    read("output_bias", l.output_bias, bytes.output_bias);
+    read("projection_kernel", l.projection_kernel, bytes.projection_kernel);
+    read("gate_scale", l.gate_scale, bytes.gate_scale);
+    read("cell_scale", l.cell_scale, bytes.cell_scale);
+    read("cell_shift", l.cell_shift, bytes.cell_scale);
   }
 
   Arrays(const conveyor_gru& g, const GruBytes& bytes) {
@@ -130,7 +146,7 @@ class Arrays {
     return invalid(reason);
   }
 
-  Array all_[40];
+  Array all_[52];
   int count_ = 0, status_ = CONVEYOR_OK;
 };
 
@@ -162,6 +178,12 @@ int check_overlaps(const conveyor_lstm& l, const conveyor_lstm_gradients& g) {
   arrays.write("d_recurrent_dropout_mask", g.d_recurrent_dropout_mask,
                bytes.recurrent_dropout_mask);
   arrays.write("d_peephole", g.d_peephole, bytes.peephole);
+  arrays.write("d_output_kernel", g.d_output_kernel, bytes.output_kernel);
+  arrays.write("d_output_bias", g.d_output_bias, bytes.output_bias);
+  arrays.write("d_projection_kernel", g.d_projection_kernel, bytes.projection_kernel);
+  arrays.write("d_gate_scale", g.d_gate_scale, bytes.gate_scale);
+  arrays.write("d_cell_scale", g.d_cell_scale, bytes.cell_scale);
+  arrays.write("d_cell_shift", g.d_cell_shift, bytes.cell_scale);
   return arrays.status();
 }
 

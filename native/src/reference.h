@@ -66,6 +66,7 @@ inline double slope(int kind, double a, double b, double z) {
     case CONVEYOR_THRESHOLDED_RELU: return z > a;
     case CONVEYOR_CLAMPED_AFFINE: return y > 0 && y < 1 ? a : 0;
     case CONVEYOR_ELU: return z > 0 ? b : b * a * std::exp(z);
+    case CONVEYOR_SOFTSIGN: return 1 / ((1 + std::fabs(z)) * (1 + std::fabs(z)));
     case CONVEYOR_CLAMP: return y > a && y < b;
     case CONVEYOR_HARD_SILU: return z <= -3 ? 0 : z >= 3 ? 1 : (2 * z + 3) / 6;
     case CONVEYOR_SOFT_SHRINK:
@@ -86,7 +87,8 @@ template <class Real, class State>
 class Lstm {
  public:
   explicit Lstm(const conveyor_lstm& l)
-      : l_(l), B(l.batch), T(l.time_steps), F(l.features), U(l.units), H(l.units) {}
+      : l_(l), B(l.batch), T(l.time_steps), F(l.features), U(l.units),
+        H(l.projection ? l.projection : l.units) {}
 
   void forward(const conveyor_lstm_outputs& out) const {
     for (int64_t b = 0; b < B; ++b) {
@@ -137,6 +139,12 @@ class Lstm {
     write(g.d_dropout_mask, sums.dropout);
     write(g.d_recurrent_dropout_mask, sums.recurrent_dropout);
     write(g.d_peephole, sums.peephole);
+    write(g.d_output_kernel, sums.output_kernel);
+    write(g.d_output_bias, sums.output_bias);
+    write(g.d_projection_kernel, sums.projection);
+    write(g.d_gate_scale, sums.gate_scale);
+    write(g.d_cell_scale, sums.cell_scale);
+    write(g.d_cell_shift, sums.cell_shift);
   }
 
  private:
@@ -147,6 +155,9 @@ class Lstm {
     bool counts;
     Doubles h_before, c_before, z, y;  // z before it is clipped
     Doubles made;                      // c before zoneout
+    Doubles x_normal, h_normal, c_normal;       // LN() of x W, of h' R or both, and of c
+    double x_inverse[4], h_inverse[4], c_inverse;  // by how much: 1 / sqrt(var + epsilon)
+    Doubles inner, u, outward;  // what W5 reads, what psi reads, what P reads
     Doubles h, c;
   };
 
@@ -154,8 +165,11 @@ class Lstm {
     explicit Sums(const Lstm& l)
         : kernel(l.F * 4 * l.U), recurrent(l.H * 4 * l.U), bias(4 * l.U), peephole(3 * l.U),
           dropout(l.l_.dropout_masks * l.B * l.F),
-          recurrent_dropout(l.l_.recurrent_dropout_masks * l.B * l.H) {}
-    Doubles kernel, recurrent, bias, peephole, dropout, recurrent_dropout;
+          recurrent_dropout(l.l_.recurrent_dropout_masks * l.B * l.H), output_kernel(l.U * l.U),
+          output_bias(l.U), projection(l.U * l.H), gate_scale(l.l_.layer_norm * 4 * l.U),
+          cell_scale(l.U), cell_shift(l.U) {}
+    Doubles kernel, recurrent, bias, peephole, dropout, recurrent_dropout, output_kernel,
+        output_bias, projection, gate_scale, cell_scale, cell_shift;
   };
 
   std::vector<Step> run(int64_t b) const {
@@ -176,7 +190,7 @@ class Lstm {
   }
 
   void compute(int64_t b, int64_t t, Step& s, Doubles& h, Doubles& c) const {
-    s.z = preactivations(b, t, h);
+    preactivate(b, t, h, s);
     s.y.resize(4 * U), s.made.resize(U);
     for (int64_t u = 0; u < U; ++u) {
       double* z[4] = {&s.z[u], &s.z[U + u], &s.z[2 * U + u], &s.z[3 * U + u]};
@@ -190,44 +204,147 @@ class Lstm {
       const double kept = part(l_.cell_zoneout, l_.cell_part, b, t, u, U);
       c[u] = times(kept, c[u]) + times(1 - kept, s.made[u]);
     }
-    for (int64_t u = 0; u < U; ++u) {
-      const double kept = part(l_.hidden_zoneout, l_.hidden_part, b, t, u, H);
-      h[u] = round_to<Real>(
-          times(kept, h[u]) + times(1 - kept, s.y[3 * U + u] * value(CONVEYOR_PSI, s.made[u])));
+    way_out(s);
+    for (int64_t n = 0; n < H; ++n) {
+      double made = s.outward[n];
+      for (int64_t u = 0; l_.projection && u < U; ++u)
+        made = (u ? made : 0) + s.outward[u] * load<Real>(l_.projection_kernel, u * H + n);
+      const double kept = part(l_.hidden_zoneout, l_.hidden_part, b, t, n, H);
+      h[n] = round_to<Real>(times(kept, h[n]) + times(1 - kept, made));
     }
   }
 
-  Doubles preactivations(int64_t b, int64_t t, const Doubles& h) const {
-    Doubles z(4 * U);
+  // From the cell state to o * psi().
+  void way_out(Step& s) const {
+    s.inner = s.c_normal = s.made;
+    if (l_.cell_norm) {
+      s.c_inverse = normalise(&s.c_normal[0], U);
+      for (int64_t u = 0; u < U; ++u)
+        s.inner[u] = s.c_normal[u] * load<Real>(l_.cell_scale, u) + load<Real>(l_.cell_shift, u);
+    }
+    s.u = s.inner;
+    if (l_.output_transform) {
+      for (double& inner : s.inner) inner = round_to<Real>(inner);
+      for (int64_t u = 0; u < U; ++u) {
+        s.u[u] = load<Real>(l_.output_bias, u);
+        for (int64_t k = 0; k < U; ++k)
+          s.u[u] += s.inner[k] * load<Real>(l_.output_kernel, k * U + u);
+      }
+    }
+    s.outward.resize(U);
+    for (int64_t u = 0; u < U; ++u) {
+      s.outward[u] = s.y[3 * U + u] * value(CONVEYOR_PSI, s.u[u]);
+      if (l_.projection) s.outward[u] = round_to<Real>(s.outward[u]);
+    }
+  }
+
+  void preactivate(int64_t b, int64_t t, const Doubles& h, Step& s) const {
+    Doubles from_x(4 * U), from_h(4 * U);
     for (int64_t col = 0; col < 4 * U; ++col) {
       const int k = static_cast<int>(col / U);
-      double sum = l_.bias ? load<Real>(l_.bias, col) : 0;
       for (int64_t f = 0; f < F; ++f)
-        sum += x(b, t, f) * drop(k, b, f) * load<Real>(l_.kernel, f * 4 * U + col);
+        from_x[col] += x(b, t, f) * drop(k, b, f) * load<Real>(l_.kernel, f * 4 * U + col);
       for (int64_t n = 0; n < H; ++n)
-        sum += h[n] * recurrent_drop(k, b, n) * load<Real>(l_.recurrent_kernel, n * 4 * U + col);
-      z[col] = sum;
+        from_h[col] +=
+            h[n] * recurrent_drop(k, b, n) * load<Real>(l_.recurrent_kernel, n * 4 * U + col);
     }
-    return z;
+    const bool joint = l_.layer_norm == CONVEYOR_JOINT;
+    for (int64_t col = 0; !joint && col < 4 * U; ++col) from_h[col] += from_x[col];
+    normalise_gates(from_h, s.h_inverse);
+    if (joint) normalise_gates(from_x, s.x_inverse);
+    s.z.resize(4 * U);
+    for (int64_t col = 0; col < 4 * U; ++col) {
+      s.z[col] = from_h[col] * scale(joint, col) + (joint ? from_x[col] * scale(0, col) : 0) +
+                 (l_.bias ? load<Real>(l_.bias, col) : 0);
+    }
+    s.x_normal = from_x, s.h_normal = from_h;
+  }
+
+  // Of gate_scale, 1 where there is none.
+  double scale(int row, int64_t col) const {
+    return l_.layer_norm ? load<Real>(l_.gate_scale, row * 4 * U + col) : 1;
+  }
+  // An input gate that is not there has no say in means.
+  int64_t first() const { return l_.layer_norm == CONVEYOR_JOINT && l_.coupled ? U : 0; }
+  void normalise_gates(Doubles& z, double (&inverse)[4]) const {
+    if (l_.layer_norm == CONVEYOR_JOINT) inverse[0] = normalise(&z[first()], 4 * U - first());
+    for (int k = 0; l_.layer_norm == CONVEYOR_GATES && k < 4; ++k)
+      inverse[k] = normalise(&z[k * U], U);
+  }
+  static double normalise(double* a, int64_t count) {
+    double mean = 0, variance = 0;
+    for (int64_t n = 0; n < count; ++n) mean += a[n] / count;
+    for (int64_t n = 0; n < count; ++n) variance += (a[n] - mean) * (a[n] - mean) / count;
+    const double inverse = 1 / std::sqrt(variance + 1e-5);
+    for (int64_t n = 0; n < count; ++n) a[n] = (a[n] - mean) * inverse;
+    return inverse;
+  }
+  // d a from d of LN(a), in place.
+  static void normalise_back(const double* normal, double inverse, double* d, int64_t count) {
+    double mean = 0, slope = 0;
+    for (int64_t n = 0; n < count; ++n) mean += d[n] / count, slope += d[n] * normal[n] / count;
+    for (int64_t n = 0; n < count; ++n) d[n] = (d[n] - mean - normal[n] * slope) * inverse;
+  }
+  // Of one row of gate_scale: dz of what it scaled, before the normalisation, from dz after it.
+  Doubles gates_back(const Doubles& dz, const Doubles& normal, const double (&inverse)[4], int row,
+                     Sums& sums) const {
+    Doubles d(4 * U);
+    for (int64_t col = 0; col < 4 * U; ++col) {
+      d[col] = dz[col] * scale(row, col);
+      if (l_.layer_norm) sums.gate_scale[row * 4 * U + col] += dz[col] * normal[col];
+    }
+    if (l_.layer_norm == CONVEYOR_JOINT)
+      normalise_back(&normal[first()], inverse[0], &d[first()], 4 * U - first());
+    for (int k = 0; l_.layer_norm == CONVEYOR_GATES && k < 4; ++k)
+      normalise_back(&normal[k * U], inverse[k], &d[k * U], U);
+    return d;
   }
 
   void step_back(const conveyor_lstm_gradients& g, int64_t b, int64_t t, const Step& s, Doubles& dh,
                  Doubles& dc, Doubles& dx, Sums& sums) const {
     const int64_t P4 = 4 * U;
-    Doubles dz(P4), dh_before(H);
+    Doubles dz(P4), dh_before(H), made_h(H), d_outward(U), d_out(U), du(U);
+    for (int64_t n = 0; n < H; ++n) {
+      const double kept = part(l_.hidden_zoneout, l_.hidden_part, b, t, n, H);
+      made_h[n] = times(1 - kept, dh[n]);
+      dh_before[n] = times(kept, dh[n]);
+    }
+    if (!l_.projection) d_outward = made_h;
+    for (int64_t u = 0; l_.projection && u < U; ++u)
+      for (int64_t n = 0; n < H; ++n) {
+        d_outward[u] += made_h[n] * load<Real>(l_.projection_kernel, u * H + n);
+        sums.projection[u * H + n] += s.outward[u] * made_h[n];
+      }
+    for (int64_t u = 0; u < U; ++u) {
+      d_out[u] = d_outward[u] * value(CONVEYOR_PSI, s.u[u]);
+      du[u] = d_outward[u] * s.y[3 * U + u] * slope_of(CONVEYOR_PSI, s.u[u]);
+    }
+    Doubles d_made = du;
+    for (int64_t k = 0; l_.output_transform && k < U; ++k) {
+      d_made[k] = 0;
+      sums.output_bias[k] += du[k];
+      for (int64_t u = 0; u < U; ++u) {
+        d_made[k] += du[u] * load<Real>(l_.output_kernel, k * U + u);
+        sums.output_kernel[k * U + u] += s.inner[k] * du[u];
+      }
+    }
+    if (l_.cell_norm) {
+      for (int64_t u = 0; u < U; ++u) {
+        sums.cell_scale[u] += d_made[u] * s.c_normal[u];
+        sums.cell_shift[u] += d_made[u];
+        d_made[u] *= load<Real>(l_.cell_scale, u);
+      }
+      normalise_back(&s.c_normal[0], s.c_inverse, &d_made[0], U);
+    }
     for (int64_t u = 0; u < U; ++u) {
       const double *y = &s.y[u], *z = &s.z[u];
       double d[4];
       for (int k = 0; k < 4; ++k) d[k] = get(g, CONVEYOR_INPUT_GATES + k, (b * T + t) * U + u);
-      const double kept_h = part(l_.hidden_zoneout, l_.hidden_part, b, t, u, H);
       const double kept_c = part(l_.cell_zoneout, l_.cell_part, b, t, u, U);
-      const double d_made_h = times(1 - kept_h, dh[u]);
-      dh_before[u] = times(kept_h, dh[u]);
 
-      d[3] += d_made_h * value(CONVEYOR_PSI, s.made[u]);
+      d[3] += d_out[u];
       dz[3 * U + u] = d[3] * slope_of_gate(3, z[3 * U]);
-      double through = times(1 - kept_c, dc[u]) +
-                       d_made_h * y[3 * U] * slope_of(CONVEYOR_PSI, s.made[u]);
+      double through = times(1 - kept_c, dc[u]) + d_made[u];
       if (l_.peephole) through += dz[3 * U + u] * peephole(2, u);
       const double sum = y[U] * s.c_before[u] + y[0] * y[2 * U];
       if (l_.cell_clip > 0 && std::fabs(sum) > l_.cell_clip) through = 0;
@@ -243,19 +360,22 @@ class Lstm {
       sums.peephole[U + u] += dz[U + u] * s.c_before[u];
       sums.peephole[2 * U + u] += dz[3 * U + u] * s.made[u];
     }
+    const bool joint = l_.layer_norm == CONVEYOR_JOINT;
+    const Doubles dz_h = gates_back(dz, s.h_normal, s.h_inverse, joint, sums);
+    const Doubles dz_x = joint ? gates_back(dz, s.x_normal, s.x_inverse, 0, sums) : dz_h;
     for (int64_t col = 0; col < P4; ++col) {
       const int k = static_cast<int>(col / U);
       sums.bias[col] += dz[col];
       for (int64_t f = 0; f < F; ++f) {
-        const double back = dz[col] * load<Real>(l_.kernel, f * P4 + col);
-        sums.kernel[f * P4 + col] += x(b, t, f) * drop(k, b, f) * dz[col];
+        const double back = dz_x[col] * load<Real>(l_.kernel, f * P4 + col);
+        sums.kernel[f * P4 + col] += x(b, t, f) * drop(k, b, f) * dz_x[col];
         dx[f] += back * drop(k, b, f);
         if (l_.dropout_masks)
           sums.dropout[mask_at(l_.dropout_masks, k, b, f, F)] += back * x(b, t, f);
       }
       for (int64_t n = 0; n < H; ++n) {
-        const double back = dz[col] * load<Real>(l_.recurrent_kernel, n * P4 + col);
-        sums.recurrent[n * P4 + col] += s.h_before[n] * recurrent_drop(k, b, n) * dz[col];
+        const double back = dz_h[col] * load<Real>(l_.recurrent_kernel, n * P4 + col);
+        sums.recurrent[n * P4 + col] += s.h_before[n] * recurrent_drop(k, b, n) * dz_h[col];
         dh_before[n] += back * recurrent_drop(k, b, n);
         if (l_.recurrent_dropout_masks)
           sums.recurrent_dropout[mask_at(l_.recurrent_dropout_masks, k, b, n, H)] +=

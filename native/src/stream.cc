@@ -4,6 +4,7 @@
 
 #include "checks.h"
 #include "conveyor/lstm.h"
+#include "stages.h"
 #include "target.h"
 #include "threads.h"
 
@@ -16,6 +17,8 @@ extern "C" {
 
 conveyor_stream* conveyor_stream_new(const conveyor_lstm* lstm, int* status) {
   *status = conveyor::check(lstm);
+  if (!*status && conveyor::in_stages(*lstm))
+    *status = conveyor::invalid("layer_norm, cell_norm, output_transform, projection: no stream");
   if (*status) return nullptr;
   conveyor_lstm l = *lstm;
   l.threads = conveyor::largest_team(l.threads);  // it has memory for so many, now and later

@@ -67,19 +67,24 @@ struct Options {
   bool peephole = false, coupled = false;
   double clip = 0, cell_clip = 0, hidden_part = 0, cell_part = 0;
   bool hidden_zoneout = false, cell_zoneout = false;  // as arrays
+  int layer_norm = CONVEYOR_NO_NORM;
+  bool cell_norm = false, output_transform = false;
+  int64_t projection = 0;
   unsigned outputs = 0xff;     // bits: which states
   unsigned arriving = 0xff;    // bits: which of d_states
-  unsigned gradients = 0x1ff;  // bits: which gradients, in the order of Gradients
+  unsigned gradients = 0x7fff;  // bits: which gradients, in the order of Gradients
   int skew = 0;
   int threads = 0;
   uint64_t seed = 1;
 
+  int64_t hidden() const { return projection ? projection : units; }
   std::string text() const;
 };
 
 enum Gradient {
   kDX, kDKernel, kDRecurrentKernel, kDBias, kDHiddenState, kDCellState, kDDropoutMask,
-  kDRecurrentDropoutMask, kDPeephole, kGradients
+  kDRecurrentDropoutMask, kDPeephole, kDOutputKernel, kDOutputBias, kDProjectionKernel, kDGateScale,
+  kDCellScale, kDCellShift, kGradients
 };
 extern const char* const gradient_names[kGradients];
 extern const char* const state_names[CONVEYOR_STATES];
@@ -100,12 +105,14 @@ class Request {
   const Options options;
   conveyor_lstm lstm{};
   Array x, kernel, recurrent_kernel, bias, hidden_state, cell_state, dropout_mask,
-      recurrent_dropout_mask, peephole;
+      recurrent_dropout_mask, peephole, output_kernel, output_bias, projection_kernel, gate_scale,
+      cell_scale, cell_shift;
   std::vector<uint8_t> mask, resets, hidden_zoneout, cell_zoneout;
   Array states[CONVEYOR_STATES], d_states[CONVEYOR_STATES], gradients[kGradients];
 
  private:
   int64_t state_count(int state) const;
+  bool has(int gradient) const;
   int state_dtype() const;
 
   std::unique_ptr<char[]> reserve_;

@@ -99,6 +99,32 @@ TEST(variants) {
   sweep(8, 60, vary);
 }
 
+// Those that are computed in stages: each alone, then some together and with the others.
+void stage(Options& o, int n) {
+  o.layer_norm = n < 5 ? (n == 0 || n == 1 ? 1 + n : 0) : n % 3;
+  o.cell_norm = n == 2 || (n > 4 && n & 2);
+  o.output_transform = n == 3 || (n > 4 && n & 4);
+  if (n == 4 || (n > 4 && n & 1)) o.projection = 1 + n * 7 % (o.units + 8);
+  o.gradients |= 0x7fffu & ~0xffu;
+  if (n > 20) vary(o, n - 12);
+}
+
+TEST(in_stages) {
+  sweep(11, 60, stage);
+}
+
+TEST(in_stages_larger_than_the_blocks_of_the_kernels) {
+  sweep(12, 12, [](Options& o, int n) {
+    stage(o, n < 5 ? n : 3 * n);
+    o.batch = n & 1 ? 33 : 2;
+    o.time_steps = n & 1 ? 3 : 9;
+    o.units = n & 1 ? 70 : 130;
+    if (o.projection) o.projection = 83;
+    o.features = 7;
+    o.threads = 3;
+  });
+}
+
 TEST(variants_larger_than_the_blocks_of_the_kernels) {
   sweep(9, 12, [](Options& o, int n) {
     vary(o, 9 + 3 * n);

@@ -23,6 +23,14 @@ const Refusal refusals[] = {
     {"cell_clip", [](auto& l) { l.cell_clip = NAN; }},
     {"hidden_part", [](auto& l) { l.hidden_part = 1.5; }},
     {"cell_part", [](auto& l) { l.cell_part = NAN; }},
+    {"layer_norm", [](auto& l) { l.layer_norm = 3; }},
+    {"cell_norm", [](auto& l) { l.cell_norm = 2; }},
+    {"output_transform", [](auto& l) { l.output_transform = -1; }},
+    {"projection", [](auto& l) { l.projection = -1; }},
+    {"gate_scale: null", [](auto& l) { l.layer_norm = CONVEYOR_GATES; }},
+    {"cell_scale", [](auto& l) { l.cell_norm = 1; }},
+    {"output_kernel", [](auto& l) { l.output_transform = 1; }},
+    {"projection_kernel: null", [](auto& l) { l.projection = l.units; }},
     {"dropout_masks", [](auto& l) { l.dropout_masks = 2; }},
     {"recurrent_dropout_masks", [](auto& l) { l.recurrent_dropout_masks = 3; }},
     {"threads", [](auto& l) { l.threads = -1; }},
@@ -42,6 +50,7 @@ const Refusal refusals[] = {
     {"too large", [](auto& l) { l.units = INT64_MAX; }},
     {"too large", [](auto& l) { l.units = int64_t{1} << 31; }},
     {"too large", [](auto& l) { l.batch = l.time_steps = int64_t{1} << 31; }},
+    {"too large", [](auto& l) { l.projection = INT64_MAX, l.projection_kernel = l.x; }},
     {"too large", [](auto& l) { l.batch = 0, l.time_steps = INT64_MAX; }},
     {"too large", [](auto& l) { l.features = 0, l.time_steps = INT64_MAX / 64; }},
     {"batch", [](auto& l) { l.batch = int64_t{1} << 31, l.time_steps = 1; }},
@@ -86,6 +95,16 @@ TEST(invalid_results_are_refused) {
   gradients.reserve = gradients.hidden_states = &byte;
   gradients.d_dropout_mask = &byte;
   expect_error(conveyor_lstm_backward(&request.lstm, &gradients), "d_dropout_mask");
+  gradients.d_dropout_mask = nullptr;
+  void** const of_stages[] = {&gradients.d_output_kernel, &gradients.d_output_bias,
+                              &gradients.d_projection_kernel, &gradients.d_gate_scale,
+                              &gradients.d_cell_scale, &gradients.d_cell_shift};
+  for (int n = 0; n < 6; ++n) {
+    *of_stages[n] = &byte;
+    expect_error(conveyor_lstm_backward(&request.lstm, &gradients),
+                 gradient_names[kDOutputKernel + n]);
+    *of_stages[n] = nullptr;
+  }
 }
 
 // Of the arrays that a request has, each result on each other array, by its last byte.
@@ -94,13 +113,16 @@ TEST(results_that_overlap_other_arrays_are_refused) {
   o.dropout_masks = o.recurrent_dropout_masks = 4;
   o.mask = Options::kRandom;
   o.resets = o.peephole = o.hidden_zoneout = o.cell_zoneout = true;
+  o.layer_norm = CONVEYOR_JOINT, o.cell_norm = o.output_transform = true, o.projection = 4;
   Request request(o);
   CHECK_EQUAL(request.forward(true), CONVEYOR_OK);
   CHECK_EQUAL(request.backward(), CONVEYOR_OK);
   const Array* const inputs[] = {&request.x, &request.kernel, &request.recurrent_kernel,
                                  &request.bias, &request.hidden_state, &request.cell_state,
                                  &request.dropout_mask, &request.recurrent_dropout_mask,
-                                 &request.peephole};
+                                 &request.peephole, &request.output_kernel,
+                                 &request.output_bias, &request.projection_kernel,
+                                 &request.gate_scale, &request.cell_scale, &request.cell_shift};
   const auto last = [](const Array& array) {
     return static_cast<char*>(array.data()) + array.bytes() - 1;
   };
@@ -126,7 +148,9 @@ TEST(results_that_overlap_other_arrays_are_refused) {
   conveyor_lstm_gradients g = request.wanted();
   void** const results[] = {&g.d_x, &g.d_kernel, &g.d_recurrent_kernel, &g.d_bias,
                             &g.d_hidden_state, &g.d_cell_state, &g.d_dropout_mask,
-                            &g.d_recurrent_dropout_mask, &g.d_peephole};
+                            &g.d_recurrent_dropout_mask, &g.d_peephole, &g.d_output_kernel,
+                            &g.d_output_bias, &g.d_projection_kernel, &g.d_gate_scale,
+                            &g.d_cell_scale, &g.d_cell_shift};
   for (int n = 0; n < kGradients; ++n) {
     const At at(gradient_names[n]);
     void* const good = *results[n];
@@ -163,12 +187,24 @@ TEST(inputs_may_overlap_each_other) {
 }
 
 TEST(sizes_of_the_reserve) {
-  CHECK_EQUAL(conveyor_lstm_reserve_bytes(CONVEYOR_FLOAT32, 2, 3, 16), 2 * 3 * 16 * 5 * 4);
-  CHECK_EQUAL(conveyor_lstm_reserve_bytes(CONVEYOR_BFLOAT16, 2, 3, 1), 2 * 3 * 16 * (4 * 2 + 4));
-  CHECK_EQUAL(conveyor_lstm_reserve_bytes(CONVEYOR_FLOAT64, 0, 3, 1), 0);
-  CHECK_EQUAL(conveyor_lstm_reserve_bytes(CONVEYOR_FLOAT32, INT64_MAX, 2, 1), -1);
-  CHECK_EQUAL(conveyor_lstm_reserve_bytes(CONVEYOR_FLOAT32, 1, 1, INT64_MAX), -1);
-  CHECK_EQUAL(conveyor_lstm_reserve_bytes(CONVEYOR_FLOAT32, -1, 2, 1), -1);
+  const auto bytes = [](int dtype, int64_t batch, int64_t time_steps, int64_t units) {
+    conveyor_lstm l{};
+    l.dtype = dtype, l.batch = batch, l.time_steps = time_steps, l.units = units;
+    return conveyor_lstm_reserve_bytes(&l);
+  };
+  CHECK_EQUAL(bytes(CONVEYOR_FLOAT32, 2, 3, 16), 2 * 3 * 16 * 5 * 4);
+  CHECK_EQUAL(bytes(CONVEYOR_BFLOAT16, 2, 3, 1), 2 * 3 * 16 * (4 * 2 + 4));
+  CHECK_EQUAL(bytes(CONVEYOR_FLOAT64, 0, 3, 1), 0);
+  CHECK_EQUAL(bytes(CONVEYOR_FLOAT32, INT64_MAX, 2, 1), -1);
+  CHECK_EQUAL(bytes(CONVEYOR_FLOAT32, 1, 1, INT64_MAX), -1);
+  CHECK_EQUAL(bytes(CONVEYOR_FLOAT32, -1, 2, 1), -1);
+  // In stages: what goes into the gates, the cell state, and what W5 makes of it.
+  conveyor_lstm l{};
+  l.dtype = CONVEYOR_BFLOAT16, l.batch = 2, l.time_steps = 3, l.units = 1;
+  l.projection = 1;
+  CHECK_EQUAL(conveyor_lstm_reserve_bytes(&l), 2 * 3 * 16 * 5 * 4);
+  l.layer_norm = CONVEYOR_JOINT, l.output_transform = 1;
+  CHECK_EQUAL(conveyor_lstm_reserve_bytes(&l), 2 * 3 * 16 * 10 * 4);
 }
 
 TEST(targets_and_threads_that_are_not_there) {

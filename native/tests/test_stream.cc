@@ -111,4 +111,14 @@ TEST(a_stream_refuses_more_rows_than_it_was_made_for) {
   CHECK_EQUAL(status, CONVEYOR_INVALID);
 }
 
+TEST(there_is_no_stream_in_stages) {
+  Options o;
+  o.layer_norm = CONVEYOR_GATES;
+  Request request(o);
+  int status = -1;
+  CHECK(!conveyor_stream_new(&request.lstm, &status));
+  CHECK_EQUAL(status, CONVEYOR_INVALID);
+  CHECK(std::strstr(conveyor_error(), "layer_norm"));
+}
+
 }  // namespace

@@ -43,6 +43,8 @@ GRU_STATE_NAMES: tuple[GRUStateName, ...] = get_args(GRUStateName)
 # The order in which Keras packs them into kernel (F, 3U) and recurrent_kernel (U, 3U).
 GRU_GATE_NAMES: tuple[GRUStateName, ...] = ("update_gates", "reset_gates", "candidates")
 
+AnyStateName = StateName | GRUStateName
+
 
 def has_time_axis(name: str) -> bool:
     """Whether this output is (B, T, U); the others are (B, U)."""

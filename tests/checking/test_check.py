@@ -11,8 +11,8 @@ from keras import layers
 from typer.testing import CliRunner
 
 import conveyor
-from conveyor import LSTM, ConveyorError, check
-from conveyor._engines import _native
+from conveyor import GRU, LSTM, ConveyorError, check
+from conveyor._engines import _native, expect_gru
 from conveyor.checking import _check, _paths
 from conveyor.cli import app
 from conveyor.layers import running_on
@@ -28,6 +28,10 @@ def _in_haste(monkeypatch):
 ONNX = find_spec("onnxruntime") is not None and find_spec("onnx") is not None
 COMPARED = {"portable engine", "float64", *(["ONNX Runtime"] if ONNX else [])}
 COMPARED |= {"native engine"} if _native.missing() is None else set()
+# A GRU has not got that engine on every backend.
+ABSENT = {}
+if expect_gru("auto", keras.activations.tanh, keras.activations.sigmoid).engine != "native":
+    ABSENT = {"native engine": ""}
 
 
 def stack():
@@ -80,10 +84,7 @@ MODELS = {
     trained: ({"streaming"}, {"mask against unpadded": "makes no mask"}),
     bidirectional: ({"mask against unpadded"}, {"streaming": "reads the last time step first"}),
     nested: ({"mask against unpadded"}, {"streaming": "initial_state is given"}),
-    beside_a_gru: (
-        set(),
-        {"streaming": "GRUCell", "ONNX Runtime": "gru", "float64": "holds none"},
-    ),
+    beside_a_gru: ({"streaming"}, ABSENT),
     stateful: ({"streaming", "mask against unpadded"}, {"ONNX Runtime": "stateful=True"}),
     stateful_of_keras: (
         {"streaming"},
@@ -127,6 +128,45 @@ def test_every_path_agrees_and_nothing_is_left_behind(make):
             assert rows[name].difference is None
             assert why in rows[name].note
             assert "\n" not in rows[name].note
+
+
+def of_grus():
+    x = keras.Input((None,))
+    h = layers.Embedding(9, 4, mask_zero=True)(x)
+    h = GRU(3, return_sequences=True, reset_after=False)(h)
+    return keras.Model(x, layers.Bidirectional(layers.GRU(2))(h))
+
+
+def stateful_gru():
+    gru = GRU(3, stateful=True)
+    model = keras.Sequential([keras.Input(batch_shape=(2, 5, F)), gru])
+    model(np.ones((2, 5, F), "float32"))
+    return model
+
+
+@pytest.mark.parametrize("make", [of_grus, stateful_gru], ids=lambda make: make.__name__)
+def test_paths_of_a_gru(make):
+    model = make()
+    before = snapshot(model)
+    found = check(model)
+    assert found.ok, found
+    after = snapshot(model)
+    assert before[1:] == after[1:]
+    assert all(b[n] is a[n] for b, a in zip(before[0], after[0], strict=True) for n in b)
+    rows = {row.path: row for row in found.rows}
+    also = {"mask against unpadded"} if make is of_grus else set()
+    for name in (COMPARED | also) - {"ONNX Runtime"} - set(ABSENT):
+        assert rows[name].difference is not None, rows[name]
+    assert "conveyor.GRU, " in rows["as it is"].note
+    count = "3 GRUs, each" if make is of_grus else "the GRU"
+    assert rows["float64"].note == f"hidden states of {count} by itself"
+
+
+def test_an_engine_that_is_wrong_is_seen(monkeypatch):
+    right = _paths.ops.gru
+    monkeypatch.setattr(_paths.ops, "gru", lambda *x, **how: right(*x, **how) + 1e-3)
+    found = check(stateful_gru())
+    assert [row.path for row in found.rows if found.disagrees(row)] == ["float64"]
 
 
 def test_the_table():
@@ -262,7 +302,7 @@ def test_a_model_whose_call_is_python():
 REFUSED = {
     "a Keras model or layer; got int": lambda: check(3),
     "holds none": lambda: check(keras.Sequential([keras.Input((F,)), layers.Dense(1)])),
-    "GRUCell": lambda: check(keras.Sequential([keras.Input((None, F)), layers.GRU(1)])),
+    "SimpleRNNCell": lambda: check(keras.Sequential([keras.Input((None, F)), layers.SimpleRNN(1)])),
     "not built": lambda: check(LSTM(4)),
     "Write conveyor.check\\(model, x": lambda: check(subclassed()),
     r"\(None, None, 3\).*got shape \(2, 5, 4\)": lambda: check(stack(), np.ones((2, 5, 4))),

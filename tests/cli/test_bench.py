@@ -18,6 +18,7 @@ from conveyor.cli.bench._experiments import EXPERIMENTS, Plan
 from conveyor.cli.bench._job import Job, arrays, masking
 from conveyor.cli.bench._peers import BY_NAME, PEERS, keras_beside
 from conveyor.cli.bench._report import Failure, Limits, Memory, Race, Rate, Report, Timing
+from conveyor.cli.bench._variants import VARIANTS
 
 pytestmark = pytest.mark.any_backend
 
@@ -204,6 +205,15 @@ def test_streams_agree() -> None:
     report = sizes(others=(Race("stream", result.timings),))
     (table,) = [t for t in bench.tables(report) if t.key == "stream/1/4"]
     assert {row[0] for row in table.rows} == {*peers, keras_peer.name}
+
+
+def test_every_variant_is_run_beside_the_plain_lstm() -> None:
+    jobs = [replace(SMALL, variant=variant) for variant in VARIANTS]
+    with _pool.Pool((OWN,), threads=1, engine="portable") as pool:
+        races = [_race.race("variants", [(OWN, SMALL), (OWN, job)], pool, 0.01) for job in jobs]
+    assert [race.failures for race in races] == [()] * len(jobs)
+    (table,) = [t for t in bench.tables(sizes(others=tuple(races))) if t.key.startswith("variants")]
+    assert [row[0] for row in table.rows] == list(VARIANTS)
 
 
 def test_where_conveyor_would_fall_back_it_is_not_timed(monkeypatch) -> None:

@@ -10,18 +10,34 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 6, 3)).astype("float32")
 
 
-def cell(features, units, *, bias=True, projection=0, peepholes=False, dtype="float32"):
-    size = projection or units
+def cell(
+    features,
+    units,
+    *,
+    bias=True,
+    projection=0,
+    peepholes=False,
+    output=False,
+    gate_scale=None,
+    cell_scale=False,
+    dtype="float32",
+    **settings,
+):
+    size, gates = projection or units, 3 if settings.get("coupled") else 4
     shapes = {
-        "kernel": (features, 4 * units),
-        "recurrent_kernel": (size, 4 * units),
-        "bias": (4 * units,) if bias else None,
+        "kernel": (features, gates * units),
+        "recurrent_kernel": (size, gates * units),
+        "bias": (gates * units,) if bias else None,
         "projection": (units, size) if projection else None,
-        "peepholes": (3, units) if peepholes else None,
+        "peepholes": (gates - 1, units) if peepholes else None,
+        "output_kernel": (units, units) if output else None,
+        "output_bias": (units,) if output else None,
+        "gate_scale": {"gates": (gates * units,), "joint": (2, gates * units)}.get(gate_scale),
+        "cell_scale": (units,) if cell_scale else None,
+        "cell_shift": (units,) if cell_scale else None,
     }
-    return CellWeights(
-        **{n: RNG.normal(size=s).astype(dtype) * 0.5 if s else None for n, s in shapes.items()}
-    )
+    arrays = {n: RNG.normal(size=s).astype(dtype) * 0.5 if s else None for n, s in shapes.items()}
+    return CellWeights(**arrays, **settings)
 
 
 def weights(count=2, directions=2, units=4, **options):
@@ -36,6 +52,7 @@ def weights(count=2, directions=2, units=4, **options):
 
 def assert_equal(actual, expected):
     for a, b in zip(actual.cells, expected.cells, strict=True):
+        assert a.settings() == b.settings()
         mine, theirs = a.arrays(), b.arrays()
         for name in mine.keys() | theirs.keys():
             zeros = np.zeros_like(mine.get(name, theirs.get(name)))

@@ -19,6 +19,20 @@ from frameworks import to_numpy
 
 from .examples import MANY, ONE, X, assert_equal, weights
 
+NORMS = ("gate_scale", "cell_scale")
+# As tests/convert/examples.py calls what a layout may have a place for.
+OPTIONS = {
+    "projection": {"projection": 2},
+    "peepholes": {"peepholes": True},
+    "output_kernel": {"output": True},
+    "gate_scale": {"gate_scale": "joint"},
+    "cell_scale": {"cell_scale": True},
+    "coupled": {"coupled": True},
+    "clip": {"clip": 0.7},
+    "cell_clip": {"cell_clip": 0.4},
+    "zoneout": {"zoneout": (0.3, 0.0)},
+}
+
 
 @given(
     layout=st.sampled_from(sorted(LAYOUTS)),
@@ -27,10 +41,15 @@ from .examples import MANY, ONE, X, assert_equal, weights
     units=st.integers(1, 5),
     bias=st.booleans(),
     dtype=st.sampled_from(["float32", "float64"]),
+    data=st.data(),
 )
-def test_every_layout_there_and_back(layout, count, directions, units, bias, dtype):
-    given = weights(count, directions, units, bias=bias, dtype=dtype)
-    again = unpack(pack(given, layout), layout)
+def test_every_layout_there_and_back(layout, count, directions, units, bias, dtype, data):
+    parts = data.draw(st.sets(st.sampled_from(LAYOUTS[layout].parts or ("",))), "parts")
+    parts = parts | set(NORMS) if layout == "haste" and parts & set(NORMS) else parts
+    more = {name: value for part in parts for name, value in OPTIONS.get(part, {}).items()}
+    given = weights(count, directions, units, bias=bias, dtype=dtype, **more)
+    assert {part for part in LAYOUTS["keras"].parts if given.has(part)} == parts - {""}
+    again = unpack(pack(given, layout), layout, given.settings())
     assert_equal(again, given)
     assert len(again.layers) == count
 
@@ -128,7 +147,9 @@ def test_a_model_and_its_layers():
 def test_onnx():
     pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
-    for mine in (ONE, MANY, weights(1, 1, bias=False), weights(1, 2, peepholes=True)):
+    beyond = {"peepholes": True, "coupled": True, "clip": 0.5}
+    more = (weights(1, 2, peepholes=True), weights(2, 2, **beyond))
+    for mine in (ONE, MANY, weights(1, 1, bias=False), *more):
         model = convert.to_onnx(mine, verbose=False)
         assert [n.op_type for n in model.graph.node].count("LSTM") == len(mine.layers)
         session = runtime.InferenceSession(model.SerializeToString())
@@ -149,9 +170,11 @@ def test_flax():
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("peepholes", [False, True])
 def test_block_lstm(version, peepholes):
-    given = weights(1, 1, peepholes=peepholes)
+    bound = 0.25 if peepholes else None
+    given = weights(1, 1, peepholes=peepholes, cell_clip=bound)
     block = convert.to_block_lstm(given, version=version, forget_bias=0.5, verbose=False)
     again = convert.weights_of(block).layers[0][0]
+    assert again.cell_clip == bound
     for name, array in given.layers[0][0].arrays().items():
         np.testing.assert_allclose(again.arrays()[name], array, atol=1e-6)
     tf = pytest.importorskip("tensorflow")
@@ -163,7 +186,7 @@ def test_block_lstm(version, peepholes):
         seq_len_max=6, x=X.transpose(1, 0, 2), cs_prev=zeros, h_prev=zeros, w=block.w, b=block.b,
         wci=block.wci if peepholes else none, wcf=block.wcf if peepholes else none,
         wco=block.wco if peepholes else none, use_peephole=peepholes,
-        cell_clip=-1.0 if version == 1 else 0.0, **more,
+        cell_clip=bound or (-1.0 if version == 1 else 0.0), **more,
     )  # fmt: skip
     expected = hidden_states(given, X)
     np.testing.assert_allclose(out.h.numpy().transpose(1, 0, 2), expected, atol=2e-6)
@@ -181,12 +204,10 @@ UNFIT = {
     "gates": lambda: CellWeights(np.zeros((3, 12)), np.zeros((4, 16))),
     "int64": lambda: CellWeights(np.zeros((3, 4), int), np.zeros((1, 4))),
     "layers": lambda: LSTMWeights((ONE.layers[0], ONE.layers[0])),
-    "projection": lambda: convert.to_keras(weights(1, 1, projection=2)),
-    "peepholes": lambda: convert.to_torch(weights(1, 1, peepholes=True)),
     "activation=relu": lambda: convert.weights_of(built(layers.LSTM(4, activation="relu"))),
     "go_backwards": lambda: convert.weights_of(built(layers.LSTM(4, go_backwards=True))),
     "not built": lambda: convert.weights_of(layers.LSTM(4)),
-    "GRU": lambda: convert.weights_of(built(layers.GRU(4))),
+    "SimpleRNN": lambda: convert.weights_of(built(layers.SimpleRNN(4))),
     "merge_mode='sum'": lambda: convert.weights_of(
         built(layers.Bidirectional(layers.LSTM(4), merge_mode="sum"))
     ),
@@ -207,8 +228,6 @@ def built(layer):
 @pytest.mark.parametrize("message", UNFIT)
 def test_what_cannot_be_converted(message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if message == "peepholes":
-        pytest.importorskip("torch")
     with pytest.raises((ConveyorError, FileNotFoundError), match=message):
         UNFIT[message]()
     assert not list(tmp_path.iterdir())

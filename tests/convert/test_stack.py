@@ -29,16 +29,21 @@ def test_there_and_back(count, directions, bias, tmp_path) -> None:
         assert_equal(convert.weights_of(path), given)
 
 
-@pytest.mark.parametrize("bidirectional", [True, False])
-def test_torch(bidirectional) -> None:
+# What PyTorch says of itself.
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+@pytest.mark.parametrize(("bidirectional", "projected"), [(True, 0), (False, 0), (True, 2)])
+def test_torch(bidirectional, projected) -> None:
     torch = pytest.importorskip("torch")
-    module = torch.nn.LSTM(3, 4, num_layers=2, bidirectional=bidirectional, batch_first=True)
+    module = torch.nn.LSTM(
+        3, 4, num_layers=2, bidirectional=bidirectional, batch_first=True, proj_size=projected
+    )
     model = convert.to_keras(module, one_layer=True, verbose=False)
     expected = module(torch.from_numpy(X))[0].detach().numpy()
     np.testing.assert_allclose(to_numpy(model(X)), expected, atol=2e-6)
     again = convert.to_torch(model.layers[0], verbose=False)
     np.testing.assert_allclose(again(torch.from_numpy(X))[0].detach(), expected, atol=2e-6)
     assert again.num_layers == 2
+    assert again.proj_size == projected
     assert again.bidirectional is bidirectional
 
 

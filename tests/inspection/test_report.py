@@ -377,7 +377,7 @@ def test_report_takes_timestamps(tmp_path):
 @pytest.mark.parametrize(
     ("model", "text", "wanted"),
     [
-        (keras.Sequential([keras.Input((4, 2)), layers.Dense(3)]), None, "an LSTM inside"),
+        (keras.Sequential([keras.Input((4, 2)), layers.Dense(3)]), None, "an LSTM or a GRU inside"),
         (keras.Sequential([layers.LSTM(3)]), None, "which is not built"),
         (conveyor.LSTM(3, name="lstm"), None, 'LSTM "lstm", which is not built'),
         (model_of("lstm"), "mai", r"one text, 'mai'"),

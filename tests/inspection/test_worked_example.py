@@ -246,8 +246,8 @@ def test_a_cell_that_computes_something_else_is_refused() -> None:
             'worked_example(model.get_layer("in").get_layer("both").forward_layer, x)',
         ),
         (keras.Sequential([layers.Dense(4)]), 'got the Sequential "'),
-        (layers.GRU(4), "one LSTM layer with its weights; got GRU"),
-        (None, "one LSTM layer with its weights; got NoneType"),
+        (layers.SimpleRNN(4), "one LSTM or GRU layer with its weights; got SimpleRNN"),
+        (None, "one LSTM or GRU layer with its weights; got NoneType"),
     ],
 )
 def test_what_is_not_one_built_lstm(layer, said) -> None:

@@ -11,9 +11,9 @@ from keras import layers
 
 import conveyor
 from conveyor import ConveyorError
-from conveyor._vocabulary import GATE_NAMES
+from conveyor._vocabulary import GATE_NAMES, GRU_GATE_NAMES
 from conveyor.layers import gate_weights, set_gate_weights
-from conveyor.layers._gate_weights import GATES
+from conveyor.layers._gate_weights import GATES, GRU_GATES
 from frameworks import assert_close, to_numpy
 
 UNITS, FEATURES = 3, 5
@@ -38,7 +38,8 @@ def sigmoid(z):
 
 
 def test_the_gates_are_those_of_the_vocabulary_in_its_order() -> None:
-    assert [f"{gate}{'s' if gate == 'candidate' else '_gates'}" for gate in GATES] == [*GATE_NAMES]
+    for gates, names in ((GATES, GATE_NAMES), (GRU_GATES, GRU_GATE_NAMES)):
+        assert [f"{g}{'s' if g == 'candidate' else '_gates'}" for g in gates] == [*names]
 
 
 @pytest.mark.parametrize("use_bias", [True, False])
@@ -139,8 +140,8 @@ def test_layers_without_gates_or_weights_are_told_what_to_write() -> None:
         conveyor.LSTM(3).gate_weights()
     with pytest.raises(ConveyorError, match=r"cell.build\(\(None, features\)\)"):
         set_gate_weights(layers.LSTMCell(3), {})
-    with pytest.raises(ConveyorError, match="one LSTM layer; got GRU"):
-        gate_weights(layers.GRU(3))
+    with pytest.raises(ConveyorError, match="one LSTM or GRU layer; got SimpleRNN"):
+        gate_weights(layers.SimpleRNN(3))
     model = keras.Sequential([keras.Input((7, 5)), layers.Dense(4), layers.LSTM(3, name="second")])
     with pytest.raises(ConveyorError, match=r'get_layer\("second"\)'):
         gate_weights(model)

@@ -1,4 +1,4 @@
-"""`conveyor.GRU` in the tools around the layer: used where they can, else refused by name."""
+"""`conveyor.GRU` in the tools around the layer."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import conveyor
-from conveyor import GRU, LSTM, ConveyorError, Input
-from frameworks import BACKEND, assert_close
+from conveyor import GRU, Input
+from frameworks import assert_close
 
 X = np.random.default_rng(0).normal(size=(2, 12, 3)).astype("float32")
 
@@ -41,15 +41,9 @@ def test_memory_estimate_counts_what_it_keeps() -> None:
         for units in (16, 64)
     )
     kept = [need.training for need in large.needs if "kept" in need.what]
-    if BACKEND in ("torch", "numpy") and conveyor.engines()[0].missing is None:
+    if conveyor.engines()[0].missing is None:
         assert kept == [2 * 50 * 4 * 5 * 64]
     assert kept[0] > sum(need.training for need in small.needs if "kept" in need.what)
-
-
-def test_a_model_with_an_lstm_beside_it_is_traced() -> None:
-    model = keras.Sequential([Input((12, 3)), GRU(4, return_sequences=True), LSTM(2, name="top")])
-    pytest.importorskip("xarray")
-    assert list(conveyor.trace(model, X).children) == ["top"]
 
 
 @pytest.mark.parametrize(
@@ -69,27 +63,9 @@ def test_accelerate_puts_it_where_it_is_faster(options) -> None:
     else:
         expected = model.predict(masked, verbose=0)
     conveyor.accelerate(model, verbose=False)
-    native = BACKEND == "torch" and conveyor.engines()[0].missing is None
+    native = conveyor.engines()[0].missing is None
     assert now == ("conveyor.GRU" if native else None)
     if options.get("stateful"):
         assert_close(layer.states[0], before)
     else:
         assert_close(model.predict(masked, verbose=0), expected)
-
-
-@pytest.mark.parametrize(
-    "use",
-    [
-        conveyor.explain,
-        lambda model: conveyor.trace(model, X),
-        conveyor.check,
-        lambda model: conveyor.find_nonfinite(model, X),
-        conveyor.Stream,
-        lambda model: conveyor.onnx.export(model, "never.onnx"),
-        lambda model: conveyor.convert.to_torch(model.layers[0]),
-        lambda model: conveyor.layers.gate_weights(model.layers[0]),
-    ],
-)
-def test_what_has_no_gru_says_so(use) -> None:
-    with pytest.raises(ConveyorError, match=r"LSTM|GRU"):
-        use(model_of(GRU(4, return_sequences=True)))

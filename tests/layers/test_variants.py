@@ -11,7 +11,7 @@ import pytest
 from keras import layers
 
 import conveyor
-from conveyor import LSTM, ConveyorError, Input, LSTMCell, convert, onnx
+from conveyor import LSTM, ConveyorError, Input, LSTMCell
 from frameworks import BACKEND, assert_close, to_numpy
 from oracles import block_lstm_v2
 from variants import reference
@@ -468,15 +468,3 @@ def test_accelerate_and_truncated_back_propagation(variant) -> None:
     model.compile("sgd", "mse")
     history = conveyor.tbptt(model, window=2).fit(X, 0 * expected, batch_size=B, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
-
-
-@pytest.mark.parametrize("name", [n for n in VARIANTS if n != "recurrent_weight_dropout"])
-def test_what_cannot_be_written_elsewhere_is_refused_by_name(name, tmp_path) -> None:
-    layer = made(**VARIANTS[name], return_sequences=True)
-    argument = next(iter(VARIANTS[name]))
-    with pytest.raises(ConveyorError, match=rf"got .*{argument}="):
-        convert.weights_of(layer)
-    if find_spec("onnx") is not None:
-        model = keras.Sequential([Input((None, F)), layer])
-        with pytest.raises(ConveyorError, match=f"{argument}="):
-            onnx.export(model, tmp_path / "model.onnx")

@@ -147,12 +147,16 @@ def with_layer(layer):
     return keras.Sequential([keras.Input((8, F)), LSTM(4, return_sequences=True, name="l"), layer])
 
 
+def cubed(x):
+    return x**3
+
+
 REFUSED = {
     'Conv1D "conv"': lambda: with_layer(
         layers.Conv1D(2, 2, strides=2, padding="same", name="conv")
     ),
-    'GRU "gru"': lambda: with_layer(layers.GRU(2, name="gru")),
-    "activation mish": lambda: with_layer(LSTM(2, activation="mish")),
+    'SimpleRNN "rnn"': lambda: with_layer(layers.SimpleRNN(2, name="rnn")),
+    "activation cubed": lambda: with_layer(LSTM(2, activation=cubed)),
     "float64": lambda: with_layer(LSTM(2, dtype="float64")),
     "mixed|bfloat16": lambda: with_layer(LSTM(2, dtype="mixed_bfloat16")),
     "not built": lambda: keras.Sequential([LSTM(4)]),

@@ -11,11 +11,11 @@ from keras import layers
 
 from conveyor import LSTM
 from conveyor._vocabulary import STATE_NAMES
+from conveyor.activations import ScaledTanh
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from conveyor.onnx._activations import OnnxActivation  # noqa: E402
 from onnx_nodes.exported import outputs, padded, randomized, run, session  # noqa: E402
 
 F = 3
@@ -39,7 +39,7 @@ def check(model, folder, shapes=SHAPES):
     bias=st.booleans(),
     learned=st.booleans(),
     gates=st.sampled_from(["sigmoid", "hard_sigmoid"]),
-    candidate=st.sampled_from(["tanh", "softsign", OnnxActivation("scaledtanh", 0.9, 0.7)]),
+    candidate=st.sampled_from(["tanh", "softsign", ScaledTanh(0.9, 0.7)]),
 )
 @settings(max_examples=12)
 def test_every_state_of_a_layer(

@@ -9,14 +9,21 @@ import numpy as np
 
 from cases import Case
 from conveyor import ops
+from grus import GRUCase
 
 
 def main() -> None:
+    lstm = Case(name="devices", batch=4, mask="holes", initial_states=True)
+    gru = GRUCase(name="devices", batch=4, mask="holes", initial_state=True)
+    for case, run in ((lstm, ops.lstm), (gru, ops.gru)):
+        check(case, run)
+
+
+def check(case, run) -> None:
     import jax
     from jax.sharding import Mesh, NamedSharding
     from jax.sharding import PartitionSpec as P
 
-    case = Case(name="devices", batch=4, mask="holes", initial_states=True)
     arguments = {n: a for n, a in case.arguments("float32").items() if isinstance(a, np.ndarray)}
     weights = ("kernel", "recurrent_kernel", "bias")
     specs = {name: P() if name in weights else P("rows") for name in arguments}
@@ -25,7 +32,7 @@ def main() -> None:
     placed = {n: jax.device_put(a, NamedSharding(mesh, specs[n])) for n, a in arguments.items()}
 
     def loss(engine, arguments):
-        return (ops.lstm(**arguments, engine=engine) ** 2).sum()
+        return (run(**arguments, engine=engine) ** 2).sum()
 
     def slope(function, arguments):
         mask = arguments["mask"]

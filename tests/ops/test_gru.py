@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops as K
 
 from conveyor import ConveyorError, ops
+from conveyor._engines import _library
 from conveyor._vocabulary import GRU_STATE_NAMES
-from frameworks import assert_close, compiled, gradients, to_numpy
-from grus import GRU_CASES, GRUCase, reference_gru
+from conveyor.activations import HardSigmoid
+from frameworks import BACKEND, assert_close, compiled, gradients, to_numpy
+from grus import LARGE, SMALL, GRUCase, reference_gru
 from oracles import finite_differences
 
 ARRAYS = ("x", "kernel", "recurrent_kernel", "bias", "hidden_state")
-by_name = pytest.mark.parametrize("case", GRU_CASES, ids=str)
+NATIVE = _library.missing() is None
+# One dtype with each: the portable engine is to be exact, the native one is what trains.
+ON = (("portable", "float64"), *([("native", "float32")] if NATIVE else []))
+on_each = pytest.mark.parametrize(("engine", "dtype"), ON)
 both_forms = pytest.mark.parametrize("reset_after", [True, False])
 
 
-@by_name
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_all_five_states(case: GRUCase, dtype: str) -> None:
+@on_each
+@pytest.mark.parametrize("case", SMALL + LARGE, ids=str)
+def test_all_five_states(case: GRUCase, engine: str, dtype: str) -> None:
     arguments = case.arguments(dtype)
     expected = reference_gru(**arguments)
-    for name, value in zip(
-        GRU_STATE_NAMES, ops.gru(**arguments, outputs=GRU_STATE_NAMES), strict=True
-    ):
+    actual = ops.gru(**arguments, outputs=GRU_STATE_NAMES, engine=engine)
+    for name, value in zip(GRU_STATE_NAMES, actual, strict=True):
         assert value.dtype == dtype
         assert_close(value, expected[name], dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("case", [c for c in GRU_CASES if c.activation == "tanh"], ids=str)
+@pytest.mark.parametrize("case", [c for c in SMALL if c.name == "dropout"], ids=str)
 def test_sixteen_bits(case: GRUCase, dtype: str) -> None:
     arguments = {
         k: K.cast(v, dtype) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v
@@ -41,9 +45,10 @@ def test_sixteen_bits(case: GRUCase, dtype: str) -> None:
     expected = reference_gru(
         **{k: to_numpy(v) if hasattr(v, "dtype") else v for k, v in arguments.items()}
     )
-    actual = ops.gru(**arguments, outputs=GRU_STATE_NAMES)
-    for name, value in zip(GRU_STATE_NAMES, actual, strict=True):
-        assert_close(value, expected[name], dtype)
+    for engine in ("auto", "portable"):
+        actual = ops.gru(**arguments, outputs=GRU_STATE_NAMES, engine=engine)
+        for name, value in zip(GRU_STATE_NAMES, actual, strict=True):
+            assert_close(value, expected[name], dtype)
 
 
 def test_a_small_update_survives_bfloat16() -> None:
@@ -57,62 +62,79 @@ def test_a_small_update_survives_bfloat16() -> None:
     assert h[0, 0] == pytest.approx(1 - (1 - 2.0345e-4) ** steps, abs=0.02)
 
 
-@pytest.mark.parametrize("unroll", [False, True])
-@pytest.mark.parametrize("case", [c for c in GRU_CASES if c.time_steps < 10], ids=str)
-def test_compiled(case: GRUCase, unroll: bool) -> None:
+@pytest.mark.parametrize(("engine", "unroll"), [("auto", False), ("portable", True)])
+@pytest.mark.parametrize("case", [c for c in SMALL if c.name == "backwards"], ids=str)
+def test_compiled(case: GRUCase, engine: str, unroll: bool) -> None:
     arguments = case.arguments("float32")
     given_ = {k: K.convert_to_tensor(v) for k, v in arguments.items() if isinstance(v, np.ndarray)}
     options = {k: v for k, v in arguments.items() if k not in given_}
 
     @compiled
     def run(given_):
-        return ops.gru(**given_, **options, unroll=unroll, outputs=GRU_STATE_NAMES)
+        return ops.gru(**given_, **options, unroll=unroll, outputs=GRU_STATE_NAMES, engine=engine)
 
     expected = reference_gru(**arguments)
     for name, value in zip(GRU_STATE_NAMES, run(given_), strict=True):
         assert_close(value, expected[name])
 
 
-@pytest.mark.parametrize("case", [c for c in GRU_CASES if c.is_small], ids=str)
-def test_gradients_that_arrive_at_all_five(case: GRUCase) -> None:
-    arguments = case.arguments("float64")
-    names = [n for n in ARRAYS if arguments[n] is not None]
-    rng = np.random.default_rng(7)
-    cotangents = {n: rng.normal(size=a.shape) for n, a in reference_gru(**arguments).items()}
-
-    def loss(*arrays) -> float:
-        states = reference_gru(**{**arguments, **dict(zip(names, arrays, strict=True))})
-        return float(sum((states[n] * cotangents[n]).sum() for n in GRU_STATE_NAMES))
-
-    def run(*tensors):
-        given_ = {**arguments, **dict(zip(names, tensors, strict=True))}
-        return ops.gru(**given_, outputs=GRU_STATE_NAMES)
-
-    arrays = [arguments[n] for n in names]
-    actual = gradients(run, arrays, [cotangents[n] for n in GRU_STATE_NAMES])
-    for mine, expected in zip(actual, finite_differences(loss, arrays), strict=True):
-        np.testing.assert_allclose(mine, expected, rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize("case", [c for c in GRU_CASES if not c.is_small], ids=str)
-def test_gradients_of_all_engines_are_those_of_the_portable(case: GRUCase) -> None:
-    arguments = case.arguments("float32")
+def gradients_of(case: GRUCase, engine: str, dtype: str) -> tuple[list[str], list, list]:
+    """Names, arrays, and gradients of numbers that all five states enter."""
+    arguments = case.arguments(dtype)
     names = [n for n in ARRAYS if arguments[n] is not None]
     rng = np.random.default_rng(7)
     cotangents = [rng.normal(size=a.shape) for a in reference_gru(**arguments).values()]
 
-    def on(engine, dtype):
-        exact = case.arguments(dtype)
+    def run(*tensors):
+        given_ = {**arguments, **dict(zip(names, tensors, strict=True))}
+        return ops.gru(**given_, outputs=GRU_STATE_NAMES, engine=engine)
 
-        def run(*tensors):
-            given_ = {**exact, **dict(zip(names, tensors, strict=True))}
-            return ops.gru(**given_, outputs=GRU_STATE_NAMES, engine=engine)
+    return names, cotangents, gradients(run, [arguments[n] for n in names], cotangents)
 
-        return gradients(run, [exact[n] for n in names], cotangents)
 
-    for mine, expected in zip(on("auto", "float32"), on("portable", "float64"), strict=True):
+@pytest.mark.skipif(BACKEND == "numpy", reason="no gradients")
+@pytest.mark.parametrize("case", [c for c in SMALL if c.mask != "none"], ids=str)
+def test_gradients_of_the_portable_engine_that_arrive_at_all_five(case: GRUCase) -> None:
+    # Those of the core are compared with finite differences in test_gru_library.
+    arguments = case.arguments("float64")
+    names, cotangents, actual = gradients_of(case, "portable", "float64")
+
+    def loss(*arrays) -> float:
+        states = reference_gru(**{**arguments, **dict(zip(names, arrays, strict=True))})
+        return float(sum((a * d).sum() for a, d in zip(states.values(), cotangents, strict=True)))
+
+    arrays = [arguments[n] for n in names]
+    for mine, expected in zip(actual, finite_differences(loss, arrays), strict=True):
+        np.testing.assert_allclose(mine, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.skipif(BACKEND == "numpy" or not NATIVE, reason="no gradients, or no core")
+@pytest.mark.parametrize("case", [*SMALL[:2], *LARGE[-2:]], ids=str)
+def test_gradients_of_both_engines_are_the_same(case: GRUCase) -> None:
+    native, portable = (gradients_of(case, *on)[-1] for on in reversed(ON))
+    for mine, expected in zip(native, portable, strict=True):
         scale = max(1.0, float(np.abs(expected).max()))
         assert_close(mine / scale, expected / scale, scale=5)
+
+
+@pytest.mark.skipif(BACKEND == "numpy" or not NATIVE, reason="no gradients, or no core")
+def test_activations_that_the_core_has_from_keras_and_from_onnx() -> None:
+    # Slopes of both follow from what goes in alone.
+    case = GRUCase(name="others", mask="holes", initial_state=True)
+    arguments = case.arguments("float32")
+    arguments |= {"activation": "gelu", "recurrent_activation": HardSigmoid(0.3, 0.4)}
+    cotangents = [np.ones((3, 5, 3)), np.ones((3, 5, 3))]
+
+    def on(engine):
+        def run(x, recurrent_kernel):
+            given_ = {**arguments, "x": x, "recurrent_kernel": recurrent_kernel}
+            return ops.gru(**given_, outputs=("hidden_states", "candidates"), engine=engine)
+
+        arrays = [arguments["x"], arguments["recurrent_kernel"]]
+        return [*run(*arrays), *gradients(run, arrays, cotangents)]
+
+    for mine, expected in zip(on("native"), on("portable"), strict=True):
+        assert_close(mine, expected)
 
 
 @pytest.mark.parametrize("use_bias", [True, False])
@@ -148,6 +170,7 @@ def test_against_torch(use_bias: bool) -> None:
 
 
 @both_forms
+@settings(max_examples=5)
 @given(lengths=st.lists(st.integers(0, 6), min_size=4, max_size=4), garbage=st.floats())
 def test_padding_is_as_if_it_were_not_there(reset_after, lengths, garbage) -> None:
     case = GRUCase(
@@ -172,6 +195,7 @@ def test_padding_is_as_if_it_were_not_there(reset_after, lengths, garbage) -> No
 
 
 @both_forms
+@settings(max_examples=5)
 @given(
     shape=st.tuples(*(st.integers(1, n) for n in (9, 5, 20, 40))),
     mask=st.sampled_from(["none", "holes"]),

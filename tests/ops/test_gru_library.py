@@ -11,9 +11,10 @@ import pytest
 
 from conveyor import ConveyorError
 from conveyor._engines import _gru_library, _library, _native_gru
+from conveyor._engines._gru_options import GRUOptions
 from conveyor._vocabulary import GRU_STATE_NAMES
 from frameworks import TOLERANCE
-from grus import GRU_CASES, GRUCase, reference_gru
+from grus import LARGE, SMALL, GRUCase, reference_gru
 from oracles import finite_differences
 
 pytestmark = [
@@ -37,10 +38,8 @@ def read(case: GRUCase, dtype: str, **changed):
     arguments = case.arguments(dtype) | changed
     if arguments["resets"] is not None and case.go_backwards:  # as `ops.gru` hands them over
         arguments["resets"] = np.pad(arguments["resets"][:, 1:], ((0, 0), (0, 1)))
-    options = tuple(
-        arguments.pop(n)
-        for n in ("activation", "recurrent_activation", "reset_after", "go_backwards")
-    )
+    names = ("activation", "recurrent_activation", "reset_after", "go_backwards")
+    options = GRUOptions(**{n: arguments.pop(n) for n in names})
     return arguments, _native_gru.problem_of(dtype, arguments, options)
 
 
@@ -54,7 +53,7 @@ def close(actual, expected, dtype: str, scale: float = 1.0) -> None:
 
 @pytest.mark.usefixtures("_target")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("case", GRU_CASES, ids=str)
+@pytest.mark.parametrize("case", SMALL + LARGE, ids=str)
 def test_every_state(case: GRUCase, dtype: str) -> None:
     arrays, problem = read(case, dtype)
     states, _ = _native_gru.forward(problem, arrays, GRU_STATE_NAMES, reserve=True)
@@ -66,7 +65,7 @@ def test_every_state(case: GRUCase, dtype: str) -> None:
 
 
 @pytest.mark.usefixtures("_target")
-@pytest.mark.parametrize("case", [c for c in GRU_CASES if c.is_small], ids=str)
+@pytest.mark.parametrize("case", SMALL, ids=str)
 def test_every_gradient(case: GRUCase) -> None:
     arrays, problem = read(case, "float64")
     names = [n for n in _gru_library.DIFFERENTIABLE if arrays[n] is not None]
@@ -91,15 +90,13 @@ def gradients_of(case: GRUCase, dtype: str, threads: int = 0):
     problem = type(problem)(**{**vars(problem), "threads": threads})
     names = [n for n in _gru_library.DIFFERENTIABLE if arrays[n] is not None]
     rng = np.random.default_rng(1)
-    d_states = {
-        n: rng.normal(size=_native_gru.shape_of(problem, n)).astype(dtype) for n in GRU_STATE_NAMES
-    }
+    d_states = {n: rng.normal(size=problem.state_shape(n)).astype(dtype) for n in GRU_STATE_NAMES}
     states, reserve = _native_gru.forward(problem, arrays, ["hidden_states"], reserve=True)
     return _native_gru.backward(problem, arrays, states["hidden_states"], reserve, d_states, names)
 
 
 @pytest.mark.usefixtures("_target")
-@pytest.mark.parametrize("case", [c for c in GRU_CASES if not c.is_small], ids=str)
+@pytest.mark.parametrize("case", LARGE, ids=str)
 def test_gradients_of_larger_ones_are_those_of_another_dtype(case: GRUCase) -> None:
     # Lanes, rows and remainders are others there; JAX's and torch's tests compare with autograd.
     exact = gradients_of(case, "float64")
@@ -122,6 +119,7 @@ def test_threads_change_nothing(reset_after, batch, units) -> None:
 def test_the_structs_are_those_of_the_header() -> None:
     text = re.sub(r"/\*.*?\*/", "", HEADER.read_text(), flags=re.DOTALL)
     types = {"int32_t": ctypes.c_int32, "int64_t": ctypes.c_int64, "size_t": ctypes.c_size_t}
+    types |= {"double": ctypes.c_double}
     for name, layout in (
         ("conveyor_gru", _gru_library.GRU),
         ("conveyor_gru_outputs", _gru_library.Outputs),
@@ -137,7 +135,9 @@ def test_the_structs_are_those_of_the_header() -> None:
                 fields.append((function[1], ctypes.c_void_p))
             else:
                 kind, names = declaration.split(" ", 1)
-                fields += [(n, types[kind]) for n in names.split(", ")]
+                for n in names.split(", "):
+                    field = n.removesuffix("[2]")
+                    fields.append((field, types[kind] * 2 if n != field else types[kind]))
         assert fields == list(layout._fields_)
 
 

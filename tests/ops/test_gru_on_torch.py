@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from conveyor import GRU, ConveyorError, ops
@@ -57,14 +59,18 @@ def test_transforms_of_torch_func_are_those_of_the_portable_engine(reset_after) 
     def loss(engine):
         return lambda x, kernel: states(rest, engine)(x, kernel, *others)[0].square().sum()
 
-    x_ = x.clone().requires_grad_()
-    (expected,) = torch.autograd.grad(loss("native")(x_, kernel), x_)
-    torch.testing.assert_close(torch.func.grad(loss("auto"))(x, kernel), expected)
-    several = torch.func.vmap(torch.func.grad(loss("auto")), in_dims=(None, 0))
-    torch.testing.assert_close(several(x, torch.stack([kernel, -kernel]))[0], expected)
-    assert torch.func.hessian(loss("auto"))(x, kernel).shape == 2 * x.shape
-    with pytest.raises(ConveyorError, match=r"inside of torch\.func"):
-        torch.func.grad(loss("native"))(x, kernel)
+    kernels, xs = torch.stack([kernel, -kernel]), torch.stack([x, x.sin()])
+    for transform, arguments in (
+        (torch.func.grad, (x, kernel)),
+        (partial(torch.func.vmap, in_dims=(0, None)), (xs, kernel)),
+        (partial(torch.func.vmap, in_dims=(None, 0)), (x, kernels)),
+        (lambda f: torch.func.vmap(torch.func.grad(f), in_dims=(None, 0)), (x, kernels)),
+        (lambda f: torch.func.jacrev(torch.func.grad(f, argnums=1)), (x, kernel)),
+    ):
+        expected = transform(loss("portable"))(*arguments)
+        torch.testing.assert_close(transform(loss("native"))(*arguments), expected)
+    with pytest.raises(ConveyorError, match="forward-mode"):
+        torch.func.jvp(lambda x: loss("native")(x, kernel), (x,), (x,))
 
 
 def test_compiled_in_one_graph() -> None:

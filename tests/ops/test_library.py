@@ -120,11 +120,11 @@ def test_structs_of_the_output_layer_are_those_of_their_header(
 def test_packed_bytes_are_the_structs() -> None:
     variant = Variant(coupled=True, clip=1.5, cell_clip=2.5, hidden_zoneout=0.5, cell_zoneout=0.25)
     options = Options("relu", "leaky_relu(0.2)", "scaled_tanh(2.0,3.0)", True, variant)
-    problem = _library.Problem("bfloat16", 2, 3, 4, 5, options, 1, 4, 7)
+    problem = _library.Problem("bfloat16", 2, 3, 4, 5, options, 1, 4, 7, 2, True, True, 6)
     addresses = range(11, 11 + len(_layout.INPUTS))
     packed = _layout.LSTM.from_buffer_copy(_layout.pack_lstm(problem, addresses, 99))
-    numbers = [ctypes.sizeof(_layout.LSTM), 2, 3, 6, 1, 1, 4, 7, 8, 1, 0]
-    numbers += [[0, 0.2, 2], [0, 0, 3], 1.5, 2.5, 0.5, 0.25, 2, 3, 4, 5]
+    numbers = [ctypes.sizeof(_layout.LSTM), 2, 3, 6, 1, 1, 4, 7, 8, 1, 2, 1, 1]
+    numbers += [[0, 0.2, 2], [0, 0, 3], 1.5, 2.5, 0.5, 0.25, 2, 3, 4, 5, 6]
     got = [getattr(packed, name) for name, _ in _layout.LSTM._fields_]
     got = [list(value) if isinstance(value, ctypes.Array) else value for value in got]
     assert got == [*numbers, *addresses, 99]

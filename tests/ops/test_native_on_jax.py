@@ -140,8 +140,8 @@ def calls_in(jaxpr):
 
     found = []
     for eqn in jaxpr.eqns:
-        if eqn.primitive.name.startswith("conveyor_lstm_"):
-            found.append((eqn.primitive.name.removeprefix("conveyor_lstm_"), eqn.params))
+        if eqn.primitive.name.startswith("conveyor_"):
+            found.append((eqn.primitive.name.removeprefix("conveyor_"), eqn.params))
         for inner in jax.tree.leaves(list(eqn.params.values()), is_leaf=is_jaxpr):
             if is_jaxpr(inner):
                 found += calls_in(getattr(inner, "jaxpr", inner))
@@ -229,7 +229,7 @@ def call(operands, result, **changed):
     plain |= {n: v for n, v in changed.items() if n not in (*fields, "count")}
     attributes = {n: np.int64(v) for n, v in plain.items()}
     run = jax.ffi.ffi_call("conveyor_jax_forward", result)
-    return run(*operands, lstm=numbers[: changed.get("count")], **attributes)
+    return run(*operands, problem=numbers[: changed.get("count")], **attributes)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def call(operands, result, **changed):
         ({"dtype": 3}, "dtype: unknown"),
         ({"activation": 99}, "activation: unknown"),
         ({"size": 8}, "size of another version"),
-        ({"count": 5}, "attribute lstm: no 20 integers of 64 bits"),
+        ({"count": 5}, "attribute problem: no 20 integers of 64 bits"),
         ({"inputs": 0b1111}, "bias: there is no operand 3"),
         ({"inputs": 0b11}, "1 operands and 0 results too many"),
         ({"states": 4}, "hidden_state: expected 10 elements"),

@@ -285,7 +285,7 @@ def test_as_many_threads_as_tensorflow_unless_told(monkeypatch, variable, expect
     arguments, _ = tensors(SMALL)
     run = tf.function(lambda x: ops.lstm(**{**arguments, "x": x}, engine="native"))
     (forward,) = ops_in(run.get_concrete_function(arguments["x"]))["Forward"]
-    numbers = np.array(forward.attr["lstm"].list.i, np.int64).tobytes()
+    numbers = np.array(forward.attr["problem"].list.i, np.int64).tobytes()
     told = _layout.LSTM.from_buffer_copy(numbers.ljust(ctypes.sizeof(_layout.LSTM), b"\0"))
     assert told.threads == expected
 

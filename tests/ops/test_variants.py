@@ -10,8 +10,8 @@ from conveyor import activations, ops
 from conveyor._engines import engines
 from conveyor._engines._activations import _OF_KERAS, code, function_of, text_of
 from conveyor._vocabulary import STATE_NAMES
-from frameworks import assert_close, gradients
-from variants import VARIANTS, Variant, reference
+from frameworks import assert_close, gradients, where_quick
+from variants import CASES, VARIANTS, Variant, reference
 
 FLOATS = (
     "x",
@@ -28,7 +28,7 @@ FLOATS = (
     "cell_scale",
     "cell_shift",
 )
-by_name = pytest.mark.parametrize("variant", VARIANTS, ids=str)
+by_name = pytest.mark.parametrize("variant", where_quick(VARIANTS, len(CASES)), ids=str)
 ENGINES = [engine.name for engine in engines() if engine.missing is None]
 
 
@@ -43,17 +43,10 @@ ACTIVATIONS = [
 ]
 
 
-def not_yet(engine: str, variant: Variant) -> None:
-    later = {"output", "projection", "gates", "joint", "cell"}
-    if engine == "native" and later & set(variant.parts):
-        pytest.skip("of the portable engine so far")
-
-
 @by_name
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_all_eight_states(variant: Variant, engine: str, dtype: str) -> None:
-    not_yet(engine, variant)
     arguments = variant.arguments(dtype)
     expected = reference(**arguments)
     actual = ops.lstm(**arguments, outputs=STATE_NAMES, engine=engine)
@@ -66,7 +59,6 @@ def test_all_eight_states(variant: Variant, engine: str, dtype: str) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_gradients(variant: Variant, engine: str) -> None:
     """Along a random direction of each array; with all at once, one hides in the other's error."""
-    not_yet(engine, variant)
     arguments = variant.arguments()
     names = [n for n in FLOATS if arguments.get(n) is not None]
     rng = np.random.default_rng(3)
@@ -93,8 +85,11 @@ def test_gradients(variant: Variant, engine: str) -> None:
         np.testing.assert_allclose(got, wanted, rtol=2e-6, atol=2e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("place", ["activation", "recurrent_activation", "output_activation"])
-@pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
+PLACES = ("activation", "recurrent_activation", "output_activation")
+AT_EACH = [(activation, place) for activation in ACTIVATIONS for place in PLACES]
+
+
+@pytest.mark.parametrize(("activation", "place"), where_quick(AT_EACH, len(PLACES)), ids=str)
 @pytest.mark.skipif("native" not in ENGINES, reason="there is no native engine")
 def test_every_activation_natively(activation, place: str) -> None:
     """Against the function itself, on the portable engine."""

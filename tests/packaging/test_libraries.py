@@ -53,7 +53,8 @@ def test_the_core_gives_away_what_its_headers_promise() -> None:
         promised |= set(re.findall(r"^CONVEYOR_API [^;(]*?(\w+)\(", text, re.MULTILINE))
     assert len(promised) > 15
     # XLA's types are in no header here.
-    to_jax = {f"conveyor_jax_{name}" for name in ("forward", "backward", "cross_entropy", "top_k")}
+    names = ("forward", "backward", "gru_forward", "gru_backward", "cross_entropy", "top_k")
+    to_jax = {f"conveyor_jax_{name}" for name in names}
     assert symbols("libconveyor.so", "--defined-only") == promised | to_jax
 
 

@@ -1,7 +1,10 @@
 #include "call.h"
 
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
+
+#include "conveyor/lstm.h"
 
 namespace conveyor {
 
@@ -47,72 +50,6 @@ Run::Run(const char* what, TF_OpKernelContext* context)
 Run::~Run() {
   for (size_t n = 0; n < holding_; ++n) TF_DeleteTensor(held_[n]);
   TF_DeleteStatus(status_);
-}
-
-Call::Call(const Options& options, TF_OpKernelContext* context) : Run("an LSTM", context) {
-  static constexpr int types[] = {TF_FLOAT, TF_DOUBLE, TF_BFLOAT16};
-  lstm_ = options.lstm;
-  real_ = types[lstm_.dtype];
-  read_arrays(options);
-}
-
-int64_t Call::size(char axis) const {
-  switch (axis) {
-    case 'B': return lstm_.batch;
-    case 'T': return lstm_.time_steps;
-    case 'F': return lstm_.features;
-    case 'U': return lstm_.units;
-    case 'G': return 4 * lstm_.units;
-    case 'P': return 3 * lstm_.units;
-    case 'R':
-      return conveyor_lstm_reserve_bytes(lstm_.dtype, lstm_.batch, lstm_.time_steps, lstm_.units);
-    default: return 4;
-  }
-}
-
-void Call::read_arrays(const Options& options) {
-  // Sizes are those of x and of the recurrent kernel; all else must agree with them, because
-  // the core believes what it is told.
-  TF_Tensor* first[3] = {};
-  for (int n = 0; n < 3 && ok_; ++n) {
-    TF_GetInput(context_, n, &first[n], status_);
-    if (TF_GetCode(status_) != TF_OK) fail(TF_INVALID_ARGUMENT, nullptr);
-  }
-  if (ok_ && TF_NumDims(first[0]) == 3 && TF_NumDims(first[2]) == 2) {
-    lstm_.batch = TF_Dim(first[0], 0);
-    lstm_.time_steps = TF_Dim(first[0], 1);
-    lstm_.features = TF_Dim(first[0], 2);
-    lstm_.units = TF_Dim(first[2], 0);
-  }
-  for (TF_Tensor* tensor : first)
-    if (tensor != nullptr) TF_DeleteTensor(tensor);
-
-  const auto given = [&](int bit) { return (options.given >> bit & 1) != 0; };
-  const auto dropout = [&](const char* name, const char* axes, int32_t* masks) {
-    TF_Tensor* tensor = nullptr;
-    if (ok_) TF_GetInput(context_, inputs_, &tensor, status_);
-    const bool per_gate = tensor != nullptr && TF_NumDims(tensor) == 3;
-    if (tensor != nullptr) TF_DeleteTensor(tensor);
-    *masks = per_gate ? 4 : 1;
-    return input(name, per_gate ? axes : axes + 1, real_);
-  };
-  lstm_.x = input("x", "BTF", real_);
-  lstm_.kernel = input("kernel", "FG", real_);
-  lstm_.recurrent_kernel = input("recurrent_kernel", "UG", real_);
-  if (given(3)) lstm_.bias = input("bias", "G", real_);
-  if (given(4)) lstm_.hidden_state = input("hidden_state", "BU", real_);
-  if (given(5)) lstm_.cell_state = input("cell_state", "BU", state());
-  if (given(6)) lstm_.mask = static_cast<const uint8_t*>(input("mask", "BT", TF_BOOL));
-  if (given(7)) lstm_.dropout_mask = dropout("dropout_mask", "4BF", &lstm_.dropout_masks);
-  if (given(8))
-    lstm_.recurrent_dropout_mask =
-        dropout("recurrent_dropout_mask", "4BU", &lstm_.recurrent_dropout_masks);
-  if (given(9)) lstm_.resets = static_cast<const uint8_t*>(input("resets", "BT", TF_UINT8));
-  if (given(10)) lstm_.peephole = input("peephole", "P", real_);
-  if (given(11))
-    lstm_.hidden_zoneout = static_cast<const uint8_t*>(input("hidden_zoneout", "BTU", TF_BOOL));
-  if (given(12))
-    lstm_.cell_zoneout = static_cast<const uint8_t*>(input("cell_zoneout", "BTU", TF_BOOL));
 }
 
 const void* Run::input(const char* name, const char* axes, int dtype) {

@@ -1,21 +1,12 @@
-// One run of a kernel: its inputs checked, its outputs allocated, its failure told.
+// One run of a kernel: its inputs checked, its outputs allocated, its failure told. Axes are letters.
 #pragma once
 
 #include <array>
 #include <cstddef>
 
 #include "api.h"
-#include "conveyor/lstm.h"
 
 namespace conveyor {
-
-// The attributes of an op; see ops.cc.
-struct Options {
-  conveyor_lstm lstm;  // without addresses and sizes
-  int64_t given;   // bits: which inputs there are
-  int64_t states;  // bits: the states it returns, or whose gradients arrive
-  int64_t wanted;  // forward: whether to keep what the backward pass reads; backward: bits
-};
 
 // Whatever is computed.
 class Run {
@@ -41,26 +32,9 @@ class Run {
   TF_Status* status_;
   bool ok_ = true;
   int inputs_ = 0, outputs_ = 0;
-  // 13 arrays, hidden_states, reserve, 8 gradients; and no more outputs than that.
-  std::array<TF_Tensor*, 40> held_{};
+  // 19 arrays, hidden_states, reserve, 8 gradients; and no more outputs than that.
+  std::array<TF_Tensor*, 60> held_{};
   size_t holding_ = 0;
-};
-
-// Axes: B T F U, G for 4U, 4, and R for bytes of reserve.
-class Call : public Run {
- public:
-  Call(const Options& options, TF_OpKernelContext* context);
-
-  const conveyor_lstm& lstm() const { return lstm_; }
-  int real() const { return real_; }
-  int state() const { return real_ == TF_BFLOAT16 ? static_cast<int>(TF_FLOAT) : real_; }
-
- private:
-  int64_t size(char axis) const override;
-  void read_arrays(const Options& options);
-
-  conveyor_lstm lstm_{};
-  int real_;
 };
 
 }  // namespace conveyor

@@ -7,6 +7,8 @@
  *     g = phi(x W_g + (r * h') R_g + b_g)            without
  *     h = z * h' + (1 - z) * g
  *
+ * where sigma is the recurrent activation and phi the activation.
+ *
  * Gates are packed along the last axis in the order update, reset, candidate. In 16 bits the hidden
  * state is added up in float.
  */
@@ -40,6 +42,7 @@ typedef struct conveyor_gru {
   int32_t dropout_masks;           /* 0 none, 1 shared by the gates, 3 one for each gate */
   int32_t recurrent_dropout_masks; /* likewise */
   int32_t threads;                 /* at most so many; 0: conveyor_threads() */
+  double alpha[2], beta[2];        /* of activation and recurrent_activation */
   int64_t batch, time_steps, features, units;
 
   const void* x;                /* real [B,T,F] */

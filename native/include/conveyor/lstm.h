@@ -14,11 +14,21 @@
  *     i = 1 - f                                           coupled (Greff et al. 2015)
  *     z = max(-clip, min(clip, z)), likewise c            clip (ONNX), cell_clip (TensorFlow)
  *     h = o * psi(c)                                      output_activation
+ *     z = LN(x W + h' R) s + b, each gate by itself       layer_norm = CONVEYOR_GATES
+ *     z = LN(x W) s_x + LN(h' R) s_h + b, all gates       layer_norm = CONVEYOR_JOINT (Ba et al. 2016)
+ *     h = o * psi(u), u = LN(c) s + s'                    cell_norm
+ *     h = o * psi(u), u = c W5 + b5                       output_transform
+ *     h = (o * psi(u)) P                                  projection (Sak et al. 2014)
  *     h = k h' + (1 - k) h, likewise c                    zoneout (Krueger et al. 2017); what
  *                                                         leaves the cell is c before it
  *
- * Axes:   B batch, T time steps, F features, U units. The last axis is contiguous and all
- *         arrays are dense, so [B,T,F] has the strides T*F, F, 1.
+ * in the order: normalise z, peephole, clip, gates, c, clip c, normalise c, W5, psi, P, zoneout;
+ * LN(a) = (a - mean(a)) / sqrt(var(a) + 1e-5). CONVEYOR_JOINT with `coupled` leaves the input gate
+ * out of the means.
+ *
+ * Axes:   B batch, T time steps, F features, U units, H numbers of a hidden state: U, unless there
+ *         is a projection. The last axis is contiguous and all arrays are dense, so [B,T,F] has the
+ *         strides T*F, F, 1.
  * Gates:  packed along the last axis of the weights in the order input, forget, candidate,
  *         output, so [F,4U] holds W_i | W_f | W_c | W_o.
  * Types:  "real" is what `dtype` says. "state" is float for CONVEYOR_BFLOAT16 and the same as
@@ -46,7 +56,7 @@ extern "C" {
 #endif
 
 /* Raised by one whenever a struct or the meaning of a field changes. */
-#define CONVEYOR_ABI 4
+#define CONVEYOR_ABI 6
 
 enum conveyor_dtype { CONVEYOR_FLOAT32 = 0, CONVEYOR_FLOAT64 = 1, CONVEYOR_BFLOAT16 = 2 };
 
@@ -96,6 +106,12 @@ enum conveyor_gate {
   CONVEYOR_OUTPUT_GATE = 3
 };
 
+enum conveyor_layer_norm {
+  CONVEYOR_NO_NORM = 0,
+  CONVEYOR_GATES = 1,
+  CONVEYOR_JOINT = 2
+};
+
 /* What h' and c' are at a step, whether it is skipped or not. */
 enum conveyor_reset {
   CONVEYOR_GO_ON = 0,         /* the states after the step before */
@@ -135,27 +151,36 @@ typedef struct conveyor_lstm {
   int32_t threads;                 /* at most so many; 0: conveyor_threads() */
   int32_t output_activation;
   int32_t coupled;                 /* 1: i = 1 - f, and the input gate's weights mean nothing */
-  int32_t reserved;                /* 0 */
+  int32_t layer_norm;              /* a conveyor_layer_norm of what goes into the gates */
+  int32_t cell_norm;               /* 1: of the cell state on its way out */
+  int32_t output_transform;        /* 1: W5 and b5 */
   double alpha[CONVEYOR_FUNCTIONS], beta[CONVEYOR_FUNCTIONS];
   double clip, cell_clip;          /* 0: none */
   double hidden_part, cell_part;   /* of zoneout, where no array says which units keep theirs */
   int64_t batch, time_steps, features, units;
+  int64_t projection;              /* H, or 0 for none */
 
   const void* x;                /* real [B,T,F] */
   const void* kernel;           /* real [F,4U] */
-  const void* recurrent_kernel; /* real [U,4U] */
+  const void* recurrent_kernel; /* real [H,4U] */
   const void* bias;             /* real [4U], or null for none */
-  const void* hidden_state;     /* real [B,U] before the first step, or null for zeros */
+  const void* hidden_state;     /* real [B,H] before the first step, or null for zeros */
   const void* cell_state;       /* state [B,U] before the first step, or null for zeros */
   const uint8_t* mask;          /* [B,T], 0 where the step is skipped, or null for none. A
                                    skipped step repeats both states, its gates are zero, and
                                    its input is not read. */
   const void* dropout_mask;     /* real [B,F], or [4,B,F]: factors on x */
-  const void* recurrent_dropout_mask; /* real [B,U], or [4,B,U]: factors on h' */
+  const void* recurrent_dropout_mask; /* real [B,H], or [4,B,H]: factors on h' */
   const uint8_t* resets;        /* [B,T], a conveyor_reset for each step, or null for none */
   const void* peephole;         /* real [3U]: p_i, p_f, p_o, or null for none */
-  const uint8_t* hidden_zoneout; /* [B,T,U], 1 where h is h', or null for hidden_part of it */
-  const uint8_t* cell_zoneout;   /* likewise */
+  const uint8_t* hidden_zoneout; /* [B,T,H], 1 where h is h', or null for hidden_part of it */
+  const uint8_t* cell_zoneout;   /* [B,T,U], likewise */
+  const void* output_kernel;     /* real [U,U]: W5 */
+  const void* output_bias;       /* real [U]: b5 */
+  const void* projection_kernel; /* real [U,H]: P */
+  const void* gate_scale;        /* real [4U]: s; or [2,4U]: s_x and s_h */
+  const void* cell_scale;        /* real [U]: s */
+  const void* cell_shift;        /* real [U]: s' */
 
   /* Called by the calling thread about every 50 ms; other than 0 ends the call. May be null. */
   int (*interrupted)(void);
@@ -164,7 +189,8 @@ typedef struct conveyor_lstm {
 /* What the forward pass writes; null where it is not wanted, and then not computed. */
 typedef struct conveyor_lstm_outputs {
   size_t size;                   /* sizeof(struct conveyor_lstm_outputs) */
-  void* states[CONVEYOR_STATES]; /* real; [B,U] for the final two, [B,T,U] for the others */
+  void* states[CONVEYOR_STATES]; /* real; [B,U] for the final two, [B,T,U] for the
+                                    others; H for U where they are hidden */
   void* reserve; /* conveyor_lstm_reserve_bytes() for the backward pass; opaque, and only for
                     this version on this machine */
 } conveyor_lstm_outputs;
@@ -172,26 +198,31 @@ typedef struct conveyor_lstm_outputs {
 /* What the backward pass reads and writes. Gradients of one scalar throughout. */
 typedef struct conveyor_lstm_gradients {
   size_t size;                       /* sizeof(struct conveyor_lstm_gradients) */
-  const void* hidden_states;         /* real [B,T,U], as the forward pass returned it */
+  const void* hidden_states;         /* real [B,T,H], as the forward pass returned it */
   const void* reserve;               /* as the forward pass wrote it */
   const void* d_states[CONVEYOR_STATES]; /* real, shapes as of the states; null is zeros */
 
   /* Written, not added to; null where not wanted, and then not computed. */
   void* d_x;                      /* real [B,T,F]; zero at skipped steps */
   void* d_kernel;                 /* real [F,4U] */
-  void* d_recurrent_kernel;       /* real [U,4U] */
+  void* d_recurrent_kernel;       /* real [H,4U] */
   void* d_bias;                   /* real [4U] */
-  void* d_hidden_state;           /* real [B,U] */
+  void* d_hidden_state;           /* real [B,H] */
   void* d_cell_state;             /* state [B,U] */
   void* d_dropout_mask;           /* real, shape of dropout_mask */
   void* d_recurrent_dropout_mask; /* real, shape of recurrent_dropout_mask */
   void* d_peephole;               /* real [3U] */
+  void* d_output_kernel;          /* real [U,U] */
+  void* d_output_bias;            /* real [U] */
+  void* d_projection_kernel;      /* real [U,H] */
+  void* d_gate_scale;             /* real, shape of gate_scale */
+  void* d_cell_scale;             /* real [U] */
+  void* d_cell_shift;             /* real [U] */
 } conveyor_lstm_gradients;
 
-/* Bytes of `reserve` for the dtype, batch, time_steps and units of a request; -1 where that
- * number does not fit. Independent of the target. */
-CONVEYOR_API int64_t conveyor_lstm_reserve_bytes(int32_t dtype, int64_t batch,
-                                                 int64_t time_steps, int64_t units);
+/* Bytes of `reserve`; -1 where that number does not fit. So much for each row and step, whatever
+ * the target; of the request it reads what stands before the addresses. */
+CONVEYOR_API int64_t conveyor_lstm_reserve_bytes(const conveyor_lstm* lstm);
 
 /* Computes the states that `outputs` has room for. Returns a conveyor_status. */
 CONVEYOR_API int conveyor_lstm_forward(const conveyor_lstm* lstm,
@@ -221,7 +252,8 @@ CONVEYOR_API const char* conveyor_error(void);
 typedef struct conveyor_stream conveyor_stream;
 
 /* Copies kernel, recurrent_kernel and bias of `lstm` for batches of up to lstm->batch rows;
- * its x, states, masks and time_steps are not read. Null on failure: see *status. */
+ * its x, states, masks and time_steps are not read. Null on failure: see *status. There is none
+ * for layer normalisation, output_transform and projection. */
 CONVEYOR_API conveyor_stream* conveyor_stream_new(const conveyor_lstm* lstm, int* status);
 
 /* x real [B,F]; hidden_state real [B,U] and cell_state state [B,U] are read and overwritten. */

@@ -43,17 +43,17 @@ class Backward {
     return stop_.stopped() ? CONVEYOR_INTERRUPTED : CONVEYOR_OK;
   }
 
- private:
+ protected:
   void plan() {
     width_ = s_.padded * 4;  // of a row of dz: [P][4][L]
     // Where all dz of a row lie side by side, rows must not share cache sets.
     stride_ = width_ % 256 ? width_ : width_ + 16;
-    tiles_ = (s_.P + N - 1) / N;
+    tiles_ = (s_.HP + N - 1) / N;
     x_tiles_ = (s_.F + int64_t{N} * L - 1) / (int64_t{N} * L);
-    inputs_ = s_.F + s_.U + 1;
+    inputs_ = s_.F + s_.H + 1;
     // A row of [x h' 1]; six lanes may be read past it.
-    input_row_ = ((inputs_ + M + 15) / 16 * 16) | 16;
-    wants_weights_ = g_.d_kernel || g_.d_recurrent_kernel || g_.d_bias;
+    input_row_ = ((inputs_ + more_inputs_ + M + 15) / 16 * 16) | 16;
+    wants_weights_ = g_.d_kernel || g_.d_recurrent_kernel || g_.d_bias || more_inputs_;
     wants_x_ = g_.d_x || g_.d_dropout_mask;
     usual_ = variant_.nothing && !g_.d_states[CONVEYOR_CELL_STATES];
     for (int gate = CONVEYOR_INPUT_GATES; gate <= CONVEYOR_OUTPUT_GATES; ++gate)
@@ -72,24 +72,19 @@ class Backward {
     for (auto& dz : last_) dz = memory_.take<A>(s_.B * stride_);
     dz_ = memory_.take<A>(s_.P * chunk_rows_ * kDz);
     dc_ = memory_.take<T>(s_.B * s_.padded);
-    dh_ = memory_.take<T>(s_.B * s_.padded);
+    dh_ = memory_.take<T>(s_.B * s_.hidden_padded);
     if (wants_weights_) {
-      input_ = memory_.take<A>(paired_rows() * input_row_ + 16);
+      input_ = memory_.take<A>(gates_at_once_ * (paired_rows() * input_row_ + 16));
       products_ = kPair == 1 ? dz_ : memory_.take<A>(s_.P * paired_rows() * 4 * L);
       weights_ = memory_.take<T>(s_.P * (inputs_ + M) * 4 * L);
     }
-    const auto zeros = [this](int64_t n) {
-      T* array = memory_.take<T>(n);
-      std::fill(array, array + n, T(0));
-      return array;
-    };
     if (steps_.resets_to_start()) {
-      dh_start_ = zeros(s_.B * s_.padded);
+      dh_start_ = zeros(s_.B * s_.hidden_padded);
       dc_start_ = zeros(s_.B * s_.padded);
     }
     if (g_.d_dropout_mask) d_dropout_ = zeros(l_.dropout_masks * s_.B * s_.F);
     if (g_.d_recurrent_dropout_mask)
-      d_recurrent_ = zeros(l_.recurrent_dropout_masks * s_.B * s_.padded);
+      d_recurrent_ = zeros(l_.recurrent_dropout_masks * s_.B * s_.hidden_padded);
     if (l_.peephole) {
       peephole_ = memory_.take<T>(s_.P * 3 * L);
       for (int64_t p = 0; p < s_.P; ++p)
@@ -105,6 +100,12 @@ class Backward {
           reinterpret_cast<const State*>(gates_ + s_.T * s_.B * ((s_.U + 15) / 16 * 16) * 4);
     }
     if (g_.d_x) prefer_huge_pages(g_.d_x, s_.B * s_.T * s_.F * sizeof(Real));
+  }
+
+  T* zeros(int64_t n) {
+    T* array = memory_.take<T>(n);
+    std::fill(array, array + n, T(0));
+    return array;
   }
 
   // Rows times units beyond which a step may take longer than a person waits.
@@ -124,7 +125,7 @@ class Backward {
   enum { kHolds = 1, kFollows = 2 };
 
   bool splits_rows(int threads) const {
-    const bool small = s_.U * width_ * int64_t{sizeof(T)} <= (int64_t{1} << 19);
+    const bool small = s_.H * width_ * int64_t{sizeof(T)} <= (int64_t{1} << 19);
     return threads == 1 || (small && s_.B >= 2 * M * threads);
   }
 
@@ -229,13 +230,13 @@ class Backward {
   // In backward_gather.h.
   static constexpr int64_t kAhead = 4;  // rows that gather fetches ahead
   void prepare(Team& team, int member, Local local);
-  void gather(int64_t begin, int64_t end, int g, Team& team, int member);
+  void gather(int64_t begin, int64_t end, int first_gate, Team& team, int member);
   void prefetch_row(int64_t b, int64_t t) const;
-  void put_input(int64_t row, int64_t k, reg value, int lanes);
+  void put_input(int n, int64_t row, int64_t k, reg value, int lanes);
   void pair_rows(int64_t rows, Range panels);
-  void gather_row(int64_t b, int64_t t, int g, int64_t row);
+  void gather_row(int64_t b, int64_t t, int g, int n, int64_t row);
   void copy_row(const Real* from, int64_t width, const Real* masks, int count, int64_t b, int g,
-                int64_t row, int64_t first);
+                int place, int64_t row, int64_t first);
 
   // In backward_products.h.
   void input_gradient(int64_t begin, int64_t end, Team& team, int member);
@@ -249,6 +250,7 @@ class Backward {
   reg scale_input(reg dx, int64_t b, int64_t t, int g, int64_t f);
   void weight_gradient(int64_t begin, int64_t end, Team& team, int member);
   void weight_product(reg (&sum)[M][4], const A* a, const A* dz, int64_t K);
+  void weight_product_by_gate(reg (&acc)[M][4], int64_t row, const A* dz, int64_t K);
   void weight_gradient_of_gate(int g, Range part, int64_t blocks, int64_t K, bool first, bool last,
                                int member);
   template <int W>
@@ -259,6 +261,7 @@ class Backward {
   void write_sums();
 
   int64_t at(int64_t b, int64_t t, int64_t p) const { return (b * s_.T + t) * s_.U + p * L; }
+  int hidden_lanes(int64_t p) const { return static_cast<int>(std::min<int64_t>(L, s_.H - p * L)); }
   int lanes(int64_t p) const { return static_cast<int>(std::min<int64_t>(L, s_.U - p * L)); }
 
   const conveyor_lstm& l_;
@@ -270,6 +273,8 @@ class Backward {
   Stop stop_;
 
   int64_t width_ = 0, stride_ = 0, tiles_ = 0, x_tiles_ = 0, inputs_ = 0, input_row_ = 0;
+  int64_t more_inputs_ = 0;  // columns of input_ that are not of [x h' 1]
+  int gates_at_once_ = 1;  // whose rows input_ holds, where each gate has its own
   int64_t chunk_ = 1, chunk_rows_ = 0, local_bytes_ = 0;
   bool wants_weights_ = false, wants_x_ = false, usual_ = false;
   int64_t read_width_ = 0;  // width_ in A

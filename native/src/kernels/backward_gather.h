@@ -17,7 +17,7 @@ inline void Backward<V, Real, State>::prepare(Team& team, int member, Local loca
   const Range panels = share(s_.P, team.size(), member);
   for (int64_t p = panels.begin; p < panels.end; ++p) {
     for (int64_t n = 0; n < tiles_; ++n)
-      pack_transposed<V>(recurrent, s_.U, s_.U, n * N * L, N, p,
+      pack_transposed<V>(recurrent, s_.H, s_.U, n * N * L, N, p,
                          recurrent_ + n * read_width_ * N * L);
     for (int64_t n = 0; wants_x_ && n < x_tiles_; ++n)
       pack_transposed<V>(kernel, s_.F, s_.U, n * N * L, N, p, kernel_ + n * read_width_ * N * L);
@@ -26,20 +26,20 @@ inline void Backward<V, Real, State>::prepare(Team& team, int member, Local loca
   const auto* dh = static_cast<const Real*>(g_.d_states[CONVEYOR_HIDDEN_STATE]);
   const auto* dc = static_cast<const Real*>(g_.d_states[CONVEYOR_CELL_STATE]);
   for (int64_t b = rows.begin; b < rows.end; ++b) {
-    for (int64_t p = 0; p < s_.P; ++p) {
+    for (int64_t p = 0; p < s_.HP; ++p)
       V::store(dh_ + (p * s_.B + b) * L,
-               dh ? Io::load(dh + b * s_.U + p * L, lanes(p)) : V::zero());
+               dh ? Io::load(dh + b * s_.H + p * L, hidden_lanes(p)) : V::zero());
+    for (int64_t p = 0; p < s_.P; ++p)
       V::store(dc_ + (p * s_.B + b) * L,
                dc ? Io::load(dc + b * s_.U + p * L, lanes(p)) : V::zero());
-    }
   }
   std::memset(local.parity, 0, s_.B);
   std::memset(local.pending, dh ? kHolds : 0, s_.B);
 }
 
-// Rows of [x h' 1] for the chunk, each member a part; as gate g has them.
+// Rows of [x h' 1] for the chunk, each member a part; as the gates from `first_gate` on have them.
 template <class V, class Real, class State>
-inline void Backward<V, Real, State>::gather(int64_t begin, int64_t end, int g, Team& team,
+inline void Backward<V, Real, State>::gather(int64_t begin, int64_t end, int first_gate, Team& team,
                                               int member) {
   for (int64_t t = end - 1; t >= begin; --t) {
     const Range part = share(steps_.count(t), team.size(), member);
@@ -48,12 +48,13 @@ inline void Backward<V, Real, State>::gather(int64_t begin, int64_t end, int g, 
       const int64_t b = steps_.row(t, k);
       // Rows lie in a page each, and no processor foresees that.
       if (k + kAhead < part.end) prefetch_row(steps_.row(t, k + kAhead), t);
-      gather_row(b, t, g, first + k);
+      for (int n = 0; n < gates_at_once_; ++n) gather_row(b, t, first_gate + n, n, first + k);
     }
   }
   const int64_t rows = steps_.before(end) - steps_.before(begin);
   if (rows % kPair && member == 0)
-    for (int64_t k = 0; k < input_row_; k += L) put_input(rows, k, V::zero(), L);
+    for (int n = 0; n < gates_at_once_; ++n)
+      for (int64_t k = 0; k < input_row_; k += L) put_input(n, rows, k, V::zero(), L);
 }
 
 template <class V, class Real, class State>
@@ -62,14 +63,15 @@ inline void Backward<V, Real, State>::prefetch_row(int64_t b, int64_t t) const {
   const Real* x = static_cast<const Real*>(l_.x) + (b * s_.T + steps_.time(t)) * s_.F;
   for (int64_t k = 0; k < std::min(s_.F, 16 * kLine); k += kLine) V::prefetch(x + k);
   if (t == 0) return;
-  const Real* h = static_cast<const Real*>(g_.hidden_states) + (b * s_.T + t - 1) * s_.U;
-  for (int64_t k = 0; k < std::min(s_.U, 16 * kLine); k += kLine) V::prefetch(h + k);
+  const Real* h = static_cast<const Real*>(g_.hidden_states) + (b * s_.T + t - 1) * s_.H;
+  for (int64_t k = 0; k < std::min(s_.H, 16 * kLine); k += kLine) V::prefetch(h + k);
 }
 
-// `lanes` inputs of a row of the chunk from the k-th on.
+// `lanes` inputs of a row of the chunk from the k-th on, of the n-th of the gates at once.
 template <class V, class Real, class State>
-inline void Backward<V, Real, State>::put_input(int64_t row, int64_t k, reg value, int lanes) {
-  A* to = input_ + row / kPair * input_row_ + k;
+inline void Backward<V, Real, State>::put_input(int n, int64_t row, int64_t k, reg value,
+                                                int lanes) {
+  A* to = input_ + (n * paired_rows() + row / kPair) * input_row_ + k;
   if constexpr (kPair == 1)
     V::store_n(to, value, lanes);
   else
@@ -92,27 +94,28 @@ inline void Backward<V, Real, State>::pair_rows(int64_t rows, Range panels) {
 }
 
 template <class V, class Real, class State>
-inline void Backward<V, Real, State>::gather_row(int64_t b, int64_t t, int g, int64_t row) {
+inline void Backward<V, Real, State>::gather_row(int64_t b, int64_t t, int g, int n, int64_t row) {
   const Real* x = static_cast<const Real*>(l_.x) + (b * s_.T + steps_.time(t)) * s_.F;
   const Real* h = hidden_before(b, t);
-  copy_row(x, s_.F, static_cast<const Real*>(l_.dropout_mask), l_.dropout_masks, b, g, row, 0);
-  copy_row(h, s_.U, static_cast<const Real*>(l_.recurrent_dropout_mask),
-           l_.recurrent_dropout_masks, b, g, row, s_.F);
-  for (int64_t k = s_.F + s_.U; k < input_row_; k += L)
-    put_input(row, k, k == s_.F + s_.U ? V::first(V::set1(1), 1) : V::zero(),
-              static_cast<int>(std::min<int64_t>(L, input_row_ - k)));
+  copy_row(x, s_.F, static_cast<const Real*>(l_.dropout_mask), l_.dropout_masks, b, g, n, row, 0);
+  copy_row(h, s_.H, static_cast<const Real*>(l_.recurrent_dropout_mask),
+           l_.recurrent_dropout_masks, b, g, n, row, s_.F);
+  const int64_t end = input_row_ - more_inputs_;
+  for (int64_t k = s_.F + s_.H; k < end; k += L)
+    put_input(n, row, k, k == s_.F + s_.H ? V::first(V::set1(1), 1) : V::zero(),
+              static_cast<int>(std::min<int64_t>(L, end - k)));
 }
 
 template <class V, class Real, class State>
 inline void Backward<V, Real, State>::copy_row(const Real* from, int64_t width, const Real* masks,
-                                               int count, int64_t b, int g, int64_t row,
-                                               int64_t first) {
+                                               int count, int64_t b, int g, int place,
+                                               int64_t row, int64_t first) {
   if (count) masks += ((count == 4 ? g * s_.B : 0) + b) * width;
   for (int64_t k = 0; k < width; k += L) {
     const int n = static_cast<int>(std::min<int64_t>(L, width - k));
     reg value = from ? Io::load(from + k, n) : V::zero();
     if (count) value = V::mul(value, Io::load(masks + k, n));
-    put_input(row, first + k, value, n);
+    put_input(place, row, first + k, value, n);
   }
 }
 

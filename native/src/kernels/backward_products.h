@@ -198,6 +198,19 @@ inline void Backward<V, Real, State>::weight_product(reg (&sum)[M][4], const A* 
     for (int g = 0; g < 4; ++g) sum[m][g] = acc[m][g];
 }
 
+// Where the rows of all gates are there at once.
+template <class V, class Real, class State>
+inline void Backward<V, Real, State>::weight_product_by_gate(reg (&acc)[M][4], int64_t row,
+                                                             const A* dz, int64_t K) {
+  for (int g = 0; g < 4; ++g) {
+    const A* a = input_ + g * paired_rows() * input_row_ + row;
+    for (int64_t k = 0; k < K; ++k, a += input_row_) {
+      const reg column = V::weights(dz + (k * 4 + g) * L);
+      for (int m = 0; m < M; ++m) acc[m][g] = V::dot(V::broadcast(a + m), column, acc[m][g]);
+    }
+  }
+}
+
 // Where each gate has rows of its own, a tile is one gate of up to four panels.
 template <class V, class Real, class State>
 inline void Backward<V, Real, State>::weight_gradient_of_gate(int g, Range part, int64_t blocks,
@@ -262,9 +275,9 @@ inline void Backward<V, Real, State>::write_weights(const reg (&sum)[4], int64_t
 template <class V, class Real, class State>
 inline void Backward<V, Real, State>::write_weights_of_gate(int g, reg sum, int64_t row,
                                                             int64_t p) const {
-  void* to = row < s_.F ? g_.d_kernel : row < s_.F + s_.U ? g_.d_recurrent_kernel : g_.d_bias;
+  void* to = row < s_.F ? g_.d_kernel : row < s_.F + s_.H ? g_.d_recurrent_kernel : g_.d_bias;
   if (!to) return;
-  const int64_t first = row < s_.F ? row : row < s_.F + s_.U ? row - s_.F : 0;
+  const int64_t first = row < s_.F ? row : row < s_.F + s_.H ? row - s_.F : 0;
   Io::store(static_cast<Real*>(to) + (first * 4 + g) * s_.U + p * L, sum, lanes(p));
 }
 
@@ -285,9 +298,9 @@ inline void Backward<V, Real, State>::write_sums() {
       store(static_cast<Real*>(g_.d_dropout_mask) + k, d_dropout_[k]);
   if (d_recurrent_)
     for (int64_t r = 0; r < l_.recurrent_dropout_masks * s_.B; ++r)
-      for (int64_t u = 0; u < s_.U; ++u)
-        store(static_cast<Real*>(g_.d_recurrent_dropout_mask) + r * s_.U + u,
-              d_recurrent_[r * s_.padded + u]);
+      for (int64_t n = 0; n < s_.H; ++n)
+        store(static_cast<Real*>(g_.d_recurrent_dropout_mask) + r * s_.H + n,
+              d_recurrent_[r * s_.hidden_padded + n]);
   for (int64_t p = 0; d_peephole_ && p < s_.P; ++p)
     for (int k = 0; k < 3; ++k)
       Io::store(static_cast<Real*>(g_.d_peephole) + k * s_.U + p * L,

@@ -136,14 +136,14 @@ inline void Backward<V, Real, State>::scale_hidden(
   const auto* masks = static_cast<const Real*>(l_.recurrent_dropout_mask);
   auto* d_masks = static_cast<Real*>(g_.d_recurrent_dropout_mask);
   for (int m = 0; m < R; ++m) {
-    for (int v = 0; v < N && n * N + v < s_.P; ++v) {
+    for (int v = 0; v < N && n * N + v < s_.HP; ++v) {
       const int64_t p = n * N + v;
-      const int64_t at = (g * s_.B + block.b[m]) * s_.U + p * L;
+      const int64_t at = (g * s_.B + block.b[m]) * s_.H + p * L;
       if (d_masks) {
-        T* sum = d_recurrent_ + ((g * s_.B + block.b[m]) * s_.P + p) * L;
+        T* sum = d_recurrent_ + ((g * s_.B + block.b[m]) * s_.HP + p) * L;
         V::store(sum, V::fma(from[m][v], hidden(block.b[m], t, p), V::load(sum)));
       }
-      to[m][v] = V::mul(from[m][v], Io::load(masks + at, lanes(p)));
+      to[m][v] = V::mul(from[m][v], Io::load(masks + at, hidden_lanes(p)));
     }
   }
 }
@@ -152,9 +152,10 @@ inline void Backward<V, Real, State>::scale_hidden(
 template <class V, class Real, class State>
 inline auto Backward<V, Real, State>::hidden(int64_t b, int64_t t, int64_t p) const -> reg {
   if (t >= 0)
-    return Io::load(static_cast<const Real*>(g_.hidden_states) + at(b, t, p), lanes(p));
+    return Io::load(static_cast<const Real*>(g_.hidden_states) + (b * s_.T + t) * s_.H + p * L,
+                    hidden_lanes(p));
   if (!l_.hidden_state) return V::zero();
-  return Io::load(static_cast<const Real*>(l_.hidden_state) + b * s_.U + p * L, lanes(p));
+  return Io::load(static_cast<const Real*>(l_.hidden_state) + b * s_.H + p * L, hidden_lanes(p));
 }
 
 // The hidden state that step t of a row begins with; null for zeros.
@@ -162,8 +163,8 @@ template <class V, class Real, class State>
 inline auto Backward<V, Real, State>::hidden_before(int64_t b, int64_t t) const -> const Real* {
   const int reset = steps_.reset(b, t);
   if (reset == CONVEYOR_AT_ZERO) return nullptr;
-  if (t > 0 && !reset) return static_cast<const Real*>(g_.hidden_states) + (b * s_.T + t - 1) * s_.U;
-  return l_.hidden_state ? static_cast<const Real*>(l_.hidden_state) + b * s_.U : nullptr;
+  if (t > 0 && !reset) return static_cast<const Real*>(g_.hidden_states) + (b * s_.T + t - 1) * s_.H;
+  return l_.hidden_state ? static_cast<const Real*>(l_.hidden_state) + b * s_.H : nullptr;
 }
 
 // Likewise the cell state, of a panel.
@@ -251,7 +252,7 @@ inline void Backward<V, Real, State>::arrived_at(reg (&sum)[N], int64_t b, int64
     recurrent_product<1>(dh, block, n, -1, local);
   for (int v = 0; v < N; ++v) {
     const int64_t p = n * N + v;
-    sum[v] = p < s_.P && (local.pending[b] & kHolds)
+    sum[v] = p < s_.HP && (local.pending[b] & kHolds)
                  ? V::add(dh[0][v], V::load(dh_ + (p * s_.B + b) * L))
                  : dh[0][v];
   }

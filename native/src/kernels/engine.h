@@ -8,9 +8,12 @@
 #include "kernels/forward.h"
 #include "kernels/gru_backward.h"
 #include "kernels/gru_forward.h"
+#include "kernels/staged_backward.h"
+#include "kernels/staged_forward.h"
 #include "kernels/stream.h"
 #include "kernels/top_k.h"
 #include "target.h"
+#include "stages.h"
 
 namespace conveyor {
 namespace CONVEYOR_TARGET_NAMESPACE {
@@ -19,6 +22,7 @@ namespace CONVEYOR_TARGET_NAMESPACE {
 template <class Float, class Double>
 struct Engine {
   static int forward(const conveyor_lstm& l, const conveyor_lstm_outputs& out) {
+    if (in_stages(l)) return forward_in_stages(l, out);
     switch (l.dtype) {
       case CONVEYOR_FLOAT32: return Forward<Float, float, float>(l, out).run();
       case CONVEYOR_FLOAT64: return Forward<Double, double, double>(l, out).run();
@@ -27,10 +31,27 @@ struct Engine {
   }
 
   static int backward(const conveyor_lstm& l, const conveyor_lstm_gradients& g) {
+    if (in_stages(l)) return backward_in_stages(l, g);
     switch (l.dtype) {
       case CONVEYOR_FLOAT32: return Backward<Float, float, float>(l, g).run();
       case CONVEYOR_FLOAT64: return Backward<Double, double, double>(l, g).run();
       default: return Backward<Float, bfloat16, float>(l, g).run();
+    }
+  }
+
+  static int forward_in_stages(const conveyor_lstm& l, const conveyor_lstm_outputs& out) {
+    switch (l.dtype) {
+      case CONVEYOR_FLOAT32: return StagedForward<Float, float, float>(l, out).run();
+      case CONVEYOR_FLOAT64: return StagedForward<Double, double, double>(l, out).run();
+      default: return StagedForward<Float, bfloat16, float>(l, out).run();
+    }
+  }
+
+  static int backward_in_stages(const conveyor_lstm& l, const conveyor_lstm_gradients& g) {
+    switch (l.dtype) {
+      case CONVEYOR_FLOAT32: return StagedBackward<Float, float, float>(l, g).run();
+      case CONVEYOR_FLOAT64: return StagedBackward<Double, double, double>(l, g).run();
+      default: return StagedBackward<Float, bfloat16, float>(l, g).run();
     }
   }
 

@@ -82,7 +82,7 @@ class Forward {
     ++steps_of_stream_;
   }
 
- private:
+ protected:
   // So many rows of weights times tiles of a panel take a fraction of a millisecond.
   static constexpr int64_t kLong = 1 << 16;
 
@@ -91,18 +91,18 @@ class Forward {
     int rows;
     int64_t b[M];
     const A* x[M];  // features; by gate: [4][F]
-    const A* h[M];  // hidden state before the step; by gate: [4][U]
+    const A* h[M];  // hidden state before the step; by gate: [4][H]
     const A* h_before[M];  // the same, without dropout
     A* h_after[M];
     const T* z[M];  // the projection of x, [P][4][L], where it is computed ahead
   };
 
   void plan() {
-    const bool small = (s_.F + s_.U) * s_.padded * 4 * int64_t{sizeof(T)} <= (int64_t{1} << 19);
+    const bool small = (s_.F + s_.H) * s_.padded * 4 * int64_t{sizeof(T)} <= (int64_t{1} << 19);
     small_ = small;
     // Where a step has too few rows to fill tiles, or the weights do not fit a cache together,
     // x W is computed for several steps at once.
-    const int64_t weights = (s_.F + s_.U) * s_.padded * 4 * int64_t{sizeof(T)};
+    const int64_t weights = (s_.F + s_.H) * s_.padded * 4 * int64_t{sizeof(T)};
     const bool ahead = s_.T > 1 && s_.F > 0 && (s_.B < 2 * M || weights > (int64_t{20} << 20));
     const int64_t bytes = 4 * s_.padded * int64_t{sizeof(T)} * s_.B;
     ahead_ = ahead ? std::max<int64_t>(
@@ -111,7 +111,7 @@ class Forward {
     if (ahead_ && s_.B * ahead_ < 4 * M) ahead_ = std::min<int64_t>(s_.T, 4 * M / s_.B + 1);
 
     f_ = Read::count(s_.F);
-    u_ = Read::count(s_.U);
+    u_ = Read::count(s_.H);
     row_ = s_.row() / V::kPair;
     kernel_ = memory_.take<A>(s_.P * f_ * 4 * L);
     recurrent_ = memory_.take<A>(s_.P * u_ * 4 * L);
@@ -125,7 +125,7 @@ class Forward {
     stage_x_ = l_.dropout_masks != 0 || !std::is_same<typename Read::Element, Real>::value ||
                s_.F % V::kPair != 0;
     const int64_t steps = std::max<int64_t>(1, ahead_);
-    x_staged_ = staged(s_.F), h_staged_ = staged(s_.U);
+    x_staged_ = staged(s_.F), h_staged_ = staged(s_.H);
     if (stage_x_) x_ = memory_.take<A>(steps * s_.B * x_staged_ * x_gates_);
     if (l_.recurrent_dropout_masks) dropped_ = memory_.take<A>(s_.B * h_staged_ * h_gates_);
     if (ahead_) z_ = memory_.take<T>(steps * s_.B * s_.padded * 4);
@@ -143,7 +143,7 @@ class Forward {
     for (void* state : out_.states)
       if (state) prefer_huge_pages(state, s_.B * s_.T * s_.U * sizeof(Real));
     if (out_.reserve)
-      prefer_huge_pages(out_.reserve, conveyor_lstm_reserve_bytes(l_.dtype, s_.B, s_.T, s_.U));
+      prefer_huge_pages(out_.reserve, conveyor_lstm_reserve_bytes(&l_));
   }
 
   // A that hold a row of so many elements in whole vectors. As Shape::row.
@@ -272,7 +272,7 @@ class Forward {
   int64_t blocks_per_member_ = 0, steps_of_stream_ = 0;
   int64_t ahead_ = 0;  // steps whose x W is computed together; 0: each with its own step
   int x_gates_ = 1, h_gates_ = 1;
-  int64_t f_ = 0, u_ = 0, row_ = 0;  // in A: features, units, a row of hidden states
+  int64_t f_ = 0, u_ = 0, row_ = 0;  // in A: features, hidden, a row of hidden states
   int64_t x_staged_ = 0, h_staged_ = 0;  // in A: rows that a product reads instead
   A *kernel_ = nullptr, *recurrent_ = nullptr, *h_[2] = {}, *x_ = nullptr, *dropped_ = nullptr;
   T *bias_ = nullptr, *peephole_ = nullptr, *c_ = nullptr, *z_ = nullptr;

@@ -19,8 +19,10 @@ inline void Forward<V, Real, State>::prepare(Team& team, int member) {
   const Range panels = share(s_.P, team.size(), member);
   for (int64_t p = panels.begin; p < panels.end; ++p) {
     pack_panel<V>(kernel, s_.F, s_.U, p, kernel_ + p * f_ * 4 * L);
-    pack_panel<V>(recurrent, s_.U, s_.U, p, recurrent_ + p * u_ * 4 * L);
-    pack_vectors<V, 4>(static_cast<const Real*>(l_.bias), s_.U, p, bias_ + p * 4 * L);
+    pack_panel<V>(recurrent, s_.H, s_.U, p, recurrent_ + p * u_ * 4 * L);
+    // A normalisation comes before the bias.
+    pack_vectors<V, 4>(static_cast<const Real*>(l_.layer_norm ? nullptr : l_.bias), s_.U, p,
+                       bias_ + p * 4 * L);
     if (peephole_)
       pack_vectors<V, 3>(static_cast<const Real*>(l_.peephole), s_.U, p, peephole_ + p * 3 * L);
   }
@@ -28,9 +30,9 @@ inline void Forward<V, Real, State>::prepare(Team& team, int member) {
   for (int64_t b = rows.begin; b < rows.end; ++b) {
     std::memset(h_[0] + b * row_, 0, row_ * sizeof(A));
     std::memset(h_[1] + b * row_, 0, row_ * sizeof(A));
-    for (int64_t u = 0; l_.hidden_state && u < s_.U; ++u)
+    for (int64_t u = 0; l_.hidden_state && u < s_.H; ++u)
       Read::set(h_[0] + b * row_, u,
-                 load_one(static_cast<const Real*>(l_.hidden_state) + b * s_.U + u));
+                 load_one(static_cast<const Real*>(l_.hidden_state) + b * s_.H + u));
     for (int64_t u = 0; u < s_.padded; ++u)
       *cell(u / L, b, u % L) =
           l_.cell_state && u < s_.U
@@ -84,7 +86,7 @@ inline void Forward<V, Real, State>::drop_hidden(int64_t t, Range active, const 
     const int64_t b = steps_.row(t, n);
     apply_masks(Read::elements(h_[parity[b]] + b * row_),
                 static_cast<const Real*>(l_.recurrent_dropout_mask), l_.recurrent_dropout_masks,
-                b, s_.U, dropped_ + b * h_staged_ * h_gates_, h_staged_);
+                b, s_.H, dropped_ + b * h_staged_ * h_gates_, h_staged_);
   }
 }
 

@@ -11,7 +11,6 @@
 
 #include <cstring>
 
-#include "kernels/activation.h"
 #include "kernels/gru_shape.h"
 #include "kernels/tile.h"
 
@@ -24,7 +23,6 @@ class GruBackward {
   using T = typename V::T;
   using reg = typename V::reg;
   using Io = typename V::template Io<Real>;
-  using Act = Activation<V>;
   static_assert(V::kPair == 1, "rows of this kernel are plain");
   static constexpr int L = V::L;
   static constexpr int M = V::kRows;
@@ -32,7 +30,8 @@ class GruBackward {
   static constexpr int K = V::kRegisters > 16 ? 8 : 4;   // inputs of a tile of weights
 
   GruBackward(const conveyor_gru& g, const conveyor_gru_gradients& d)
-      : g_(g), d_(d), l_(as_lstm(g)), s_(l_, L), steps_(l_, memory_), stop_(g.interrupted) {}
+      : g_(g), d_(d), l_(as_lstm(g)), s_(l_, L), functions_(l_), steps_(l_, memory_),
+        stop_(g.interrupted) {}
 
   int run() {
     plan();
@@ -186,11 +185,14 @@ class GruBackward {
     const Real* h = hidden_before(b, t);
     return h ? Io::load(h + p * L, lanes(p)) : V::zero();
   }
-  // The update gates, reset gates, candidates and h' R_g + b'_g of a step.
   reg kept(int which, int64_t b, int64_t t, int64_t p) const {
     const int64_t units = reserved_units(s_.U);
     return Io::load(static_cast<const Real*>(d_.reserve) +
                         ((t * s_.B + b) * 4 + which) * units + p * L, L);
+  }
+  // The reset gates of a step.
+  reg reset_gates(int64_t b, int64_t t, int64_t p) const {
+    return functions_.value(functions_.sigma, kept(kReset, b, t, p));
   }
   reg arriving(int state, int64_t b, int64_t t, int64_t p) const {
     const auto* d = static_cast<const Real*>(d_.d_states[state]);
@@ -208,6 +210,7 @@ class GruBackward {
   const conveyor_gru_gradients& d_;
   const conveyor_lstm l_;
   const Shape s_;
+  const GruFunctions<V> functions_;
   Workspace memory_;
   const Steps steps_;
   Stop stop_;

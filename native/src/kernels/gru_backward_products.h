@@ -53,8 +53,6 @@ inline void GruBackward<V, Real>::gather_row(int64_t b, int64_t t, int64_t at) {
   const auto* h = hidden_before(b, t);
   const auto* masks = static_cast<const Real*>(g_.dropout_mask);
   const auto* state_masks = static_cast<const Real*>(g_.recurrent_dropout_mask);
-  const Real* reset =
-      static_cast<const Real*>(d_.reserve) + ((t * s_.B + b) * 4 + 1) * reserved_units(s_.U);
   for (int plane = 0; plane < planes_; ++plane) {
     T* to = input_ + (plane * chunk_rows_ + at) * input_row_;
     const int64_t x_row = (x_gates_ == 3 ? plane * s_.B : 0) + b;
@@ -71,7 +69,7 @@ inline void GruBackward<V, Real>::gather_row(int64_t b, int64_t t, int64_t at) {
       reg value = h ? Io::load(h + p * L, n) : V::zero();
       if (state_masks) value = V::mul(value, Io::load(state_masks + h_row * s_.U + p * L, n));
       V::store_n(to + p * L, value, n);
-      if (!after_) V::store_n(to + s_.U + p * L, V::mul(value, Io::load(reset + p * L, L)), n);
+      if (!after_) V::store_n(to + s_.U + p * L, V::mul(value, reset_gates(b, t, p)), n);
     }
     std::fill(to + (after_ ? 1 : 2) * s_.U, to + (after_ ? 1 : 2) * s_.U + K, T(0));
   }

@@ -43,18 +43,22 @@ inline void GruBackward<V, Real>::pass(int64_t t, Range rows, Range panels) {
 // gate's, which waits for a product.
 template <class V, class Real>
 inline void GruBackward<V, Real>::pointwise(int64_t b, int64_t t, int64_t at, int64_t p) {
-  const reg z = kept(0, b, t, p), r = kept(1, b, t, p), g = kept(2, b, t, p);
+  const Function<V>&sigma = functions_.sigma, &phi = functions_.phi;
+  const reg in_z = kept(kUpdate, b, t, p), in_g = kept(kCandidate, b, t, p);
+  const reg z = functions_.value(sigma, in_z), g = functions_.value(phi, in_g);
   const reg d = V::load(dh(b, p)), h = hidden(b, t, p);
   const reg to_z = V::fma(d, V::sub(h, g), arriving(CONVEYOR_GRU_UPDATE_GATES, b, t, p));
   const reg to_g = V::fma(d, V::sub(V::set1(1), z), arriving(CONVEYOR_GRU_CANDIDATES, b, t, p));
-  const reg dg = V::mul(to_g, Act::slope(g_.activation, g));
+  const reg dg = V::mul(to_g, functions_.slope(phi, in_g, g));
   T* to = dz(p, at);
   V::store(to + kG * L, dg);
-  V::store(to + kZ * L, V::mul(to_z, Act::slope(g_.recurrent_activation, z)));
+  V::store(to + kZ * L, V::mul(to_z, functions_.slope(sigma, in_z, z)));
   V::store(dh(b, p), V::mul(d, z));
   if (!after_) return;
-  const reg to_r = V::fma(dg, kept(3, b, t, p), arriving(CONVEYOR_GRU_RESET_GATES, b, t, p));
-  V::store(to + kR * L, V::mul(to_r, Act::slope(g_.recurrent_activation, r)));
+  const reg in_r = kept(kReset, b, t, p), r = functions_.value(sigma, in_r);
+  const reg of_state = kept(kOfState, b, t, p);
+  const reg to_r = V::fma(dg, of_state, arriving(CONVEYOR_GRU_RESET_GATES, b, t, p));
+  V::store(to + kR * L, V::mul(to_r, functions_.slope(sigma, in_r, r)));
   V::store(to + kS * L, V::mul(dg, r));
 }
 
@@ -93,11 +97,12 @@ inline void GruBackward<V, Real>::through_reset(const Block& block, int64_t n, i
   for (int m = 0; m < R; ++m) {
     const int64_t b = block.b[m];
     for (int64_t p = n * N; p < std::min(s_.P, (n + 1) * N); ++p) {
-      const reg r = kept(1, b, t, p), h = hidden(b, t, p);
+      const reg in_r = kept(kReset, b, t, p), r = functions_.value(functions_.sigma, in_r);
+      const reg h = hidden(b, t, p);
       const reg d = dropped(acc[m][p - n * N], V::mul(r, h), 2, b, p);
       const reg to_r = V::fma(d, h, arriving(CONVEYOR_GRU_RESET_GATES, b, t, p));
       T* to = dz(p, block.at[m]);
-      V::store(to + kR * L, V::mul(to_r, Act::slope(g_.recurrent_activation, r)));
+      V::store(to + kR * L, V::mul(to_r, functions_.slope(functions_.sigma, in_r, r)));
       V::store(to + kS * L, V::zero());
       V::store(dh(b, p), V::fma(d, r, V::load(dh(b, p))));
     }

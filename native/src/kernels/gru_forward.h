@@ -7,7 +7,7 @@
 
 #include <cstring>
 
-#include "kernels/activation.h"
+#include "kernels/functions.h"
 #include "kernels/gru_shape.h"
 #include "kernels/tile.h"
 
@@ -20,14 +20,14 @@ class GruForward {
   using T = typename V::T;
   using reg = typename V::reg;
   using Io = typename V::template Io<Real>;
-  using Act = Activation<V>;
   static_assert(V::kPair == 1, "rows of this kernel are plain");
   static constexpr int L = V::L;
   static constexpr int M = V::kRegisters > 16 ? 8 : 4;
   static constexpr int N = 2;  // panels that belong to one member
 
   GruForward(const conveyor_gru& g, const conveyor_gru_outputs& out)
-      : g_(g), out_(out), l_(as_lstm(g)), s_(l_, L), steps_(l_, memory_), stop_(g.interrupted) {}
+      : g_(g), out_(out), l_(as_lstm(g)), s_(l_, L), functions_(l_), steps_(l_, memory_),
+        stop_(g.interrupted) {}
 
   int run() {
     if (s_.B == 0) return CONVEYOR_OK;
@@ -83,8 +83,6 @@ class GruForward {
     blocks_per_member_ = s_.B * ahead_ / M + 2;
     blocks_ = memory_.take<Block>(most * blocks_per_member_);
     parity_ = memory_.take<uint8_t>(int64_t{most} * s_.B);
-    usual_ = std::is_same<T, float>::value && g_.activation == CONVEYOR_TANH &&
-             g_.recurrent_activation == CONVEYOR_SIGMOID;
     for (void* state : out_.states)
       if (state) prefer_huge_pages(state, s_.B * s_.T * s_.U * sizeof(Real));
     if (out_.reserve)
@@ -161,11 +159,8 @@ class GruForward {
   void candidate_tile(const Block& block, int64_t n, int64_t t, const uint8_t* parity);
   template <int R, int G>
   void add(reg (&acc)[R][G], const Block& block, const T* w, int64_t K, int gates, int64_t stride);
-  template <int K>
-  void sigmas(reg (&y)[K]) const;
-  template <int K>
-  void phis(reg (&y)[K]) const;
-  void write(int64_t b, int64_t t, int64_t p, reg z, reg r, reg g, reg h, reg of_state);
+  void keep(int first, reg one, reg two, int64_t b, int64_t t, int64_t p);
+  void write(int64_t b, int64_t t, int64_t p, reg z, reg r, reg g, reg h);
 
   Real* real(int state) const { return static_cast<Real*>(out_.states[state]); }
   int64_t at(int64_t b, int64_t t, int64_t p) const { return (b * s_.T + t) * s_.U + p * L; }
@@ -178,11 +173,12 @@ class GruForward {
   const conveyor_gru_outputs& out_;
   const conveyor_lstm l_;
   const Shape s_;
+  const GruFunctions<V> functions_;
   Workspace memory_;
   const Steps steps_;
   Stop stop_;
 
-  bool after_ = true, small_ = false, stage_x_ = false, usual_ = false;
+  bool after_ = true, small_ = false, stage_x_ = false;
   int gates_ = 3, x_gates_ = 1, h_gates_ = 1;
   int64_t tiles_ = 0, width_ = 0, row_ = 0, blocks_per_member_ = 0;
   int64_t ahead_ = 1;  // steps whose x W is computed together

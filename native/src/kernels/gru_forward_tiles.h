@@ -66,41 +66,27 @@ inline void GruForward<V, Real>::project_tile(const Block& block, int64_t p) {
     for (int g = 0; g < 3; ++g) V::store(block.z[m] + (p * 3 + g) * L, acc[m][g]);
 }
 
+// Two of the four parts of the reserve of a step.
 template <class V, class Real>
-template <int K>
-inline __attribute__((always_inline)) void GruForward<V, Real>::sigmas(reg (&y)[K]) const {
-  if constexpr (Act::is_float) {
-    if (usual_) return Act::template sigmoids<K>(y, y);
-  }
-  for (int k = 0; k < K; ++k) y[k] = Act::apply(g_.recurrent_activation, y[k]);
+inline void GruForward<V, Real>::keep(int first, reg one, reg two, int64_t b, int64_t t,
+                                      int64_t p) {
+  const int64_t units = reserved_units(s_.U);
+  Real* to =
+      static_cast<Real*>(out_.reserve) + ((t * s_.B + b) * 4 + first) * units + p * L;
+  Io::store(to, one, L);
+  Io::store(to + units, two, L);
 }
 
+// What is wanted of a step that counts.
 template <class V, class Real>
-template <int K>
-inline __attribute__((always_inline)) void GruForward<V, Real>::phis(reg (&y)[K]) const {
-  if constexpr (Act::is_float) {
-    if (usual_) return Act::template tanhs<K>(y, y);
-  }
-  for (int k = 0; k < K; ++k) y[k] = Act::apply(g_.activation, y[k]);
-}
-
-// What is wanted of a step that counts; `of_state` is h' R_g + b'_g.
-template <class V, class Real>
-inline void GruForward<V, Real>::write(int64_t b, int64_t t, int64_t p, reg z, reg r, reg g, reg h,
-                                       reg of_state) {
+inline void GruForward<V, Real>::write(int64_t b, int64_t t, int64_t p, reg z, reg r, reg g,
+                                       reg h) {
   const int n = lanes(p);
   const int64_t to = at(b, t, p);
   if (Real* hs = real(CONVEYOR_GRU_HIDDEN_STATES)) Io::store(hs + to, h, n);
   if (Real* zs = real(CONVEYOR_GRU_UPDATE_GATES)) Io::store(zs + to, z, n);
   if (Real* rs = real(CONVEYOR_GRU_RESET_GATES)) Io::store(rs + to, r, n);
   if (Real* gs = real(CONVEYOR_GRU_CANDIDATES)) Io::store(gs + to, g, n);
-  if (!out_.reserve) return;
-  const int64_t units = reserved_units(s_.U);
-  Real* kept = static_cast<Real*>(out_.reserve) + (t * s_.B + b) * 4 * units + p * L;
-  Io::store(kept, z, L);
-  Io::store(kept + units, r, L);
-  Io::store(kept + 2 * units, g, L);
-  Io::store(kept + 3 * units, of_state, L);
 }
 
 template <class V, class Real>
@@ -118,18 +104,24 @@ inline void GruForward<V, Real>::tile(const Block& block, int64_t p, int64_t t,
   constexpr int K = R % 2 ? 1 : 2;
 #pragma GCC unroll 1
   for (int m = 0; m < R; m += K) {
-    reg y[2 * K], g[K];
+    reg y[2 * K], g[K], in[K];
     for (int k = 0; k < K; ++k) y[2 * k] = acc[m + k][0], y[2 * k + 1] = acc[m + k][1];
-    sigmas<2 * K>(y);
+    functions_.template sigmas<2 * K>(y);
     for (int k = 0; k < K; ++k)
-      g[k] = V::fma(y[2 * k + 1], acc[m + k][2], V::load(block.z[m + k] + (p * 3 + 2) * L));
-    phis<K>(g);
+      in[k] = g[k] =
+          V::fma(y[2 * k + 1], acc[m + k][2], V::load(block.z[m + k] + (p * 3 + 2) * L));
+    functions_.template phis<K>(g);
     for (int k = 0; k < K; ++k) {
       const int64_t b = block.b[m + k];
       const reg h = V::load(before(b, parity) + p * L);
       const reg after = V::fma(y[2 * k], V::sub(h, g[k]), g[k]);
       V::store(following(b, parity) + p * L, after);
-      write(b, t, p, y[2 * k], y[2 * k + 1], g[k], after, acc[m + k][2]);
+      write(b, t, p, y[2 * k], y[2 * k + 1], g[k], after);
+      if (!out_.reserve) continue;
+      if (functions_.keeps_inputs)
+        y[2 * k] = acc[m + k][0], y[2 * k + 1] = acc[m + k][1], g[k] = in[k];
+      keep(kUpdate, y[2 * k], y[2 * k + 1], b, t, p);
+      keep(kCandidate, g[k], acc[m + k][2], b, t, p);
     }
   }
 }
@@ -145,15 +137,17 @@ inline void GruForward<V, Real>::reset_tile(const Block& block, int64_t p, int64
     for (int g = 0; g < 2; ++g) acc[m][g] = V::load(block.z[m] + (p * 3 + g) * L);
   add<R, 2>(acc, block, recurrent_ + p * s_.U * 2 * L, s_.U, h_gates_, row_);
   for (int m = 0; m < R; ++m) {
-    sigmas<2>(acc[m]);
     const int64_t b = block.b[m];
+    reg y[2] = {acc[m][0], acc[m][1]};
+    functions_.template sigmas<2>(y);
+    if (out_.reserve && functions_.keeps_inputs) keep(kUpdate, acc[m][0], acc[m][1], b, t, p);
+    if (out_.reserve && !functions_.keeps_inputs) keep(kUpdate, y[0], y[1], b, t, p);
     const T* h = dropped_ ? block.in[m] + (h_gates_ == 3 ? 2 * row_ : 0) : before(b, parity);
-    V::store(update_ + b * s_.padded + p * L, acc[m][0]);
-    V::store(reset_ + b * row_ + p * L, V::mul(acc[m][1], V::first(V::load(h + p * L), lanes(p))));
+    V::store(update_ + b * s_.padded + p * L, y[0]);
+    V::store(reset_ + b * row_ + p * L, V::mul(y[1], V::first(V::load(h + p * L), lanes(p))));
     // In place of x W + b, which has done its part; the second round writes it.
-    V::store(block.z[m] + (p * 3 + 1) * L, acc[m][1]);
+    V::store(block.z[m] + (p * 3 + 1) * L, y[1]);
   }
-  (void)t;
 }
 
 template <class V, class Real>
@@ -170,15 +164,19 @@ inline void GruForward<V, Real>::candidate_tile(const Block& block, int64_t n, i
   }
   accumulate<V, R, N>(acc, rows, candidate_ + n * s_.U * N * L, s_.U);
   for (int m = 0; m < R; ++m) {
-    phis<N>(acc[m]);
     const int64_t b = block.b[m];
+    reg y[N];
+    for (int v = 0; v < N; ++v) y[v] = acc[m][v];
+    functions_.template phis<N>(y);
     for (int v = 0; v < panels; ++v) {
       const int64_t p = n * N + v;
-      const reg z = V::load(update_ + b * s_.padded + p * L), g = acc[m][v];
+      const reg z = V::load(update_ + b * s_.padded + p * L), g = y[v];
       const reg h = V::load(before(b, parity) + p * L);
       const reg after = V::fma(z, V::sub(h, g), g);
       V::store(following(b, parity) + p * L, after);
-      write(b, t, p, z, V::load(block.z[m] + (p * 3 + 1) * L), g, after, V::zero());
+      write(b, t, p, z, V::load(block.z[m] + (p * 3 + 1) * L), g, after);
+      if (out_.reserve)
+        keep(kCandidate, functions_.keeps_inputs ? acc[m][v] : g, V::zero(), b, t, p);
     }
   }
 }

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "conveyor/gru.h"
+#include "kernels/functions.h"
 #include "kernels/shape.h"
 #include "real.h"
 #include "steps.h"
@@ -14,12 +15,15 @@
 namespace conveyor {
 namespace CONVEYOR_TARGET_NAMESPACE {
 
-// The axes, masks and resets of a GRU where an LSTM has them.
+// The axes, masks, resets and functions of a GRU where an LSTM has them.
 inline conveyor_lstm as_lstm(const conveyor_gru& g) {
   conveyor_lstm l{};
   l.batch = g.batch, l.time_steps = g.time_steps, l.features = g.features, l.units = g.units;
   l.go_backwards = g.go_backwards;
   l.mask = g.mask, l.resets = g.resets;
+  l.activation = g.activation, l.recurrent_activation = g.recurrent_activation;
+  for (const int n : {CONVEYOR_PHI, CONVEYOR_SIGMA})
+    l.alpha[n] = g.alpha[n], l.beta[n] = g.beta[n];
   return l;
 }
 
@@ -33,6 +37,52 @@ inline Range active_rows(const Steps& steps, int64_t t, Range rows) {
   while (end < n && steps.row(t, end) < rows.end) ++end;
   return {begin, end};
 }
+
+// The parts of the reserve of a step: gates and candidates, or where their slopes do not follow from
+// them what went into them; and h' R_g + b'_g.
+enum { kUpdate = 0, kReset = 1, kCandidate = 2, kOfState = 3 };
+
+template <class V>
+struct GruFunctions {
+  explicit GruFunctions(const conveyor_lstm& l)
+      : phi(Function<V>::of(l, CONVEYOR_PHI)),
+        sigma(Function<V>::of(l, CONVEYOR_SIGMA)),
+        keeps_inputs(!phi.slope_from_value() || !sigma.slope_from_value()),
+        usual_(phi.kind() == CONVEYOR_TANH && sigma.kind() == CONVEYOR_SIGMOID) {}
+
+  // N side by side: alone, each would wait for itself.
+  template <int N>
+  inline __attribute__((always_inline)) void sigmas(typename V::reg (&z)[N]) const {
+    if constexpr (Act::is_float) {
+      if (usual_) return Act::template sigmoids<N>(z, z);
+    }
+    for (auto& one : z) one = sigma.value(one);
+  }
+  template <int N>
+  inline __attribute__((always_inline)) void phis(typename V::reg (&z)[N]) const {
+    if constexpr (Act::is_float) {
+      if (usual_) return Act::template tanhs<N>(z, z);
+    }
+    for (auto& one : z) one = phi.value(one);
+  }
+
+  // What the reserve keeps of a gate, made into its value.
+  typename V::reg value(const Function<V>& function, typename V::reg kept) const {
+    return keeps_inputs ? function.value(kept) : kept;
+  }
+  // Of what the reserve keeps and its value.
+  typename V::reg slope(const Function<V>& function, typename V::reg kept,
+                        typename V::reg value) const {
+    return keeps_inputs ? function.slope(kept, value) : Act::slope(function.kind(), value);
+  }
+
+  const Function<V> phi, sigma;
+  const bool keeps_inputs;
+
+ private:
+  using Act = Activation<V>;
+  const bool usual_;
+};
 
 // Units as the reserve has them, padded to the widest vector.
 inline int64_t reserved_units(int64_t units) { return (units + 15) / 16 * 16; }

@@ -26,12 +26,14 @@ inline Range share(int64_t n, int64_t parts, int64_t part) {
 struct Shape {
   Shape(const conveyor_lstm& l, int lanes)
       : B(l.batch), T(l.time_steps), F(l.features), U(l.units), L(lanes),
-        P((U + lanes - 1) / lanes), padded(P * lanes) {}
-  const int64_t B, T, F, U, L, P, padded;
+        P((U + lanes - 1) / lanes), padded(P * lanes),
+        H(l.projection ? l.projection : l.units), HP((H + lanes - 1) / lanes),
+        hidden_padded(HP * lanes) {}
+  const int64_t B, T, F, U, L, P, padded, H, HP, hidden_padded;
 
   // A row of hidden states in the workspace. Not a multiple of 1 KiB: the rows of a tile would
   // share the sets of the first-level cache.
-  int64_t row() const { return padded % 256 ? padded : padded + 16; }
+  int64_t row() const { return hidden_padded % 256 ? hidden_padded : hidden_padded + 16; }
 };
 
 // Threads for so many multiply-adds: waking one costs as much as computing 50,000 of them.

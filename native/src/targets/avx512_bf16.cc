@@ -2,6 +2,7 @@
 #define CONVEYOR_TARGET_NAMESPACE avx512_bf16
 #include "cpu.h"
 #include "kernels/engine.h"
+#include "stages.h"
 #include "targets/avx512.h"
 
 namespace conveyor {
@@ -56,13 +57,14 @@ extern const Target avx512_target;
 
 namespace {
 
+// In stages, what one product leaves is in float for the next.
 int forward(const conveyor_lstm& l, const conveyor_lstm_outputs& out) {
-  if (l.dtype != CONVEYOR_BFLOAT16) return avx512_target.forward(l, out);
+  if (l.dtype != CONVEYOR_BFLOAT16 || in_stages(l)) return avx512_target.forward(l, out);
   return avx512_bf16::Forward<avx512_bf16::Pairs, bfloat16, float>(l, out).run();
 }
 
 int backward(const conveyor_lstm& l, const conveyor_lstm_gradients& g) {
-  if (l.dtype != CONVEYOR_BFLOAT16) return avx512_target.backward(l, g);
+  if (l.dtype != CONVEYOR_BFLOAT16 || in_stages(l)) return avx512_target.backward(l, g);
   return avx512_bf16::Backward<avx512_bf16::Pairs, bfloat16, float>(l, g).run();
 }
 

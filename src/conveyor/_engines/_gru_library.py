@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from ctypes import Structure, c_char_p, c_int32, c_int64, c_size_t, c_void_p, sizeof
+from ctypes import Structure, c_char_p, c_double, c_int32, c_int64, c_size_t, c_void_p, sizeof
 from dataclasses import dataclass
 from functools import lru_cache
-from struct import Struct
+from struct import Struct, unpack
 
-from .._vocabulary import GRU_STATE_NAMES
+from .._vocabulary import GRU_STATE_NAMES, has_time_axis
 from . import _layout, _library, _signals
-from ._activations import code, text_of
+from ._activations import code
+from ._gru_options import GRUOptions
 from ._library import DTYPES
-from ._request import Activation
 
 INPUTS = (
     "x",
@@ -27,9 +27,14 @@ INPUTS = (
 )
 # Those that have a gradient, in the order in which the core writes them.
 DIFFERENTIABLE = tuple(name for name in INPUTS if name not in ("mask", "resets"))
+# Those that all rows of the batch share.
+WEIGHTS = ("kernel", "recurrent_kernel", "bias")
+# Of the two functions, in the order of alpha and beta.
+_FUNCTIONS = ("activation", "recurrent_activation")
 
 _ADDRESSES = Struct(f"{len(INPUTS) + 1}P").pack  # and `interrupted`
 States = c_void_p * len(GRU_STATE_NAMES)
+PLAIN_OPTIONS = GRUOptions()
 
 
 class GRU(Structure):
@@ -45,6 +50,8 @@ class GRU(Structure):
         ("dropout_masks", c_int32),
         ("recurrent_dropout_masks", c_int32),
         ("threads", c_int32),
+        ("alpha", c_double * len(_FUNCTIONS)),
+        ("beta", c_double * len(_FUNCTIONS)),
         ("batch", c_int64),
         ("time_steps", c_int64),
         ("features", c_int64),
@@ -81,13 +88,15 @@ class Problem:
     time_steps: int
     features: int
     units: int
-    activation: str = "tanh"
-    recurrent_activation: str = "sigmoid"
-    reset_after: bool = True
-    go_backwards: bool = False
+    options: GRUOptions = PLAIN_OPTIONS
     dropout_masks: int = 0  # 0 none, 1 shared by the gates, 3 one for each gate
     recurrent_dropout_masks: int = 0
     threads: int = 0  # at most so many; 0 for CONVEYOR_NUM_THREADS, else all cores
+
+    def state_shape(self, name: str) -> tuple[int, ...]:
+        """Of one of the five states."""
+        steps = (self.time_steps,) if has_time_axis(name) else ()
+        return (self.batch, *steps, self.units)
 
 
 def missing() -> str | None:
@@ -95,17 +104,6 @@ def missing() -> str | None:
     if hasattr(_library._core(), "conveyor_gru_forward"):
         return None
     return "a GRU: it was built before it had one; install conveyor again"
-
-
-# Those whose slope follows from their value alone, which is what the reserve holds.
-_ACTIVATIONS = ("tanh", "sigmoid", "hard_sigmoid", "relu", "linear")
-
-
-def activations_missing(*activations: Activation) -> str | None:
-    """Why it has no GRU with these activations."""
-    if all(text_of(activation) in _ACTIVATIONS for activation in activations):
-        return None
-    return f"a GRU with other activations than {', '.join(_ACTIVATIONS)}"
 
 
 @lru_cache(maxsize=1024)
@@ -136,8 +134,14 @@ def forward(
         MemoryError: no memory for the workspace.
         KeyboardInterrupt: Ctrl-C came meanwhile.
     """
-    addresses = [*_in_order(GRU_STATE_NAMES, states), reserve]
-    _run("conveyor_gru_forward", problem, inputs, _packed(Outputs, addresses))
+    forward_at(problem, _in_order(INPUTS, inputs), _in_order(GRU_STATE_NAMES, states), reserve)
+
+
+def forward_at(
+    problem: Problem, inputs: Sequence[int], states: Sequence[int], reserve: int = 0
+) -> None:
+    """`forward`, with addresses in the order of INPUTS and of GRU_STATE_NAMES, 0 for none."""
+    _run("conveyor_gru_forward", problem, inputs, _packed(Outputs, [*states, reserve]))
 
 
 def backward(
@@ -154,8 +158,26 @@ def backward(
         MemoryError: no memory for the workspace.
         KeyboardInterrupt: Ctrl-C came meanwhile.
     """
-    addresses = [hidden_states, reserve, *_in_order(GRU_STATE_NAMES, d_states)]
-    addresses += _in_order(DIFFERENTIABLE, d_inputs)
+    backward_at(
+        problem,
+        _in_order(INPUTS, inputs),
+        hidden_states,
+        reserve,
+        _in_order(GRU_STATE_NAMES, d_states),
+        _in_order(DIFFERENTIABLE, d_inputs),
+    )
+
+
+def backward_at(
+    problem: Problem,
+    inputs: Sequence[int],
+    hidden_states: int,
+    reserve: int,
+    d_states: Sequence[int],
+    d_inputs: Sequence[int],
+) -> None:
+    """`backward`, with addresses in the order of INPUTS, GRU_STATE_NAMES and DIFFERENTIABLE."""
+    addresses = [hidden_states, reserve, *d_states, *d_inputs]
     _run("conveyor_gru_backward", problem, inputs, _packed(Gradients, addresses))
 
 
@@ -168,12 +190,12 @@ def _packed(kind: type[Structure], addresses: Sequence[int]) -> bytes:
     return Struct(f"N{len(addresses)}P").pack(sizeof(kind), *addresses)
 
 
-def _run(name: str, problem: Problem, inputs: Mapping[str, int], results: bytes) -> None:
+def _run(name: str, problem: Problem, inputs: Sequence[int], results: bytes) -> None:
     function = getattr(_library._core(), name)
     function.argtypes = [c_char_p, c_char_p]
     watch = _signals.watch()
     interrupted = 0 if watch is None else watch.address
-    gru = _packed_problem(problem) + _ADDRESSES(*_in_order(INPUTS, inputs), interrupted)
+    gru = _packed_problem(problem) + _ADDRESSES(*inputs, interrupted)
     status = function(gru, results)
     if watch is not None:
         watch.settle()
@@ -186,16 +208,24 @@ def _run(name: str, problem: Problem, inputs: Mapping[str, int], results: bytes)
         raise _library.refusal()
 
 
+def numbers(problem: Problem) -> tuple[int, ...]:
+    """What stands before the addresses, as 64-bit integers: for the operators of frameworks."""
+    packed = _packed_problem(problem)
+    return unpack(f"{len(packed) // 8}q", packed)
+
+
 @lru_cache(maxsize=1024)
 def _packed_problem(problem: Problem) -> bytes:
-    p = problem
+    p, o = problem, problem.options
+    codes = {name: code(getattr(o, name)) for name in _FUNCTIONS}
     gru = GRU(
         size=sizeof(GRU),
         dtype=DTYPES[p.dtype],
-        activation=code(p.activation).kind,
-        recurrent_activation=code(p.recurrent_activation).kind,
-        reset_after=p.reset_after,
-        go_backwards=p.go_backwards,
+        **{name: its.kind for name, its in codes.items()},
+        alpha=tuple(its.alpha for its in codes.values()),
+        beta=tuple(its.beta for its in codes.values()),
+        reset_after=o.reset_after,
+        go_backwards=o.go_backwards,
         dropout_masks=p.dropout_masks,
         recurrent_dropout_masks=p.recurrent_dropout_masks,
         threads=p.threads,

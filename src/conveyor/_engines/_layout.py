@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct, unpack
 
-from .._vocabulary import STATE_NAMES
+from .._vocabulary import STATE_NAMES, StateName, has_time_axis
 from ._activations import code
 from ._options import Options
 
-ABI = 4
+ABI = 6
 DTYPES = {"float32": 0, "float64": 1, "bfloat16": 2}
 STATUSES = ("ok", "invalid", "out_of_memory", "interrupted")
 OUT_OF_MEMORY = STATUSES.index("out_of_memory")
@@ -30,12 +30,29 @@ INPUTS = (
     "peephole",
     "hidden_zoneout",
     "cell_zoneout",
+    "output_kernel",
+    "output_bias",
+    "projection_kernel",
+    "gate_scale",
+    "cell_scale",
+    "cell_shift",
 )
 # Those that have a gradient, in the order in which the core writes them.
 _CHOICES = ("mask", "resets", "hidden_zoneout", "cell_zoneout")
 DIFFERENTIABLE = tuple(name for name in INPUTS if name not in _CHOICES)
 # Those that all rows of the batch share.
-WEIGHTS = ("kernel", "recurrent_kernel", "bias", "peephole")
+WEIGHTS = (
+    "kernel",
+    "recurrent_kernel",
+    "bias",
+    "peephole",
+    "output_kernel",
+    "output_bias",
+    "projection_kernel",
+    "gate_scale",
+    "cell_scale",
+    "cell_shift",
+)
 # Of the three functions, in the order of alpha and beta.
 _FUNCTIONS = ("activation", "recurrent_activation", "output_activation")
 
@@ -57,7 +74,9 @@ class LSTM(Structure):
         ("threads", c_int32),
         ("output_activation", c_int32),
         ("coupled", c_int32),
-        ("reserved", c_int32),
+        ("layer_norm", c_int32),
+        ("cell_norm", c_int32),
+        ("output_transform", c_int32),
         ("alpha", c_double * len(_FUNCTIONS)),
         ("beta", c_double * len(_FUNCTIONS)),
         ("clip", c_double),
@@ -68,6 +87,7 @@ class LSTM(Structure):
         ("time_steps", c_int64),
         ("features", c_int64),
         ("units", c_int64),
+        ("projection", c_int64),
         *((name, c_void_p) for name in INPUTS),
         ("interrupted", c_void_p),
     )
@@ -104,6 +124,21 @@ class Problem:
     dropout_masks: int = 0  # 0 none, 1 shared by the gates, 4 one for each gate
     recurrent_dropout_masks: int = 0
     threads: int = 0  # at most so many; 0 for CONVEYOR_NUM_THREADS, else all cores
+    layer_norm: int = 0  # 0 none, 1 each gate by itself, 2 x W and h' R by themselves
+    cell_norm: bool = False
+    output_transform: bool = False
+    projection: int = 0  # H, or 0 for none
+
+    @property
+    def hidden_size(self) -> int:
+        """H."""
+        return self.projection or self.units
+
+    def state_shape(self, name: StateName) -> tuple[int, ...]:
+        """Of one of the eight states."""
+        size = self.hidden_size if name.startswith("hidden") else self.units
+        steps = (self.time_steps,) if has_time_axis(name) else ()
+        return (self.batch, *steps, size)
 
     @property
     def state_dtype(self) -> str:
@@ -146,6 +181,9 @@ def _packed_problem(problem: Problem) -> bytes:
         hidden_part=v.hidden_zoneout,
         cell_part=v.cell_zoneout,
         coupled=v.coupled,
+        layer_norm=p.layer_norm,
+        cell_norm=p.cell_norm,
+        output_transform=p.output_transform,
         go_backwards=o.go_backwards,
         dropout_masks=p.dropout_masks,
         recurrent_dropout_masks=p.recurrent_dropout_masks,
@@ -154,5 +192,6 @@ def _packed_problem(problem: Problem) -> bytes:
         time_steps=p.time_steps,
         features=p.features,
         units=p.units,
+        projection=p.projection,
     )
     return bytes(lstm)[: LSTM.x.offset]

@@ -24,6 +24,7 @@ from ._layout import DTYPES as DTYPES
 from ._layout import INPUTS as INPUTS
 from ._layout import WEIGHTS as WEIGHTS
 from ._layout import Problem as Problem
+from ._layout import numbers as numbers
 
 
 def missing() -> str | None:
@@ -81,7 +82,8 @@ def reserve_bytes(problem: Problem) -> int:
         MemoryError: a size that does not fit an address.
     """
     p = problem
-    size = int(_core().conveyor_lstm_reserve_bytes(DTYPES[p.dtype], p.batch, p.time_steps, p.units))
+    nothing = _layout.pack_lstm(p, [0] * len(INPUTS), 0)
+    size = int(_core().conveyor_lstm_reserve_bytes(nothing))
     if size < 0:
         raise MemoryError(f"{p.batch} x {p.time_steps} x {p.units} states do not fit an address")
     return size
@@ -252,7 +254,7 @@ def _declare(core: ctypes.CDLL) -> None:
     core.conveyor_lstm_backward_together.argtypes = [POINTER(c_char_p), POINTER(c_char_p), c_int32]
     core.conveyor_linear_cross_entropy.argtypes = [c_char_p, c_char_p]
     core.conveyor_linear_top_k.argtypes = [c_char_p, c_char_p]
-    core.conveyor_lstm_reserve_bytes.argtypes = [c_int32, c_int64, c_int64, c_int64]
+    core.conveyor_lstm_reserve_bytes.argtypes = [c_char_p]
     core.conveyor_lstm_reserve_bytes.restype = c_int64
     core.conveyor_stream_new.argtypes = [c_char_p, POINTER(c_int)]
     core.conveyor_stream_new.restype = c_void_p

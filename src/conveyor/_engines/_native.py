@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -42,7 +43,6 @@ def why_not(request: LSTMRequest) -> str | None:
     """Why the engine does not run this request, or None where it does."""
     return (
         why_never(request.activation, request.recurrent_activation, request.output_activation)
-        or _variant_missing(request)
         or _dtype_missing(glue.dtype_name(request.x))
         or glue.active().why_not_native(_arrays(request))
     )
@@ -60,12 +60,7 @@ def why_not_gru(request: GRURequest) -> str | None:
 
 def why_never_gru(activation: Activation, recurrent_activation: Activation) -> str | None:
     """The same as `why_never` for a GRU."""
-    return (
-        why_never(activation, recurrent_activation)
-        or _gru_library.missing()
-        or _gru_library.activations_missing(activation, recurrent_activation)
-        or glue.active().why_no_gru()
-    )
+    return why_never(activation, recurrent_activation) or _gru_library.missing()
 
 
 def why_not_linear(arrays: Sequence[Array]) -> str | None:
@@ -101,17 +96,6 @@ def _activation_missing(activation: Activation, name: str) -> str | None:
     return f"{name}={given}; it has those of Keras that work on each number by itself"
 
 
-# What the core does not compute so far.
-_NOT_YET = ("output_kernel", "projection_kernel", "gate_scale", "cell_scale")
-
-
-def _variant_missing(request: LSTMRequest) -> str | None:
-    for name in _NOT_YET:
-        if getattr(request, name) is not None:
-            return f"{name}, which it does not compute"
-    return None
-
-
 def _dtype_missing(dtype: str) -> str | None:
     if dtype in _library.DTYPES:
         return None
@@ -126,7 +110,7 @@ def run(request: LSTMRequest) -> States:
 
 def run_gru(request: GRURequest) -> GRUStates:
     """The same as `run` for a GRU."""
-    states: GRUStates = glue.active().native_gru(request)
+    states: GRUStates = glue.active().native(request)
     return states
 
 
@@ -139,11 +123,23 @@ def problem(request: LSTMRequest) -> _library.Problem:
         batch=batch,
         time_steps=time_steps,
         features=features,
-        units=int(r.recurrent_kernel.shape[0]),
+        units=r.units,
         options=options_of(r),
         dropout_masks=_masks(r.dropout_mask),
         recurrent_dropout_masks=_masks(r.recurrent_dropout_mask),
+        **beyond(r.arrays()),
     )
+
+
+def beyond(arrays: Mapping[str, Array]) -> dict[str, Any]:
+    """What arrays say of a problem besides its axes and masks."""
+    scale, projection = arrays.get("gate_scale"), arrays.get("projection_kernel")
+    return {
+        "layer_norm": 0 if scale is None else len(scale.shape),
+        "cell_norm": arrays.get("cell_scale") is not None,
+        "output_transform": arrays.get("output_kernel") is not None,
+        "projection": 0 if projection is None else int(projection.shape[1]),
+    }
 
 
 def _masks(mask: object) -> int:

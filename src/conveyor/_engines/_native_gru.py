@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .._vocabulary import has_time_axis
 from . import _gru_library, glue
 from ._gru_library import Problem
+from ._gru_options import GRUOptions, options_of
 from ._gru_request import GRURequest
 from ._native_numpy import _address, _empty, dense, numpy_dtype
 
@@ -19,18 +19,13 @@ Inputs = Mapping[str, np.ndarray | None]  # by the names of GRURequest
 def problem(request: GRURequest) -> Problem:
     """What the core is told of a request whose shapes are known."""
     r = request
-    return problem_of(
-        glue.dtype_name(r.x),
-        r.arrays(),
-        (r.activation.__name__, r.recurrent_activation.__name__, r.reset_after, r.go_backwards),
-    )
+    return problem_of(glue.dtype_name(r.x), r.arrays(), options_of(r))
 
 
 def problem_of(
-    dtype: str, arrays: Mapping[str, Any], options: tuple[str, str, bool, bool], threads: int = 0
+    dtype: str, arrays: Mapping[str, Any], options: GRUOptions, threads: int = 0
 ) -> Problem:
-    """The same from arrays by name and the four options in order."""
-    activation, recurrent_activation, reset_after, go_backwards = options
+    """The same from arrays by name."""
     batch, time_steps, features = map(int, arrays["x"].shape)
     return Problem(
         dtype=dtype,
@@ -38,10 +33,7 @@ def problem_of(
         time_steps=time_steps,
         features=features,
         units=int(arrays["recurrent_kernel"].shape[0]),
-        activation=activation,
-        recurrent_activation=recurrent_activation,
-        reset_after=bool(reset_after),
-        go_backwards=bool(go_backwards),
+        options=options,
         dropout_masks=_masks(arrays["dropout_mask"]),
         recurrent_dropout_masks=_masks(arrays["recurrent_dropout_mask"]),
         threads=threads,
@@ -52,10 +44,9 @@ def _masks(mask: Any) -> int:
     return 0 if mask is None else 1 if len(mask.shape) == 2 else 3
 
 
-def shape_of(problem: Problem, name: str) -> tuple[int, ...]:
-    """Of a state."""
-    p = problem
-    return (p.batch, p.time_steps, p.units) if has_time_axis(name) else (p.batch, p.units)
+def beyond(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """What arrays say of a problem besides its axes and masks: nothing, for a GRU."""
+    return {}
 
 
 def forward(
@@ -64,7 +55,7 @@ def forward(
     """The named states, and what the backward pass needs where `reserve` says so."""
     p = problem
     dtype = numpy_dtype(p.dtype)
-    states = {name: _empty(shape_of(p, name), dtype) for name in names}
+    states = {name: _empty(p.state_shape(name), dtype) for name in names}
     kept = _empty((_gru_library.reserve_bytes(p),), np.dtype("uint8")) if reserve else None
     arrays = _as_the_core_reads(p, inputs)
     _gru_library.forward(

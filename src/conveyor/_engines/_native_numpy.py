@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from .._vocabulary import STATE_NAMES, StateName, has_time_axis
+from .._vocabulary import STATE_NAMES, StateName
 from . import _library, _linear, _together
 from ._library import Problem
 
@@ -61,8 +61,7 @@ def forward_together(
 
 def _states(p: Problem, names: Iterable[StateName]) -> dict[StateName, np.ndarray]:
     dtype = numpy_dtype(p.dtype)
-    shapes = {True: (p.batch, p.time_steps, p.units), False: (p.batch, p.units)}
-    return {name: _empty(shapes[has_time_axis(name)], dtype) for name in names}
+    return {name: _empty(p.state_shape(name), dtype) for name in names}
 
 
 def backward(

@@ -59,12 +59,13 @@ def text_of_request(request: LSTMRequest) -> str:
 
 def _named_in(request: LSTMRequest) -> tuple[str, str, str]:
     r = request
-    activation = _named(r.activation)
-    out = activation if r.output_activation is None else _named(r.output_activation)
-    return activation, _named(r.recurrent_activation), out
+    activation = named(r.activation)
+    out = activation if r.output_activation is None else named(r.output_activation)
+    return activation, named(r.recurrent_activation), out
 
 
-def _named(activation: Activation) -> str:
+def named(activation: Activation) -> str:
+    """What the core calls an activation that it has."""
     text = text_of(activation)
     if text is None:
         raise ValueError(f"the native engine has no {activation}")

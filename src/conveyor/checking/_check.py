@@ -43,8 +43,8 @@ def check(
     | path | is compared with |
     |---|---|
     | as it is | nothing: the others are compared with it |
-    | native engine, portable engine | the model: its LSTMs, conveyor's or Keras's, on that engine |
-    | float64 | each LSTM's hidden and cell states, computed again in float64 from its inputs |
+    | native engine, portable engine | the model: its LSTMs and GRUs on that engine |
+    | float64 | their hidden and cell states, computed again in float64 from their inputs |
     | mask against unpadded | the same sequences, padded on the right and alone |
     | streaming | the model: `conveyor.Stream`, a step at a time |
     | ONNX Runtime | the model: what `conveyor.onnx.export` would write |
@@ -56,7 +56,7 @@ def check(
     weights, whatever happens.
 
     Args:
-        model: a Keras model or layer with LSTMs, Keras's or conveyor's.
+        model: a Keras model or layer with LSTMs or GRUs, Keras's or conveyor's.
         x: what it is called with, a few samples. None draws normal numbers, and token ids that
             its Embeddings know, for 4 sequences of 32 time steps where these are free.
         tolerance: how far a path may be away: 1e-5, and 0.05 where a layer computes in 16 bits.
@@ -66,7 +66,7 @@ def check(
         The table: `ok`, and `rows` with the values.
 
     Raises:
-        ConveyorError: no model, no LSTM in it, or an `x` that does not fit.
+        ConveyorError: no model, no LSTM or GRU in it, or an `x` that does not fit.
 
     >>> import keras, conveyor
     >>> model = keras.Sequential([keras.Input((None, 3)), keras.layers.LSTM(4)])

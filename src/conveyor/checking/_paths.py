@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +14,10 @@ import numpy as np
 from .. import _engines, ops
 from .._errors import ConveyorError
 from ..convert._onnx import onnx_package
+from ..inspection._kinds import GRU_KIND, kind_of
 from ..inspection._run import watching
-from ..layers import LSTM, running_on
+from ..layers import GRU, LSTM, running_on
+from ..layers._find import is_gru
 from ..layers._keras_layers import runs_here
 from ..layers._patch import is_patched
 from ..layers._variant import PLAIN, variant_of
@@ -53,10 +56,10 @@ def as_it_is(subject: Subject) -> Path:
 
 def _who_ran(subject: Subject) -> str:
     ran = {
-        f"conveyor.LSTM, {layer._decision.engine} engine"
-        if isinstance(layer, LSTM)
+        f"conveyor.{'GRU' if isinstance(layer, GRU) else 'LSTM'}, {layer._decision.engine} engine"
+        if isinstance(layer, LSTM | GRU)
         else "layers of Keras on conveyor's engines"
-        if runs_here(layer) or is_patched()
+        if runs_here(layer) or (is_patched() and not is_gru(layer))
         else "Keras's own loop"
         for layer in subject.layers
     }
@@ -64,38 +67,41 @@ def _who_ran(subject: Subject) -> str:
 
 
 def on_engine(name: str, subject: Subject) -> Path:
-    """Every LSTM on one engine of conveyor's."""
+    """Every LSTM and GRU on one engine of conveyor's."""
     _engines.check_name(name, WHERE)
     run = subject.runner(lambda: running_on(subject.layers, name))
     there = {id(layer) for layer in subject.layers}
     others = [item.path for item in subject.recurrent if id(item.layer) not in there]
-    note = f"without {', '.join(others)}, which are no LSTMs" if others else ""
+    note = f"without {', '.join(others)}, which are no LSTMs and no GRUs" if others else ""
     return Path(lambda: run(subject.x), note=lambda: note)
 
 
 def float64(subject: Subject) -> Path:
-    """Each LSTM by itself, from the inputs that reach it, in float64."""
+    """Each LSTM and GRU by itself, from the inputs that reach it, in float64."""
     with watching(subject.model, WHERE) as watched, subject.from_zero():
         subject.model(keras.tree.map_structure(keras.ops.convert_to_tensor, subject.x))
         calls = watched.calls()
-    names = ("hidden_states", "cell_states")
     exact: Arrays = []
     actual: Arrays = []
     for call in calls:
         record, cell = call.record, call.record.layer.cell
+        kind = kind_of(cell)
+        names = tuple(dict.fromkeys(("hidden_states", kind.memory)))
         arrays = {
             "x": record.inputs,
             "kernel": cell.kernel,
             "recurrent_kernel": cell.recurrent_kernel,
             "bias": cell.bias,
             "hidden_state": record.hidden_state,
-            "cell_state": record.cell_state,
         }
+        if record.cell_state is not None:
+            arrays["cell_state"] = record.cell_state
         given: dict[str, Any] = {
             name: None if array is None else as_numpy_array(array).astype("float64")
             for name, array in arrays.items()
         }
-        exact += ops.lstm(
+        compute: Any = ops.gru if kind is GRU_KIND else ops.lstm
+        made = compute(
             **given,
             **_beyond_plain(cell),
             mask=None if record.mask is None else as_numpy_array(record.mask),
@@ -105,14 +111,20 @@ def float64(subject: Subject) -> Path:
             outputs=names,
             engine="portable",
         )
-        actual += [as_numpy_array(record.states[name]) for name in names]  # type: ignore[index]
-    count = f"{len(calls)} LSTMs, each" if len(calls) > 1 else "the LSTM"
-    note = f"hidden and cell states of {count} by itself"
+        exact += [made] if len(names) == 1 else made
+        actual += [as_numpy_array(record.states[name]) for name in names]
+    kinds = Counter(kind_of(call.record.layer.cell).name for call in calls)
+    count = " and ".join(f"{n} {name}{'s' * (n > 1)}" for name, n in kinds.items())
+    count = f"{count}, each" if len(calls) > 1 else f"the {next(iter(kinds))}"
+    states = "hidden and cell states" if kinds["LSTM"] else "hidden states"
+    note = f"{states} of {count} by itself"
     return Path(lambda: actual, exact, lambda: note, timed=False)
 
 
 def _beyond_plain(cell: Any) -> dict[str, Any]:
-    """The other arguments of `ops.lstm`, in float64."""
+    """The other arguments of `ops.lstm`, in float64, or of `ops.gru`."""
+    if kind_of(cell) is GRU_KIND:
+        return {"reset_after": cell.reset_after}
     if variant_of(cell) is PLAIN:
         return {}
     given = cell.variant_for_ops(as_numpy_array)

@@ -13,10 +13,10 @@ import numpy as np
 from .._errors import lesson
 from ..inspection._run import remember, remembered
 from ..inspection._samples import as_samples
-from ..layers import LSTM, Compiled
-from ..layers._find import FoundLSTM, find_recurrent_parts
+from ..layers import GRU, LSTM, Compiled
+from ..layers._find import FoundLSTM, find_recurrent_parts, is_gru
 from ..layers._graph import graph_of
-from ..layers._keras_loop import why_not
+from ..layers._keras_layers import why_not_here
 from ..layers._random_inputs import random_inputs
 
 WHERE = "conveyor.check"
@@ -34,21 +34,21 @@ class Subject:
     Attributes:
         model: the model, or a layer.
         recurrent: all its recurrent layers.
-        lstms: those of them that conveyor's engines can run.
+        ours: those of them that conveyor's engines can run, LSTMs and GRUs.
         x: what the model is called with.
         arrays: the leaves of `x`, in the order of the model's inputs.
     """
 
     model: Any
     recurrent: tuple[FoundLSTM, ...]
-    lstms: tuple[FoundLSTM, ...]
+    ours: tuple[FoundLSTM, ...]
     x: Any
     arrays: Arrays
 
     @property
     def layers(self) -> list[Any]:
-        """The LSTMs alone."""
-        return [item.layer for item in self.lstms]
+        """These alone."""
+        return [item.layer for item in self.ours]
 
     def runner(
         self, context: Callable[[], AbstractContextManager[None]] = nullcontext, **options: Any
@@ -80,8 +80,8 @@ def subject_of(model: Any, x: Any) -> Subject:
     """Look at what was given.
 
     Raises:
-        ConveyorError: no model, no LSTM in it, one without weights, inputs that are not known or
-            do not fit.
+        ConveyorError: no model, no LSTM or GRU in it, one without weights, inputs that are not
+            known or do not fit.
     """
     if not isinstance(model, keras.layers.Layer):
         raise lesson(
@@ -91,34 +91,35 @@ def subject_of(model: Any, x: Any) -> Subject:
             'Write conveyor.check(model); a file is read by keras.saving.load_model("a.keras").',
         )
     recurrent = find_recurrent_parts(model)
-    lstms = tuple(item for item in recurrent if why_not(item.layer) is None)
-    if not lstms:
-        others = ", ".join(f"{item.path}: {why_not(item.layer)}" for item in recurrent)
+    ours = tuple(item for item in recurrent if why_not_here(item.layer) is None)
+    if not ours:
+        others = ", ".join(f"{item.path}: {why_not_here(item.layer)}" for item in recurrent)
         raise lesson(
             WHERE,
-            "a model with an LSTM inside",
+            "a model with an LSTM or a GRU inside",
             f'"{model.name}", which holds {others or "none"}',
-            "Put conveyor.LSTM or keras.layers.LSTM into it, or pass the model around it.",
+            "Put one of conveyor or of keras.layers into it, or pass the model around it.",
         )
-    unbuilt = [item.path for item in lstms if not item.layer.built]
+    unbuilt = [item for item in ours if not item.layer.built]
     if unbuilt:
         raise lesson(
             WHERE,
             "a model with its weights",
-            f'LSTM "{unbuilt[0]}", which is not built',
+            f'{"GRU" if is_gru(unbuilt[0].layer) else "LSTM"} "{unbuilt[0].path}", which is not '
+            "built",
             "Begin the model with Input(shape=(time_steps, features)), or call it once on real "
             "data; load the weights if it was trained.",
         )
     inputs = _known_inputs(model)
     if x is None:
-        return Subject(model, recurrent, lstms, *_drawn(model, inputs))
+        return Subject(model, recurrent, ours, *_drawn(model, inputs))
     x, _ = as_samples(x, WHERE)
     x = keras.tree.map_structure(as_numpy_array, x)
     by_name = isinstance(x, dict) and inputs is not None
     names = [tensor.name for tensor in inputs or ()]
     arrays = [x[n] for n in names] if by_name and set(names) <= set(x) else keras.tree.flatten(x)
     _check_shapes(arrays, inputs)
-    return Subject(model, recurrent, lstms, x, arrays)
+    return Subject(model, recurrent, ours, x, arrays)
 
 
 def _known_inputs(model: Any) -> list[Any] | None:
@@ -188,7 +189,7 @@ def nothing_left_behind(model: Any) -> Iterator[None]:
     decisions = [
         (item.layer, item.layer._decision)
         for item in find_recurrent_parts(model)
-        if isinstance(item.layer, LSTM)
+        if isinstance(item.layer, LSTM | GRU)
     ]
     try:
         yield

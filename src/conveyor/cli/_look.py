@@ -35,7 +35,7 @@ def explain(
         Path | None, typer.Option(help="Write a drawing: flow.svg, flow.html or flow.png.")
     ] = None,
 ) -> None:
-    """Walk one sample through the LSTMs of a model, with its own numbers."""
+    """Walk one sample through the LSTMs and GRUs of a model, with its own numbers."""
     explanation = inspection.explain(load(model))
     Console().print(explanation)
     if save is not None:
@@ -63,7 +63,7 @@ def trace(
         typer.Option(help="Samples at a time; by default as many as fit 128 MiB.", min=1),
     ] = None,
 ) -> None:
-    """Write every state of every LSTM at every time step to a Zarr store, for xarray."""
+    """Write every state of every LSTM and GRU at every time step to a Zarr store, for xarray."""
     x, _ = read_arrays(data)
     select = {"layers": layer or None, "states": state or None}
     tree = inspection.trace(
@@ -89,7 +89,7 @@ def report(
     text: Text = None,
     characters: Characters = False,
 ) -> None:
-    """Write one HTML page on which to explore what the LSTMs of a model remember."""
+    """Write one HTML page on which to explore what the LSTMs and GRUs of a model remember."""
     x, y = read_arrays(data)
     inspection.report(load(model), x, out, text=_tokens(text, characters), y=y)
     typer.echo(f"Written: {out}    open it in a browser")

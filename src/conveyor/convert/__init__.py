@@ -1,4 +1,4 @@
-"""Weights of LSTMs from one framework to another, each conversion run on both sides.
+"""Weights of LSTMs and GRUs from one framework to another, each conversion run on both sides.
 
 from conveyor import convert
 
@@ -10,10 +10,14 @@ convert.save(layer, "weights.safetensors")       # with gate order, bias form an
 from ._convert import save as save
 from ._convert import to_block_lstm as to_block_lstm
 from ._convert import to_flax as to_flax
+from ._convert import to_haste as to_haste
 from ._convert import to_keras as to_keras
 from ._convert import to_onnx as to_onnx
 from ._convert import to_torch as to_torch
 from ._convert import weights_of as weights_of
+from ._gru_weights import GRUCellWeights as GRUCellWeights
+from ._gru_weights import GRUWeights as GRUWeights
+from ._haste import HasteLSTM as HasteLSTM
 from ._tensorflow import BlockLSTM as BlockLSTM
 from ._weights import CellWeights as CellWeights
 from ._weights import LSTMWeights as LSTMWeights
@@ -21,10 +25,14 @@ from ._weights import LSTMWeights as LSTMWeights
 __all__ = [
     "BlockLSTM",
     "CellWeights",
+    "GRUCellWeights",
+    "GRUWeights",
+    "HasteLSTM",
     "LSTMWeights",
     "save",
     "to_block_lstm",
     "to_flax",
+    "to_haste",
     "to_keras",
     "to_onnx",
     "to_torch",

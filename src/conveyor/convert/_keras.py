@@ -12,14 +12,24 @@ from .._errors import ConveyorError, lesson
 from .._keras_files import load_model
 from ..layers import LSTM
 from ..layers._find import is_lstm, parts_of
-from ..layers._variant import refuse_variants
-from ._layouts import no_place
+from ..layers._variant import variant_of
 from ._proof import Run
-from ._weights import CellWeights, LSTMWeights
+from ._weights import CellWeights, LSTMWeights, no_place
 
 _ACTIVATIONS = {
     "activation": keras.activations.tanh,
     "recurrent_activation": keras.activations.sigmoid,
+    "output_activation": keras.activations.tanh,
+}
+# The weights of a cell beyond Keras's, in its order, and what they are here.
+_BEYOND = {
+    "peephole_kernel": "peepholes",
+    "output_kernel": "output_kernel",
+    "output_bias": "output_bias",
+    "projection_kernel": "projection",
+    "gate_scale": "gate_scale",
+    "cell_scale": "cell_scale",
+    "cell_shift": "cell_shift",
 }
 
 
@@ -115,16 +125,9 @@ def _cell(cell: Any, layer: Any) -> CellWeights:
             "one that is not built",
             "Write layer.build((None, None, features)), or call it on a batch first.",
         )
-    refuse_variants(
-        cell,
-        where,
-        "the plain LSTM, which all frameworks have",
-        "layer.get_weights() gives all its weights, in Keras's order.",
-        "recurrent_weight_dropout",
-    )
     for name, usual in _ACTIVATIONS.items():
-        activation = getattr(cell, name)
-        if activation is not usual:
+        activation = getattr(cell, name, None)
+        if activation is not usual and activation is not None:
             raise lesson(
                 where,
                 "tanh and sigmoid, the activations that all frameworks have",
@@ -132,17 +135,25 @@ def _cell(cell: Any, layer: Any) -> CellWeights:
                 "layer.get_weights() gives the weights without them.",
             )
     to_numpy = keras.ops.convert_to_numpy
-    bias = None if cell.bias is None else to_numpy(cell.bias)
-    return CellWeights(to_numpy(cell.kernel), to_numpy(cell.recurrent_kernel), bias)
+    bias, v = None if cell.bias is None else to_numpy(cell.bias), variant_of(cell)
+    beyond = {ours: getattr(cell, theirs, None) for theirs, ours in _BEYOND.items()}
+    arrays = {name: to_numpy(weight) for name, weight in beyond.items() if weight is not None}
+    if v.peephole:
+        arrays["peepholes"] = arrays["peepholes"].reshape(v.gates - 1, -1)
+    return CellWeights(
+        to_numpy(cell.kernel),
+        to_numpy(cell.recurrent_kernel),
+        bias,
+        **arrays,
+        coupled=v.coupled,
+        clip=v.clip,
+        cell_clip=v.cell_clip,
+        zoneout=v.zoneout,
+    )
 
 
 def keras_model(weights: LSTMWeights, *, one_layer: bool = False) -> Any:
     """A Sequential of conveyor's LSTMs that returns the hidden states of all steps."""
-    for part in ("projection", "peepholes"):
-        if weights.has(part):
-            raise no_place(
-                part, "conveyor.LSTM", 'Write save(weights, "weights.safetensors") to keep them.'
-            )
     dtype = weights.dtype.name
     model = keras.Sequential([keras.Input((None, weights.features), dtype=dtype)], name="lstm")
     if one_layer:
@@ -153,7 +164,11 @@ def keras_model(weights: LSTMWeights, *, one_layer: bool = False) -> Any:
     for n, layer in enumerate(weights.layers):
         biased = any(cell.bias is not None for cell in layer)
         lstm = LSTM(
-            layer[0].units, return_sequences=True, use_bias=biased, name=f"lstm_{n}", dtype=dtype
+            **_arguments(layer[0]),
+            return_sequences=True,
+            use_bias=biased,
+            name=f"lstm_{n}",
+            dtype=dtype,
         )
         both = len(layer) == 2
         model.add(keras.layers.Bidirectional(lstm, name=f"both_{n}", dtype=dtype) if both else lstm)
@@ -162,17 +177,17 @@ def keras_model(weights: LSTMWeights, *, one_layer: bool = False) -> Any:
 
 
 def _one_layer(weights: LSTMWeights) -> LSTM:
-    kinds = {(len(layer), layer[0].units) for layer in weights.layers}
-    if len(kinds) > 1:
+    kinds = [(len(layer), _arguments(layer[0])) for layer in weights.layers]
+    if any(kind != kinds[0] for kind in kinds):
         raise lesson(
             "conveyor.convert.to_keras",
-            "layers of one size for one_layer=True, as one conveyor.LSTM has them",
+            "layers of one size and kind for one_layer=True, as one conveyor.LSTM has them",
             str(weights),
             "Leave one_layer out: it becomes a layer each.",
         )
-    ((directions, units),) = kinds
+    directions, arguments = kinds[0]
     return LSTM(
-        units,
+        **arguments,
         num_layers=len(weights.layers),
         bidirectional=directions == 2,
         return_sequences=True,
@@ -182,9 +197,33 @@ def _one_layer(weights: LSTMWeights) -> LSTM:
     )
 
 
+def _arguments(cell: CellWeights) -> dict[str, Any]:
+    """Those of a layer with these weights."""
+    norms = [] if cell.cell_scale is None else ["cell"]
+    if cell.gate_scale is not None:
+        norms.insert(0, "joint" if cell.gate_scale.ndim == 2 else "gates")
+    return {
+        "units": cell.units,
+        "peephole": cell.peepholes is not None,
+        "output_transform": cell.output_kernel is not None,
+        "projection": None if cell.projection is None else cell.output_size,
+        "layer_norm": norms or None,
+        "coupled": cell.coupled,
+        "clip": cell.clip,
+        "cell_clip": cell.cell_clip,
+        "zoneout": cell.zoneout,
+    }
+
+
 def _in_order(cell: CellWeights, biased: bool) -> list[np.ndarray]:
-    bias = np.zeros(4 * cell.units) if cell.bias is None else cell.bias
-    return [cell.kernel, cell.recurrent_kernel, *([bias] if biased else [])]
+    bias = np.zeros(cell.kernel.shape[1]) if cell.bias is None else cell.bias
+    own = cell.arrays()
+    beyond = [
+        own[name].reshape(-1) if name == "peepholes" else own[name]
+        for name in _BEYOND.values()
+        if name in own
+    ]
+    return [cell.kernel, cell.recurrent_kernel, *([bias] if biased else []), *beyond]
 
 
 def with_every_step(layer: Any) -> Any:

@@ -5,24 +5,31 @@ torch    weight_ih_l0 (4U, F), weight_hh_l0, bias_ih_l0, bias_hh_l0, weight_hr_l
 onnx     layers.0.W (D, 4U, F), .R (D, 4U, U), .B (D, 8U), .P (D, 3U); gates i, o, f, c
 flax     layers.0.forward.ii.kernel (F, U), ..., .hi.kernel (U, U), .hi.bias (U,)
 block    layers.0.forward.w (F + U, 4U), .b (4U,), .wci, .wcf, .wco (U,); TensorFlow's BlockLSTMV2
+haste    layers.0.forward.kernel, .recurrent_kernel, .bias, .gamma (2, 4U), .gamma_h, .beta_h (U,);
+         gates i, c, f, o
+
+What is no array (coupled gates, bounds, zoneout) stands beside them as settings of each layer.
 
 Sources: keras.layers.LSTMCell, torch.nn.LSTM, the ONNX operator LSTM, flax.linen.LSTMCell and
-OptimizedLSTMCell, tf.raw_ops.BlockLSTMV2.
+OptimizedLSTMCell, tf.raw_ops.BlockLSTMV2, lmnt-com/haste.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
 from .._errors import ConveyorError, lesson
-from ._gates import ONNX_ORDER, from_order, to_order
-from ._weights import CellWeights, LSTMWeights
+from ._haste_arrays import from_haste, to_haste
+from ._onnx_arrays import added_up, onnx_layer, to_onnx
+from ._weights import PARTS, SETTINGS, CellWeights, LSTMWeights, no_place
 
 Arrays = dict[str, np.ndarray]
 Given = Mapping[str, np.ndarray]
+Settings = list[dict[str, Any]]  # of each layer; an empty list for none
 
 DIRECTIONS = ("forward", "backward")
 
@@ -35,14 +42,14 @@ class Layout:
         gate_order: what it calls the order of its gates.
         biases: how many it has for each gate.
         pack: all weights to arrays by name.
-        unpack: back. Raises KeyError for a name that is missing.
+        unpack: back, with the settings. Raises KeyError for a name that is missing.
         parts: what it has a place for beside kernels and bias.
     """
 
     gate_order: str
     biases: int
     pack: Callable[[LSTMWeights], Arrays]
-    unpack: Callable[[Given], LSTMWeights]
+    unpack: Callable[[Given, Settings], LSTMWeights]
     parts: tuple[str, ...] = ()
 
 
@@ -53,26 +60,27 @@ def pack(weights: LSTMWeights, name: str) -> Arrays:
         ConveyorError: something that the layout has no place for.
     """
     layout = LAYOUTS[name]
-    for part in ("projection", "peepholes"):
+    for part in PARTS:
         if weights.has(part) and part not in layout.parts:
-            able = [other for other, has in LAYOUTS.items() if part in has.parts]
-            raise no_place(part, name, f"{', '.join(able)} have one")
+            raise no_place(part, name, _instead(part))
     return layout.pack(weights)
 
 
-def no_place(part: str, where: str, write: str) -> ConveyorError:
-    """For a variant that the other side does not have."""
-    return lesson("conveyor.convert", f"weights that {where} has a place for", f"a {part}", write)
+def _instead(part: str) -> str:
+    if part == "coupled":
+        return "Write weights_of(source).uncoupled(): the same numbers with four gates."
+    able = [other for other, has in LAYOUTS.items() if part in has.parts]
+    return f'Write save(source, "weights.safetensors") to keep it; {", ".join(able)} have one.'
 
 
-def unpack(arrays: Given, name: str) -> LSTMWeights:
-    """The weights in arrays of a layout.
+def unpack(arrays: Given, name: str, settings: Settings | None = None) -> LSTMWeights:
+    """The weights in arrays of a layout, with the settings of each layer.
 
     Raises:
         ConveyorError: names or shapes that are not those of the layout.
     """
     try:
-        return LAYOUTS[name].unpack(arrays)
+        return LAYOUTS[name].unpack(arrays, settings or [])
     except (KeyError, ValueError, IndexError, AttributeError) as error:
         if isinstance(error, ConveyorError):
             raise
@@ -120,9 +128,13 @@ def _directions(layer: Given) -> list[dict[str, np.ndarray]]:
     return [cell for cell in found if cell]
 
 
+def _with_settings(layers: list[Any], settings: Settings) -> list[tuple[Any, dict[str, Any]]]:
+    return list(zip(layers, settings or [{}] * len(layers), strict=True))
+
+
 def _by_cell(
-    pack_cell: Callable[[CellWeights], Arrays], unpack_cell: Callable[[Given], CellWeights]
-) -> tuple[Callable[[LSTMWeights], Arrays], Callable[[Given], LSTMWeights]]:
+    pack_cell: Callable[[CellWeights], Arrays], unpack_cell: Callable[..., CellWeights]
+) -> tuple[Callable[[LSTMWeights], Arrays], Callable[[Given, Settings], LSTMWeights]]:
     """A layout that has each LSTM by itself."""
 
     def pack_all(weights: LSTMWeights) -> Arrays:
@@ -133,9 +145,12 @@ def _by_cell(
             for name, array in pack_cell(cell).items()
         }
 
-    def unpack_all(arrays: Given) -> LSTMWeights:
+    def unpack_all(arrays: Given, settings: Settings) -> LSTMWeights:
         return LSTMWeights(
-            tuple(tuple(map(unpack_cell, _directions(layer))) for layer in _numbered(arrays))
+            tuple(
+                tuple(unpack_cell(cell, **given) for cell in _directions(layer))
+                for layer, given in _with_settings(_numbered(arrays), settings)
+            )
         )
 
     return pack_all, unpack_all
@@ -144,11 +159,14 @@ def _by_cell(
 # ------------------------------------------------------------------------------- keras
 
 
-def _from_keras(cell: Given) -> CellWeights:
-    names = ("bias", "projection", "peepholes")
-    return CellWeights(
-        cell["kernel"], cell["recurrent_kernel"], **{name: cell.get(name) for name in names}
-    )
+def _from_keras(cell: Given, **settings: Any) -> CellWeights:
+    known: dict[str, Any] = {name: array for name, array in cell.items() if name in _FIELDS}
+    for name in ("kernel", "recurrent_kernel"):
+        known[name] = cell[name]
+    return CellWeights(**known, **settings)
+
+
+_FIELDS = {field.name for field in fields(CellWeights)} - SETTINGS.keys()
 
 
 # ------------------------------------------------------------------------------- torch
@@ -170,14 +188,14 @@ def _to_torch(weights: LSTMWeights) -> Arrays:
     return arrays
 
 
-def _from_torch(arrays: Given) -> LSTMWeights:
+def _from_torch(arrays: Given, settings: Settings) -> LSTMWeights:
     def cell(end: str) -> CellWeights:
         biases = [arrays[name] for name in (f"bias_ih{end}", f"bias_hh{end}") if name in arrays]
         projection = arrays.get(f"weight_hr{end}")
         return CellWeights(
             arrays[f"weight_ih{end}"].T,
             arrays[f"weight_hh{end}"].T,
-            _sum(biases) if biases else None,
+            added_up(biases) if biases else None,
             None if projection is None else projection.T,
         )
 
@@ -192,59 +210,12 @@ def _from_torch(arrays: Given) -> LSTMWeights:
     return LSTMWeights(tuple(layers))
 
 
-def _sum(biases: list[np.ndarray]) -> np.ndarray:
-    # In float64, so that b_ih + b_hh is rounded once. A damaged file may hold a signalling NaN.
-    with np.errstate(invalid="ignore"):
-        total = sum(np.asarray(bias, np.float64) for bias in biases)
-        return np.asarray(total, np.result_type(*biases))
-
-
 # -------------------------------------------------------------------------------- onnx
 
 
-def _to_onnx(weights: LSTMWeights) -> Arrays:
-    arrays: Arrays = {}
-    for n, layer in enumerate(weights.layers):
-        name = f"layers.{n}."
-        arrays[f"{name}W"] = np.stack([to_order(c.kernel.T, ONNX_ORDER, 0) for c in layer])
-        arrays[f"{name}R"] = np.stack(
-            [to_order(c.recurrent_kernel.T, ONNX_ORDER, 0) for c in layer]
-        )
-        if any(cell.bias is not None for cell in layer):
-            both = [
-                np.zeros(4 * c.units, c.kernel.dtype) if c.bias is None else c.bias for c in layer
-            ]
-            arrays[f"{name}B"] = np.stack(
-                [np.concatenate([to_order(b, ONNX_ORDER), np.zeros_like(b)]) for b in both]
-            )
-        if layer[0].peepholes is not None:
-            # Input, output, forget.
-            arrays[f"{name}P"] = np.stack(
-                [c.peepholes[[0, 2, 1]].reshape(-1) for c in layer if c.peepholes is not None]
-            )
-    return arrays
-
-
-def _from_onnx(arrays: Given) -> LSTMWeights:
-    return LSTMWeights(tuple(map(onnx_layer, _numbered(arrays))))
-
-
-def onnx_layer(layer: Given) -> tuple[CellWeights, ...]:
-    """W, R, B and P of one node; the directions are in the order of the node."""
-    cells = []
-    for d in range(len(layer["W"])):
-        w, r = layer["W"][d], layer["R"][d]
-        b, p = (layer[name][d] if name in layer else None for name in "BP")
-        cells.append(
-            CellWeights(
-                from_order(w, ONNX_ORDER, 0).T,
-                from_order(r, ONNX_ORDER, 0).T,
-                None if b is None else from_order(_sum(np.split(b, 2)), ONNX_ORDER),
-                None,
-                None if p is None else p.reshape(3, -1)[[0, 2, 1]],
-            )
-        )
-    return tuple(cells)
+def _from_onnx(arrays: Given, settings: Settings) -> LSTMWeights:
+    layers = _with_settings(_numbered(arrays), settings)
+    return LSTMWeights(tuple(onnx_layer(layer, **given) for layer, given in layers))
 
 
 # -------------------------------------------------------------------------------- flax
@@ -262,7 +233,7 @@ def _to_flax(cell: CellWeights) -> Arrays:
     return arrays
 
 
-def _from_flax(cell: Given) -> CellWeights:
+def _from_flax(cell: Given, **settings: Any) -> CellWeights:
     def joined(which: str) -> np.ndarray | None:
         parts = [cell.get(which.format(gate)) for gate in _FLAX]
         there = [part for part in parts if part is not None]
@@ -274,7 +245,7 @@ def _from_flax(cell: Given) -> CellWeights:
     if kernel is None or recurrent_kernel is None:
         raise KeyError("ii.kernel" if kernel is None else "hi.kernel")
     biases = [bias for bias in (joined("i{}.bias"), joined("h{}.bias")) if bias is not None]
-    return CellWeights(kernel, recurrent_kernel, _sum(biases) if biases else None)
+    return CellWeights(kernel, recurrent_kernel, added_up(biases) if biases else None, **settings)
 
 
 # ------------------------------------------------------------------------------- block
@@ -288,15 +259,15 @@ def _to_block(cell: CellWeights) -> Arrays:
     return arrays
 
 
-def _from_block(cell: Given) -> CellWeights:
+def _from_block(cell: Given, **settings: Any) -> CellWeights:
     units = cell["w"].shape[1] // 4
     peepholes = [cell[name] for name in ("wci", "wcf", "wco") if name in cell]
     return CellWeights(
         cell["w"][:-units],
         cell["w"][-units:],
         cell["b"],
-        None,
-        np.stack(peepholes) if peepholes else None,
+        peepholes=np.stack(peepholes) if peepholes else None,
+        **settings,
     )
 
 
@@ -305,12 +276,27 @@ LAYOUTS = {
         "input, forget, candidate, output",
         1,
         *_by_cell(CellWeights.arrays, _from_keras),
-        parts=("projection", "peepholes"),
+        parts=tuple(PARTS),
     ),
     "torch": Layout("input, forget, candidate, output", 2, _to_torch, _from_torch, ("projection",)),
-    "onnx": Layout("input, output, forget, candidate", 2, _to_onnx, _from_onnx, ("peepholes",)),
+    "onnx": Layout(
+        "input, output, forget, candidate",
+        2,
+        to_onnx,
+        _from_onnx,
+        ("peepholes", "coupled", "clip"),
+    ),
     "flax": Layout("each gate by itself", 1, *_by_cell(_to_flax, _from_flax)),
     "block": Layout(
-        "input, forget, candidate, output", 1, *_by_cell(_to_block, _from_block), ("peepholes",)
+        "input, forget, candidate, output",
+        1,
+        *_by_cell(_to_block, _from_block),
+        ("peepholes", "cell_clip"),
+    ),
+    "haste": Layout(
+        "input, candidate, forget, output",
+        1,
+        *_by_cell(to_haste, from_haste),
+        ("gate_scale", "cell_scale", "zoneout"),
     ),
 }

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from .._errors import lesson
-from ._layouts import listed, onnx_layer, pack
-from ._weights import LSTMWeights
+from ._gru_weights import GRUWeights
+from ._layouts import listed, pack
+from ._onnx_arrays import onnx_layer
+from ._weights import CellWeights, LSTMWeights
 
 _OPSET = 14
 
@@ -26,18 +28,21 @@ def onnx_package() -> Any:
     return onnx
 
 
-def pick(model: Any, name: str | None = None) -> list[Any]:
-    """The LSTM nodes of a ModelProto, in their order; or the node `name`."""
+def pick(model: Any, name: str | None = None, kind: str = "LSTM") -> list[Any]:
+    """The LSTM or GRU nodes of a ModelProto, in their order; or the node `name`."""
     graph = model.graph
-    nodes = [node for node in graph.node if node.op_type == "LSTM" and not node.domain]
+    nodes = [node for node in graph.node if node.op_type == kind and not node.domain]
     names = [name_of(node) for node in nodes]
     chosen = [node for node, known in zip(nodes, names, strict=True) if name in (None, known)]
     if not chosen:
+        others = ", ".join(sorted({node.op_type for node in graph.node}))
         raise lesson(
             "conveyor.convert",
-            f"one of the LSTM nodes {', '.join(names)}" if nodes else "a graph with LSTM nodes",
-            f"name={name!r}" if nodes else ", ".join(sorted({n.op_type for n in graph.node})),
-            "Write the name of a node." if nodes else "Export the model with its LSTM as one node.",
+            f"one of the {kind} nodes {', '.join(names)}" if nodes else f"a graph with {kind}s",
+            f"name={name!r}" if nodes else others,
+            "Write the name of a node."
+            if nodes
+            else f"Export the model with its {kind} as one node.",
         )
     return chosen
 
@@ -48,17 +53,22 @@ def name_of(node: Any) -> str:
 
 
 _PARTS = {"W": 1, "R": 2, "B": 3, "P": 7}  # where they stand among the inputs
+_GATES = {"LSTM": 4, "GRU": 3}
 
 
 def weights_of_nodes(model: Any, nodes: list[Any]) -> LSTMWeights:
     """The weights of nodes on top of each other."""
-    for node in nodes:
-        _refuse_variants(node)
-    return LSTMWeights(tuple(onnx_layer(node_arrays(model, node)) for node in nodes))
+    settings = [_settings(node) for node in nodes]
+    return LSTMWeights(
+        tuple(
+            onnx_layer(node_arrays(model, node), **given)
+            for node, given in zip(nodes, settings, strict=True)
+        )
+    )
 
 
 def node_arrays(model: Any, node: Any) -> dict[str, np.ndarray]:
-    """W, R, B and P of a node, those that are there.
+    """W, R, B and P of a node, those that are there; a GRU has no P.
 
     Raises:
         ConveyorError: one that the graph computes, or that has other axes.
@@ -71,6 +81,13 @@ def node_arrays(model: Any, node: Any) -> dict[str, np.ndarray]:
     arrays = {}
     for part, place in _PARTS.items():
         known = node.input[place] if place < len(node.input) else ""
+        if known and place == _PARTS["P"] and node.op_type == "GRU":
+            raise lesson(
+                f'conveyor.convert: node "{node.name}"',
+                "the six inputs of the ONNX operator GRU",
+                f"{len(node.input)}",
+                "The file is damaged. Export it anew.",
+            )
         if known and known not in constants:
             raise lesson(
                 f'conveyor.convert: node "{node.name}"',
@@ -82,8 +99,9 @@ def node_arrays(model: Any, node: Any) -> dict[str, np.ndarray]:
             arrays[part] = _array_of(constants[known], node)
     units = arrays["R"].shape[-1] if "R" in arrays and arrays["R"].ndim else 0
     count = len(arrays["W"]) if "W" in arrays and arrays["W"].ndim == 3 else 0
-    shapes = {"W": (count, 4 * units, *(arrays["W"].shape[2:] if count else ()))}
-    shapes |= {"R": (count, 4 * units, units), "B": (count, 8 * units), "P": (count, 3 * units)}
+    g = _GATES[node.op_type]
+    shapes = {"W": (count, g * units, *(arrays["W"].shape[2:] if count else ()))}
+    shapes |= {"R": (count, g * units, units), "B": (count, 2 * g * units), "P": (count, 3 * units)}
     if (
         count not in (1, 2)
         or "R" not in arrays
@@ -92,10 +110,11 @@ def node_arrays(model: Any, node: Any) -> dict[str, np.ndarray]:
     ):
         raise lesson(
             f'conveyor.convert: node "{node.name}"',
-            "W (directions, 4 * units, features), R (directions, 4 * units, units), "
-            "B (directions, 8 * units) and P (directions, 3 * units) of one type",
+            f"W (directions, {g} * units, features), R (directions, {g} * units, units), "
+            f"B (directions, {2 * g} * units)"
+            + (" and P (directions, 3 * units) of one type" if g == 4 else " of one type"),
             listed(arrays),
-            "The file is damaged, or not ONNX's operator LSTM. Export it anew.",
+            f"The file is damaged, or not ONNX's operator {node.op_type}. Export it anew.",
         )
     return arrays
 
@@ -130,26 +149,26 @@ def _array_of(tensor: Any, node: Any) -> np.ndarray:
     )
 
 
-def _refuse_variants(node: Any) -> None:
-    """Weights alone do not say what these attributes do."""
+def _settings(node: Any) -> dict[str, Any]:
+    """What its attributes say besides the weights, once the others say nothing."""
     from onnx import helper
 
     given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     directions = 2 if given.get("direction") == b"bidirectional" else 1
     usual: dict[str, Any] = {
         "activations": [b"Sigmoid", b"Tanh", b"Tanh"] * directions,
-        "input_forget": 0,
-        "clip": None,
         "direction": given.get("direction", b"forward") if directions == 2 else b"forward",
     }
     for attribute, value in usual.items():
         if attribute in given and given[attribute] != value:
             raise lesson(
                 f'conveyor.convert: node "{node.name}"',
-                "a plain LSTM, whose weights say all",
+                "sigmoid and tanh, and steps that are read forward",
                 f"{attribute}={given[attribute]!r}",
-                "Its numbers would not be those of the weights alone.",
+                "Write conveyor.onnx.load_lstm(path), which gives the node as a layer.",
             )
+    settings = {"clip": given.get("clip")}
+    return settings | {"coupled": True} if given.get("input_forget", 0) else settings
 
 
 def onnx_model(weights: LSTMWeights) -> Any:
@@ -168,12 +187,19 @@ def onnx_model(weights: LSTMWeights) -> Any:
             name=f"lstm_{n}",
             direction="bidirectional" if len(layer) == 2 else "forward",
             hidden_size=layer[0].units,
+            **_attributes(layer[0]),
         )
         nodes.append(node)
     return _chain(nodes, [numpy_helper.from_array(a, name) for name, a in arrays.items()], weights)
 
 
-def model_of_nodes(model: Any, given: list[Any], weights: LSTMWeights) -> Any:
+def _attributes(cell: CellWeights) -> dict[str, Any]:
+    """Of its node, besides the usual ones."""
+    bound = {} if cell.clip is None else {"clip": cell.clip}
+    return bound | ({"input_forget": 1} if cell.coupled else {})
+
+
+def model_of_nodes(model: Any, given: list[Any], weights: LSTMWeights | GRUWeights) -> Any:
     """Nodes as they are, with nothing between them, so that they can be run."""
     from onnx import NodeProto, numpy_helper
 
@@ -201,7 +227,7 @@ def _inputs(x: str, parts: dict[str, str]) -> list[str]:
     return inputs
 
 
-def _chain(nodes: list[Any], constants: list[Any], weights: LSTMWeights) -> Any:
+def _chain(nodes: list[Any], constants: list[Any], weights: LSTMWeights | GRUWeights) -> Any:
     """A model in which node n reads `steps_n`, (T, B, F), and writes `y_n`, (T, D, B, U)."""
     onnx = onnx_package()
     from onnx import TensorProto, helper, numpy_helper

@@ -26,6 +26,8 @@ class BlockLSTM:
         forget_bias: what version 1 adds to the forget gate on its own (the operation's default
             is 1).
         wci, wcf, wco: (U,) peepholes, or None.
+        cell_clip: bound of the cell state; None for none, which the operations write as -1.0 or
+            0.0 (the default of version 1 is 3.0).
     """
 
     w: np.ndarray
@@ -35,6 +37,7 @@ class BlockLSTM:
     wci: np.ndarray | None = None
     wcf: np.ndarray | None = None
     wco: np.ndarray | None = None
+    cell_clip: float | None = None
 
 
 def weights_of_block(block: BlockLSTM) -> LSTMWeights:
@@ -50,7 +53,8 @@ def weights_of_block(block: BlockLSTM) -> LSTMWeights:
             repr(block.version),
             "Write version=2.",
         )
-    return unpack({f"layers.0.forward.{name}": a for name, a in arrays.items()}, "block")
+    named = {f"layers.0.forward.{name}": a for name, a in arrays.items()}
+    return unpack(named, "block", [{"cell_clip": block.cell_clip}])
 
 
 def _forget(bias: np.ndarray, value: float) -> np.ndarray:
@@ -71,7 +75,8 @@ def block_lstm(weights: LSTMWeights, *, version: int = 2, forget_bias: float = 1
     if version == 1:
         arrays["b"] = arrays["b"] - _forget(arrays["b"], forget_bias)
         arrays |= {name: to_order(arrays[name], BLOCK_ORDER) for name in ("w", "b")}
-    return BlockLSTM(version=version, forget_bias=forget_bias, **arrays)
+    bound = weights.layers[0][0].cell_clip
+    return BlockLSTM(version=version, forget_bias=forget_bias, cell_clip=bound, **arrays)
 
 
 def run(block: BlockLSTM, x: np.ndarray) -> np.ndarray | None:
@@ -97,10 +102,11 @@ def run(block: BlockLSTM, x: np.ndarray) -> np.ndarray | None:
         "w": block.w,
         "b": block.b,
         "use_peephole": use,
+        "cell_clip": block.cell_clip or (-1.0 if block.version == 1 else 0.0),
         **given,
     }
     if block.version == 1:
-        out = tensorflow.raw_ops.BlockLSTM(forget_bias=block.forget_bias, cell_clip=-1.0, **common)
+        out = tensorflow.raw_ops.BlockLSTM(forget_bias=block.forget_bias, **common)
     else:
-        out = tensorflow.raw_ops.BlockLSTMV2(cell_clip=0.0, **common)
+        out = tensorflow.raw_ops.BlockLSTMV2(**common)
     return np.asarray(out.h.numpy().transpose(1, 0, 2))

@@ -1,20 +1,21 @@
-"""Looking into an LSTM: what flows through it, and what it remembers.
+"""Looking into an LSTM or a GRU: what flows through it, and what it remembers.
 
-describe        the shapes, parameters and outputs of every LSTM in a model, as data
+describe        the shapes, parameters and outputs of every layer in a model, as data
 explain         the same as a walk through one step, for a terminal and a notebook
 worked_example  every number of one step of one sample, for a pencil
 gate_weights, set_gate_weights   W (units, units + features) and b of each gate, as articles
                 write them
-trace           every state of every LSTM at every step, as an xarray.DataTree
+trace           every state of every layer at every step, as an xarray.DataTree
 gradient_flow   how far back in time the gradient of a loss reaches, layer by layer
 health          gates that are stuck, units that are dead, how long they remember
-memory          what each step still holds in the cell state: its exact split
+memory          what each step still holds in the cell state, of a GRU in the hidden state: its
+                exact split
 memory_estimate how much memory a model will take, before it runs
 plot_states, plot_gates, plot_memory, plot_saturation, plot_gradient_flow   the same as
                 pictures, on axes of matplotlib
 find_nonfinite  where NaN or infinity begins, in values and gradients
 to_lstmvis      a trace as the files that LSTMVis reads
-report          one HTML page to explore what the LSTMs of a model remembered
+report          one HTML page to explore what the layers of a model remembered
 write_report    the same page for a trace that is there
 draw_cell, draw_time_steps   the drawings alone, as SVG text
 """
@@ -54,6 +55,7 @@ from ._time_drawing import draw_time_steps as draw_time_steps
 from ._trace import trace as trace
 from ._worked_example import WorkedExample as WorkedExample
 from ._worked_example import worked_example as worked_example
+from ._worked_gru import WorkedGRUExample as WorkedGRUExample
 
 __all__ = [
     "Attention",
@@ -70,6 +72,7 @@ __all__ = [
     "SearchNode",
     "SearchTree",
     "WorkedExample",
+    "WorkedGRUExample",
     "describe",
     "draw_cell",
     "draw_time_steps",

@@ -1,4 +1,4 @@
-"""What a loss wants of each state that the LSTMs of a model return."""
+"""What a loss wants of each state that the LSTMs and GRUs of a model return."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from keras import ops
 
 from .._engines import glue
 from .._errors import lesson
-from .._vocabulary import StateName
-from ..layers import LSTM, Record, Records
+from .._vocabulary import AnyStateName
+from ..layers import GRU, LSTM, Record, Records
 from ..layers._find import Layer
 
 Array = npt.NDArray[Any]
@@ -41,8 +41,8 @@ def loss_of(model: Layer, loss: Any, where: str) -> Loss:
 
 def arriving(
     model: Layer, x: Any, y: Any, loss: Loss, records: Records
-) -> tuple[float, list[tuple[Record, dict[StateName, Array]]]]:
-    """The loss of one batch, and for each call of an LSTM the gradients that arrive at it.
+) -> tuple[float, list[tuple[Record, dict[AnyStateName, Array]]]]:
+    """The loss of one batch, and for each call of a layer the gradients that arrive at it.
 
     They are found by adding zeros to what each layer returns, and asking for the gradient of
     the loss with respect to these.
@@ -57,7 +57,7 @@ def arriving(
     def loss_with(*added: Any) -> Any:
         rest = iter(added)
 
-        def change(record: Record) -> dict[StateName, Any]:
+        def change(record: Record) -> dict[AnyStateName, Any]:
             nudges = {name: next(rest) for name in names[len(records) - 1]}
             return {n: s + nudges[n] if n in nudges else s for n, s in record.states.items()}
 
@@ -78,10 +78,11 @@ def arriving(
     return float(ops.convert_to_numpy(value)), found
 
 
-def _returned(record: Record) -> tuple[StateName, ...]:
-    if isinstance(record.layer, LSTM):
+def _returned(record: Record) -> tuple[AnyStateName, ...]:
+    if isinstance(record.layer, LSTM | GRU):
         return tuple(dict.fromkeys(record.layer.output_names()))
-    return ("hidden_states", "hidden_state", "cell_state")
+    last: tuple[AnyStateName, ...] = ("hidden_state", "cell_state")
+    return ("hidden_states", *(name for name in last if name in record.states))
 
 
 def _zeros(state: Any) -> Array:

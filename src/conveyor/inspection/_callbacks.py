@@ -1,4 +1,4 @@
-"""Looking into the LSTMs of a model while it is trained."""
+"""Looking into the LSTMs and GRUs of a model while it is trained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from .._errors import lesson
 from ._gradient_flow import GradientFlow as Flow
 from ._gradient_flow import gradient_flow
 from ._health import Health, health
-from ._health_numbers import GATES
+from ._kinds import kind_of
+from ._run import layers_in
 from ._samples import as_samples, as_targets, check_count, take
 from ._trace import trace
 
@@ -100,8 +101,9 @@ class GateHealth(_AfterEpochs):
 
     def look(self) -> tuple[Health, dict[str, float]]:
         """The health of the model now."""
-        states = [*GATES, "hidden_states"]
-        found = health(trace(self.model, self.x, select={"states": states}))
+        kinds = [kind_of(item.layer.cell) for item in layers_in(self.model, type(self).__name__)]
+        states = dict.fromkeys(name for kind in kinds for name in (*kind.gates, "hidden_states"))
+        found = health(trace(self.model, self.x, select={"states": [*states]}))
         numbers: dict[str, float] = {}
         for path, layer in found.layers.items():
             sides = {
@@ -113,7 +115,7 @@ class GateHealth(_AfterEpochs):
                 for side, gates in sides.items()
                 for gate, of_unit in gates.items()
             }
-            numbers[f"{path}/saturated"] = sum(shares.values()) / len(GATES)
+            numbers[f"{path}/saturated"] = sum(shares.values()) / len(layer.left_saturated)
             numbers[f"{path}/half_life"] = float(np.median(layer.half_life))
             numbers[f"{path}/dead_units"] = float(layer.dead.sum())
             if self.detail:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..layers._variant import PLAIN
 from ._flow import LayerFlow
+from ._gru_drawing import gru_drawing
 from ._svg import BELT, GATE, INK, MATHS, MONO, Drawing, arrow, belt, box, operation, text, wire
 from ._variant_drawing import Places, beyond_plain, on_the_way_out
 
@@ -30,7 +31,7 @@ PLACES = Places(
 
 
 def draw_cell(flow: LayerFlow) -> str:
-    """The cell of one LSTM as an SVG drawing, 780 wide at most, for light and dark pages.
+    """The cell of one LSTM or GRU as an SVG drawing, 780 wide at most, for light and dark pages.
 
     Returns:
         Text of one `<svg>` element, to be put into a page as it is.
@@ -46,6 +47,8 @@ def draw_cell(flow: LayerFlow) -> str:
 
 def cell_drawing(flow: LayerFlow) -> Drawing:
     """The same, to be put on a sheet with others."""
+    if flow.is_gru:
+        return gru_drawing(flow)
     title = (
         f"LSTM cell with {flow.units} units: h ({flow.hidden_size},) and x ({flow.features},) are "
         f"joined to ({flow.joined},); three gates and a candidate of ({flow.units},) each "

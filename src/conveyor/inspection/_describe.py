@@ -7,33 +7,34 @@ from typing import Any
 import keras
 
 from .._errors import ConveyorError, lesson
-from .._vocabulary import StateName, has_time_axis
-from ..layers._find import FoundLSTM, Layer, Shape, accepts_input_shape, find_lstms
+from .._vocabulary import AnyStateName, has_time_axis
+from ..layers._find import FoundLSTM, Layer, Shape, accepts_input_shape, find_lstms_and_grus
 from ..layers._variant import size_of, variant_of
 from ._flow import LayerFlow, Returned
+from ._kinds import GRU_KIND, kind_of
 from ._walkthrough import parameter_sum
 
 
 def describe(
     model_or_layer: Layer, input_shape: tuple[int | None, ...] | None = None
 ) -> tuple[LayerFlow, ...]:
-    """The flow of data through every LSTM of a model, read from the layers themselves.
+    """The flow of data through every LSTM and GRU of a model, read from the layers themselves.
 
     Args:
-        model_or_layer: an LSTM of Keras or of conveyor, a Bidirectional, or a model that holds
-            some at any depth.
+        model_or_layer: an LSTM or GRU of Keras or of conveyor, a Bidirectional, or a model that
+            holds some at any depth.
         input_shape: what one sample looks like, without the batch, as in `Input(shape=...)`:
             `(time_steps, features)`, with `None` for any number of steps. Needed only where the
             layer has not seen an input yet; nothing is built by it.
 
     Returns:
-        One `LayerFlow` per LSTM, each direction of a Bidirectional by itself, in the order of
-        the layers.
+        One `LayerFlow` per LSTM or GRU, each direction of a Bidirectional by itself, in the order
+        of the layers.
 
     Raises:
-        ConveyorError: there is no LSTM; a layer has not seen its input shape yet; `input_shape`
+        ConveyorError: there is none; a layer has not seen its input shape yet; `input_shape`
             disagrees with the layer or cannot be followed; or a layer holds more parameters than
-            the formula of the LSTM explains.
+            the formula explains.
 
     >>> import keras
     >>> flow, = describe(keras.layers.LSTM(64), input_shape=(20, 32))
@@ -50,16 +51,16 @@ def describe(
     if input_shape is not None and not accepts_input_shape(model_or_layer):
         raise lesson(
             f'input_shape of "{model_or_layer.name}"',
-            "an LSTM, a Bidirectional or a Sequential, through which shapes can be followed",
+            "an LSTM, a GRU, a Bidirectional or a Sequential, through which shapes can be followed",
             f"a {type(model_or_layer).__name__}, which knows its shapes once it is built",
             "Write explain(model), after model.build(...) or after one call on real data.",
         )
     shape = None if input_shape is None else (None, *input_shape)
-    found = find_lstms(model_or_layer, shape)
+    found = find_lstms_and_grus(model_or_layer, shape)
     if not found:
         raise lesson(
             "explain",
-            "an LSTM, or a model with one inside",
+            "an LSTM or a GRU, or a model with one inside",
             f'the {type(model_or_layer).__name__} "{model_or_layer.name}", which holds none',
             "Write explain(conveyor.LSTM(64), input_shape=(20, 32)) to see one at work.",
         )
@@ -68,8 +69,9 @@ def describe(
 
 def _flow(found: FoundLSTM) -> LayerFlow:
     layer, cell = found.layer, found.layer.cell
+    is_gru = kind_of(cell) is GRU_KIND
     time_steps, features = _input_axes(found)
-    outputs: tuple[StateName, ...] | None = getattr(layer, "outputs", None)
+    outputs: tuple[AnyStateName, ...] | None = getattr(layer, "outputs", None)
     flow = LayerFlow(
         name=found.path,
         class_name=class_name(layer),
@@ -88,16 +90,22 @@ def _flow(found: FoundLSTM) -> LayerFlow:
         learned_states=getattr(layer, "initial_state", None) == "learned",
         variant=variant_of(cell),
         output_activation=_output_activation(cell),
+        reset_after=bool(cell.reset_after) if is_gru else None,
     )
     if layer.built and layer.count_params() != flow.parameters:
         raise lesson(
-            f'LSTM "{found.path}"',
+            _called(found),
             f"{flow.parameters:,} parameters, by {parameter_sum(flow)}",
             f"{layer.count_params():,} in this {flow.class_name}",
-            "It holds more than the three weights of an LSTM, so this account of it would be "
-            "wrong. Explain the plain LSTM: explain(conveyor.LSTM(...), input_shape=(...)).",
+            f"It holds more than the three weights of {'a GRU' if is_gru else 'an LSTM'}, so this "
+            "account of it would be wrong. Explain the plain one: "
+            f"explain(conveyor.{kind_of(cell).name}(...), input_shape=(...)).",
         )
     return flow
+
+
+def _called(found: FoundLSTM) -> str:
+    return f'{kind_of(found.layer.cell).name} "{found.path}"'
 
 
 def _output_activation(cell: Layer) -> str | None:
@@ -110,7 +118,7 @@ def _input_axes(found: FoundLSTM) -> tuple[int | None, int]:
     shape = found.input_shape
     if shape is not None and (len(shape) != 3 or shape[2] is None):
         raise lesson(
-            f'LSTM "{found.path}"',
+            _called(found),
             "input_shape=(time_steps, features), one sample without the batch",
             f"{shape[1:]}",
             "Write input_shape=(20, 32) for 20 steps of 32 features, or (None, 32) for any "
@@ -125,7 +133,7 @@ def _input_axes(found: FoundLSTM) -> tuple[int | None, int]:
         return _built_time_steps(found.layer), features
     if shape[2] != features:
         raise lesson(
-            f'LSTM "{found.path}"',
+            _called(found),
             f"{features} features, for which its weights were made",
             f"input_shape={shape[1:]}",
             f"Write input_shape=({shape[1]}, {features}), or leave input_shape out.",
@@ -135,7 +143,7 @@ def _input_axes(found: FoundLSTM) -> tuple[int | None, int]:
 
 def _not_built(found: FoundLSTM) -> ConveyorError:
     return lesson(
-        f'LSTM "{found.path}"',
+        _called(found),
         "to know features, the length of one time step x_t",
         "no input so far: the layer is not built",
         "Write explain(layer, input_shape=(20, 32)) for 20 time steps of 32 features each.\n"
@@ -153,9 +161,9 @@ def _built_time_steps(layer: Layer) -> int | None:
 
 
 def _returned(
-    layer: Layer, outputs: tuple[StateName, ...] | None, time_steps: int | None
+    layer: Layer, outputs: tuple[AnyStateName, ...] | None, time_steps: int | None
 ) -> tuple[Returned, ...]:
-    def returned(name: StateName, because: str) -> Returned:
+    def returned(name: AnyStateName, because: str) -> Returned:
         return _one_returned(layer, name, time_steps, because)
 
     if outputs is not None:
@@ -167,11 +175,13 @@ def _returned(
     )
     if not layer.return_state:
         return (first,)
-    states: tuple[StateName, ...] = ("hidden_state", "cell_state")
+    states = kind_of(layer.cell).states_of_a_step
     return (first, *(returned(name, "return_state=True") for name in states))
 
 
-def _one_returned(layer: Layer, name: StateName, time_steps: int | None, because: str) -> Returned:
+def _one_returned(
+    layer: Layer, name: AnyStateName, time_steps: int | None, because: str
+) -> Returned:
     steps = (time_steps,) if has_time_axis(name) else ()
     return Returned(name, (None, *steps, size_of(layer, name)), because)
 
@@ -188,7 +198,7 @@ def class_name(layer: Layer) -> str:
     kind: type[Any] = layer.__class__
     package = kind.__module__.partition(".")[0]
     if package == "keras":
-        inner = "" if kind.__name__ == "LSTM" else f"({type(layer.cell).__name__})"
+        inner = "" if kind.__name__ in ("LSTM", "GRU") else f"({type(layer.cell).__name__})"
         return f"keras.layers.{kind.__name__}{inner}"
     return f"conveyor.{kind.__name__}" if package == "conveyor" else kind.__qualname__
 

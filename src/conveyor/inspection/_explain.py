@@ -1,4 +1,4 @@
-"""`explain(model)`: how data flows through its LSTMs, for a terminal and for a notebook."""
+"""`explain(model)`: how data flows through its LSTMs and GRUs, for a terminal and a notebook."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from ._walkthrough import (
 
 @dataclass(frozen=True)
 class Explanation(Printed):
-    """The account of every LSTM in a model: print it, or let a notebook show it.
+    """The account of every LSTM and GRU in a model: print it, or let a notebook show it.
 
     Attributes:
-        flows: the numbers behind the words, one `LayerFlow` per LSTM.
+        flows: the numbers behind the words, one `LayerFlow` for each.
     """
 
     flows: tuple[LayerFlow, ...]
@@ -57,7 +57,7 @@ class Explanation(Printed):
         """Write the drawings of all layers, or a page with the text, to a file.
 
         Args:
-            path: `flow.svg` or `flow.png` for the cell of each LSTM with its numbers and its row
+            path: `flow.svg` or `flow.png` for the cell of each layer with its numbers and its row
                 of time steps; `flow.html` for a page with all that a notebook shows. An older
                 file is replaced; folders are made where they are missing. `.png` needs the extra
                 `inspect`, and no browser.
@@ -82,11 +82,11 @@ class Explanation(Printed):
 def explain(
     model_or_layer: Layer, input_shape: tuple[int | None, ...] | None = None
 ) -> Explanation:
-    """Walk one sample through the LSTMs of a model, with the model's own numbers.
+    """Walk one sample through the LSTMs and GRUs of a model, with the model's own numbers.
 
     Args:
-        model_or_layer: an LSTM of Keras or of conveyor, a Bidirectional, or a model that holds
-            some at any depth.
+        model_or_layer: an LSTM or GRU of Keras or of conveyor, a Bidirectional, or a model that
+            holds some at any depth.
         input_shape: `(time_steps, features)`, one sample without the batch, for a layer that
             has seen no input yet. `None` as time_steps means any number of steps.
 

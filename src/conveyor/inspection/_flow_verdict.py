@@ -13,6 +13,15 @@ Array = npt.NDArray[Any]
 GONE = 1e-3  # of a gradient, after which nothing is learned of what lies further back
 GROWN = 1e2
 
+_KEEP = (
+    "open the forget gates: unit_forget_bias=True, or a forget gate bias of log(T) for memories of "
+    "T steps (Tallec & Ollivier 2018)"
+)
+_KEEP_IN_GRU = (
+    "let the update gates keep: a bias of log(T) in them for memories of T steps (Tallec & "
+    "Ollivier 2018), by set_gate_weights"
+)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -29,13 +38,14 @@ class Verdict:
     advice: str
 
 
-def judge(norms: Array, decay: Array, counts: Array) -> Verdict:
+def judge(norms: Array, decay: Array, counts: Array, *, is_gru: bool = False) -> Verdict:
     """The verdict on one layer.
 
     Args:
-        norms: (N, T) of dL/dc_t.
+        norms: (N, T) of dL/dc_t, of a GRU of dL/dh_t.
         decay: (T,) what is left of the gradient so many steps back.
         counts: (N, T) which steps count.
+        is_gru: what keeps its memory are update gates.
     """
     if not np.isfinite(norms[counts]).all():
         return Verdict(
@@ -66,9 +76,8 @@ def judge(norms: Array, decay: Array, counts: Array) -> Verdict:
         return Verdict(
             length,
             f"vanishes: less than a thousandth is left after {int(np.ceil(gone))} steps",
-            "open the forget gates: unit_forget_bias=True, or a forget gate bias of log(T) for "
-            "memories of T steps (Tallec & Ollivier 2018); shorter sequences; attention over all "
-            "hidden states instead of the last one.",
+            f"{_KEEP_IN_GRU if is_gru else _KEEP}; shorter sequences; attention over all hidden "
+            "states instead of the last one.",
         )
     left, steps = float(course[-1]), len(course) - 1
     if left > 1:

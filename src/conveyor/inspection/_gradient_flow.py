@@ -13,27 +13,28 @@ from rich.text import Text
 
 from ..layers._find import Layer
 from ._arriving import arriving, loss_of
-from ._backward import StateGradients, backward
+from ._backward import backward
 from ._flow_verdict import Verdict, judge
 from ._printed import Printed
 from ._run import named, watching
 from ._samples import as_samples, as_targets, batches, check_count, take
+from ._state_gradients import StateGradients
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class LayerGradientFlow:
-    """The gradients that flow back through one call of an LSTM.
+    """The gradients that flow back through one call of an LSTM or a GRU.
 
     Attributes:
         path: of the layer in the model.
         d_hidden_states: (T,) the norm of dL/dh_t, mean over the samples; L the loss of a sample.
-        d_cell_states: (T,) likewise of dL/dc_t.
+        d_cell_states: (T,) likewise of dL/dc_t; None for a GRU, which has no cell state.
         d_inputs: (T,) likewise of dL/dx_t, x the input of this layer.
-        decay: (T,) how much of the gradient of the cell state is left k steps back from the
-            last one read, decay[0] = 1: geometric mean over the samples, and without what
-            arrives at the steps on the way.
+        decay: (T,) how much of the gradient of the cell state, of a GRU of the hidden state, is
+            left k steps back from the last one read, decay[0] = 1: geometric mean over the
+            samples, and without what arrives at the steps on the way.
         memory_length: the number of steps back at which `decay` falls to 1/e; inf where it does
             not within the sequence.
         verdict: one of "healthy", "vanishes", "explodes", "nothing arrives", with the figures.
@@ -42,7 +43,7 @@ class LayerGradientFlow:
 
     path: str
     d_hidden_states: Array
-    d_cell_states: Array
+    d_cell_states: Array | None
     d_inputs: Array
     decay: Array
     memory_length: float
@@ -52,7 +53,7 @@ class LayerGradientFlow:
 
 @dataclass(frozen=True)
 class GradientFlow(Printed):
-    """The gradients through time of each LSTM of a model; print it, or show it in a notebook.
+    """The gradients through time of each LSTM and GRU of a model; print it, or show it.
 
     Attributes:
         loss: of the samples, on average.
@@ -76,13 +77,13 @@ class GradientFlow(Printed):
 def gradient_flow(
     model: Layer, x: Any, y: Any = None, *, loss: Any = None, batch_size: int = 32
 ) -> GradientFlow:
-    """Follow the gradient of the loss back through the time steps of every LSTM.
+    """Follow the gradient of the loss back through the time steps of every LSTM and GRU.
 
     dL/dh_t and dL/dc_t are total derivatives: by every way on which the state of step t reaches
     the loss. The model runs as in `predict`, without dropout, and is as before afterwards.
 
     Args:
-        model: a model with its weights, of LSTMs of conveyor or of Keras.
+        model: a model with its weights, of LSTMs or GRUs of conveyor or of Keras.
         x: what the model is called with.
         y: what it should have made of it, as for `fit`.
         loss: a loss of Keras, by name or as a function of (y, what the model makes); by default
@@ -136,10 +137,11 @@ def gradient_flow(
 
 def _layer(path: str, each: list[StateGradients], turned: bool) -> LayerGradientFlow:
     counts = np.concatenate([g.counts for g in each])
-    d_cell_states = np.concatenate([_norms(g.cell_states) for g in each])
-    handed_on = np.concatenate([_norms(g.cell_states_handed_on) for g in each])
-    decay = _decay(d_cell_states, handed_on, counts)
-    verdict: Verdict = judge(d_cell_states, decay, counts)
+    d_memory = np.concatenate([_norms(g.memory) for g in each])
+    handed_on = np.concatenate([_norms(g.handed_on) for g in each])
+    decay = _decay(d_memory, handed_on, counts)
+    is_gru = each[0].cell_states is None
+    verdict: Verdict = judge(d_memory, decay, counts, is_gru=is_gru)
     in_time = slice(None, None, -1) if turned else slice(None)
 
     def mean(norms: Array) -> Array:
@@ -148,7 +150,7 @@ def _layer(path: str, each: list[StateGradients], turned: bool) -> LayerGradient
     return LayerGradientFlow(
         path,
         mean(np.concatenate([_norms(g.hidden_states) for g in each])),
-        mean(d_cell_states),
+        None if is_gru else mean(d_memory),
         mean(np.concatenate([_norms(g.inputs) for g in each])),
         decay,
         verdict.memory_length,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Health(Printed):
-    """The health of every LSTM in a trace: print it, or let a notebook show it.
+    """The health of every LSTM and GRU in a trace: print it, or let a notebook show it.
 
     Attributes:
         layers: path of the layer to its numbers and its advice.
@@ -72,6 +72,10 @@ def health(trace: DataTree | Dataset) -> Health:
     - *dead*: the hidden state stays within 0.001 of zero in every step, or the output gate is
       below 0.1 in every step.
 
+    A GRU has update and reset gates. What it forgets is its hidden state, and the update gate says
+    how much of it stays: the half-life is that of the update gate, and a unit whose update gate is
+    right-saturated in more than 99 % of steps stores next to nothing.
+
     Advice is given where a layer has NaN or infinity, gates that leave 0 to 1, more than 90 % of
     all gate values saturated, input gates left-saturated in more than 99 % of steps, forget gates
     so in at least half of the units, no unit with a half-life of one step, or dead units. Right-
@@ -86,8 +90,8 @@ def health(trace: DataTree | Dataset) -> Health:
         `.to_dataset(path)` gives them as an `xarray.Dataset`.
 
     Raises:
-        ConveyorError: no trace, or one without the three gates and the hidden states; every step
-            is masked.
+        ConveyorError: no trace, or one without the gates and the hidden states; every step is
+            masked.
 
     Saturation after Karpathy, Johnson & Fei-Fei 2015, "Visualizing and Understanding Recurrent
     Networks", section 4.2.

@@ -42,25 +42,35 @@ def _about_gates(layer: LayerHealth) -> Iterator[str]:
             "hardly learns. Scale the input to mean 0 and standard deviation 1, lower the learning "
             'rate, or keep the weights small: kernel_regularizer="l2".'
         )
-    reads_nothing = (left["input_gates"] > _ALWAYS) & ~layer.dead
+    is_gru = layer.kind == "GRU"
+    shut = right["update_gates"] if is_gru else left["input_gates"]  # i of a GRU is 1 - z
+    reads_nothing = (shut > _ALWAYS) & ~layer.dead
     if reads_nothing.any():
+        gate, side = ("update", "above 0.9") if is_gru else ("input", "below 0.1")
         yield (
-            f"The input gate of {_units(layer, reads_nothing)} is below 0.1 in more than 99% of "
+            f"The {gate} gate of {_units(layer, reads_nothing)} is {side} in more than 99% of "
             "steps: they store next to nothing. Lower the learning rate, or make the layer smaller."
         )
-    forgets = left["forget_gates"] > _ALWAYS
+    forgets = left["update_gates" if is_gru else "forget_gates"] > _ALWAYS
     if forgets.mean() >= 0.5:
         yield (
-            f"The forget gate of {_units(layer, forgets)} is below 0.1 in more than 99% of steps: "
-            "each step wipes out what was before. Write unit_forget_bias=True (the default) and "
+            f"The {'update' if is_gru else 'forget'} gate of {_units(layer, forgets)} is below 0.1 "
+            f"in more than 99% of steps: each step wipes out what was before. {_keep(layer)} and "
             "train again; if the task needs no memory, a Dense layer does it."
         )
     elif layer.half_life.max() < 1:
         yield (
             "No unit keeps half of its memory for one step (the longest half-life is "
-            f"{layer.half_life.max():.2g} steps). Write unit_forget_bias=True (the default) and "
+            f"{layer.half_life.max():.2g} steps). {_keep(layer)} and "
             "train again; if the task needs no memory, a Dense layer does it."
         )
+
+
+def _keep(layer: LayerHealth) -> str:
+    """How a layer begins with gates that keep."""
+    if layer.kind == "GRU":
+        return "Begin with larger biases in the update gates, by set_gate_weights,"
+    return "Write unit_forget_bias=True (the default)"
 
 
 def _about_dead_units(layer: LayerHealth) -> Iterator[str]:

@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from .._errors import lesson
-from .._vocabulary import StateName
+from .._vocabulary import AnyStateName
 from ._extras import extra
 from ._health_advice import advise
+from ._kinds import kind_in
 from ._tree import Booleans, Floats, masked_steps, reads_backward, variables, with_samples
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
-GATES: tuple[StateName, ...] = ("input_gates", "forget_gates", "output_gates")
 LEFT, RIGHT = 0.1, 0.9  # where Karpathy et al. begin to call a gate saturated
 _NOTHING = 1e-3  # of a hidden state that could be 1
 
@@ -33,24 +33,27 @@ class LayerHealth:
         steps: the number of steps that count, over all samples.
         left_saturated: gate to the share of steps in which it is below 0.1.
         right_saturated: gate to the share of steps in which it is above 0.9.
-        half_life: after how many steps half of the cell state is forgotten; inf where nothing is.
+        half_life: after how many steps half of the cell state is forgotten, of a GRU half of the
+            hidden state; inf where nothing is.
         dead: whether the hidden state never leaves 0, or the output gate never opens.
-        shut: whether the output gate never opens.
+        shut: whether the output gate never opens; of a GRU, which has none, False.
         broken: where NaN or infinity stands first, in words; None where all is finite.
         outside: the gates that leave 0 to 1.
+        kind: "LSTM" or "GRU".
     """
 
     path: str
     class_name: str
     unit: npt.NDArray[Any]
     steps: int
-    left_saturated: dict[StateName, Floats]
-    right_saturated: dict[StateName, Floats]
+    left_saturated: dict[AnyStateName, Floats]
+    right_saturated: dict[AnyStateName, Floats]
     half_life: Floats
     dead: Booleans
     shut: Booleans
     broken: str | None
-    outside: tuple[StateName, ...]
+    outside: tuple[AnyStateName, ...]
+    kind: str = "LSTM"
 
     @property
     def advice(self) -> tuple[str, ...]:
@@ -60,8 +63,8 @@ class LayerHealth:
     def to_dataset(self) -> Any:
         """The numbers as an `xarray.Dataset` over gate and unit."""
 
-        def by_gate(shares: dict[StateName, Floats]) -> Any:
-            return ("gate", "unit"), np.stack([shares[gate] for gate in GATES])
+        def by_gate(shares: dict[AnyStateName, Floats]) -> Any:
+            return ("gate", "unit"), np.stack([*shares.values()])
 
         return extra("xarray", "health").Dataset(
             {
@@ -70,7 +73,7 @@ class LayerHealth:
                 "half_life": ("unit", self.half_life, {"units": "steps"}),
                 "dead": ("unit", self.dead),
             },
-            {"gate": list(GATES), "unit": self.unit},
+            {"gate": list(self.left_saturated), "unit": self.unit},
             {"layer": self.class_name, "path": self.path, "steps": self.steps},
         )
 
@@ -91,21 +94,22 @@ def measure(layer: Dataset, path: str) -> LayerHealth:
             f"{counts.size} steps, all of them masked",
             "Trace samples that hold something: the mask is True where a step counts.",
         )
+    kind = kind_in(layer)
     left, right = {}, {}
     finite = np.ones_like(counts)
-    outside: list[StateName] = []
+    outside: list[AnyStateName] = []
     half_life = np.empty(layer.sizes["unit"])
     # One at a time: a trace may be larger than memory.
-    for gate in GATES:
+    for gate in kind.gates:
         (array,) = variables(layer, [gate], where)
         values = array[counts]
         finite &= np.isfinite(array).all(axis=-1)
         left[gate], right[gate] = _share(values, values < LEFT), _share(values, values > RIGHT)
         if np.any((values < 0) | (values > 1)):
             outside.append(gate)
-        if gate == "forget_gates":
+        if gate == kind.keeps:
             half_life = _half_life(values)
-    shut = left["output_gates"] == 1.0
+    shut = left["output_gates"] == 1.0 if "output_gates" in left else np.zeros_like(half_life, bool)
     if "hidden_states" in layer and "projection" in layer["hidden_states"].dims:
         hidden = layer["hidden_states"].transpose("sample", "time", "projection").to_numpy()
         silent = shut  # what a unit has to say is in all numbers of the projection
@@ -115,7 +119,7 @@ def measure(layer: Dataset, path: str) -> LayerHealth:
     finite &= np.isfinite(hidden).all(axis=-1)
     return LayerHealth(
         path=path,
-        class_name=str(layer.attrs.get("layer", "LSTM")),
+        class_name=str(layer.attrs.get("layer", kind.name)),
         unit=layer["unit"].to_numpy(),
         steps=int(counts.sum()),
         left_saturated=left,
@@ -125,6 +129,7 @@ def measure(layer: Dataset, path: str) -> LayerHealth:
         shut=shut,
         broken=_first(layer, counts & ~finite, where),
         outside=tuple(outside),
+        kind=kind.name,
     )
 
 
@@ -135,7 +140,7 @@ def _share(values: Floats, are: Booleans) -> Floats:
 
 
 def _half_life(forget: Floats) -> Floats:
-    """n with f^n = 1/2, for the geometric mean f of the forget gate."""
+    """n with f^n = 1/2, for the geometric mean f of the gate that keeps."""
     with np.errstate(divide="ignore"):
         lost = -np.log(np.abs(forget)).mean(axis=0)
         # Where a gate above 1 makes the memory grow, nothing is forgotten either.

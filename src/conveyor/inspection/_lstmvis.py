@@ -11,11 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .._errors import lesson
-from .._vocabulary import STATE_NAMES, StateName, has_time_axis
+from .._vocabulary import AnyStateName
 from ._extras import extra
-
-# What LSTMVis is to do with the values: tanh for those that are not within -1 to 1.
-_BOUNDED = ("input_gates", "forget_gates", "output_gates")
+from ._kinds import ALL_GATES, ALL_OVER_TIME
 
 
 def to_lstmvis(trace: Any, path: str | os.PathLike[str]) -> Path:
@@ -74,18 +72,18 @@ def to_lstmvis(trace: Any, path: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def _states(node: Any) -> list[StateName]:
-    return [name for name in STATE_NAMES if has_time_axis(name) and name in node.data_vars]
+def _states(node: Any) -> list[AnyStateName]:
+    return [name for name in ALL_OVER_TIME if name in node.data_vars]
 
 
-def _steps(node: Any, names: list[StateName]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _steps(node: Any, names: list[AnyStateName]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """(sample, time) where a step counts, and the tokens."""
     return ~np.isnan(node[names[0]].values).all(axis=-1), node["token"].values
 
 
-def _type(layer: int, place: str, name: StateName) -> dict[str, Any]:
+def _type(layer: int, place: str, name: AnyStateName) -> dict[str, Any]:
     kind: dict[str, Any] = {"type": name, "layer": layer, "path": f"{place}/{name}"}
-    if name in _BOUNDED:
+    if name in ALL_GATES:  # LSTMVis applies tanh to what is not within -1 to 1
         kind |= {"unsigned": True, "transform": "none"}
     return kind
 

@@ -1,4 +1,4 @@
-"""What each step still holds in the cell state: the exact split that an LSTM has for free."""
+"""What each step still holds in the memory: the exact split that LSTM and GRU have for free."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from .._errors import ConveyorError, lesson
 from ._extras import extra
+from ._kinds import GRU_KIND, Kind, kind_in
 from ._tree import (
     Booleans,
     Floats,
@@ -22,15 +23,6 @@ from ._tree import (
 if TYPE_CHECKING:
     from xarray import Dataset, DataTree
 
-_NEEDED = (
-    "input_gates",
-    "forget_gates",
-    "candidates",
-    "cell_states",
-    "cell_state",
-    "initial_cell_state",
-)
-
 
 def memory(trace: DataTree | Dataset, at: Any = None) -> Any:
     """Split the cell state into what every earlier step still holds in it.
@@ -44,9 +36,12 @@ def memory(trace: DataTree | Dataset, at: Any = None) -> Any:
     the cell state, exactly: nothing is estimated. (Gates themselves depend on earlier steps; the
     split follows the memory, not the ways by which a step moved later gates.)
 
+    The memory of a GRU is its hidden state, h_t = z_t h_{t-1} + (1 - z_t) g_t, which splits in the
+    same way: the update gate keeps, and what it leaves open lets the candidate in.
+
     Args:
         trace: what `conveyor.trace` gives, or one layer of it.
-        at: the step whose cell state is split, a value of the coordinate `time`; left out, the
+        at: the step whose state is split, a value of the coordinate `time`; left out, the
             last step that counts in each sample. Steps read after it contribute 0.
 
     Returns:
@@ -54,7 +49,8 @@ def memory(trace: DataTree | Dataset, at: Any = None) -> Any:
 
         - `contribution` (sample, time, unit): what step `time` still holds; 0 at masked steps,
         - `initial` (sample, unit): what the state before the first step still holds,
-        - `cell_state` (sample, unit): the state that is split, the sum of both.
+        - `cell_state`, of a GRU `hidden_state` (sample, unit): the state that is split, the sum of
+          both.
 
         Computed in float64. A state that is NaN or infinite has no parts: they are NaN.
 
@@ -93,17 +89,19 @@ def memory(trace: DataTree | Dataset, at: Any = None) -> Any:
 
 def _split(layer: Dataset, at: Any, where: str) -> Dataset:
     lone_sample = "sample" not in layer.dims
-    layer = with_samples(layer)
-    *states, _, initial = variables(layer, _NEEDED, where)
+    layer, kind = with_samples(layer), kind_in(layer)
+    let_in = () if kind is GRU_KIND else ("input_gates",)
+    names = (kind.keeps, "candidates", kind.memory, kind.last_memory, f"initial_{kind.last_memory}")
+    *states, _, initial = variables(layer, (*let_in, *names), where)
     # In the order in which the layer read.
     order = slice(None, None, -1) if reads_backward(layer, where) else slice(None)
-    inputs, forget, candidates, cells = (array[:, order] for array in states)
+    *opened, forget, candidates, cells = (array[:, order] for array in states)
     counts = ~masked_steps(layer)[:, order]
     with np.errstate(invalid="ignore", over="ignore"):  # inf - inf is NaN, and shows
-        written = inputs * candidates
+        written = (opened[0] if opened else 1 - forget) * candidates
         before = _states_between(cells, initial, counts)[:, :-1]
         if not _follow(cells, forget * before, written, counts):
-            raise _steps_do_not_follow(where, str(layer.attrs.get("variant", "")))
+            raise _steps_do_not_follow(where, str(layer.attrs.get("variant", "")), kind)
         counts &= ~_read_after(layer, at, where)[order]
         state = _states_between(cells, initial, counts)[:, -1]
         forget = np.where(counts[..., np.newaxis], forget, 1.0)
@@ -116,9 +114,11 @@ def _split(layer: Dataset, at: Any, where: str) -> Dataset:
     left = np.where(is_number, left, np.nan)
     over_time, once = ("sample", "time", "unit"), ("sample", "unit")
     result = layer.drop_vars(list(layer.data_vars)).assign(
-        contribution=(over_time, contribution[:, order]),
-        initial=(once, left),
-        cell_state=(once, state),
+        {
+            "contribution": (over_time, contribution[:, order]),
+            "initial": (once, left),
+            kind.last_memory: (once, state),
+        }
     )
     result.attrs = layer.attrs | {"at": "the last step" if at is None else f"step {at}"}
     return result.isel(sample=0) if lone_sample else result
@@ -141,12 +141,12 @@ def _states_between(cells: Floats, initial: Floats, counts: Booleans) -> Floats:
 
 
 def _follow(cells: Floats, kept: Floats, written: Floats, counts: Booleans) -> bool:
-    """Whether each state is f c + i g of the one before it, to the rounding of bfloat16."""
+    """Whether each state is what was kept and what was written, to the rounding of bfloat16."""
     is_close = np.abs(cells - (kept + written)) <= 0.02 * (np.abs(kept) + np.abs(written)) + 1e-6
     return bool(np.all(is_close | ~np.isfinite(cells) | ~counts[..., np.newaxis]))
 
 
-def _steps_do_not_follow(where: str, variant: str) -> ConveyorError:
+def _steps_do_not_follow(where: str, variant: str, kind: Kind) -> ConveyorError:
     if "zoneout" in variant or "cell_clip" in variant:
         return lesson(
             where,
@@ -155,9 +155,12 @@ def _steps_do_not_follow(where: str, variant: str) -> ConveyorError:
             "zoneout keeps a part of the old cell state, and cell_clip bounds it: the steps do not "
             "add up. trace has the states as they are.",
         )
+    equation = "cell states that follow from each other, c_t = f_t c_{t-1} + i_t g_t"
+    if kind is GRU_KIND:
+        equation = "hidden states that follow from each other, h_t = z_t h_{t-1} + (1 - z_t) g_t"
     return lesson(
         where,
-        "cell states that follow from each other, c_t = f_t c_{t-1} + i_t g_t",
+        equation,
         "a trace in which they do not",
         "Were there resets= inside the sequences? Trace these one by one. "
         "Was it cut in time? Split the whole and cut then: memory(trace[...]).isel(time=...). "

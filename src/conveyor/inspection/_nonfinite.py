@@ -13,27 +13,19 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..layers import Record
 from ..layers._find import Layer
 from ..layers._variant import variant_of, weight_shapes
 from ._arriving import arriving, loss_of
 from ._backward import backward
+from ._kinds import kind_of
 from ._printed import Printed
 from ._run import Call, Watched, named, run, watching
 from ._samples import as_samples, as_targets, batches, check_count, take
-from ._trace_arrays import PREACTIVATIONS, arrays_of, counted
+from ._trace_arrays import arrays_of, counted
 
 Array = npt.NDArray[Any]
 
-# What a step computes, in this order.
-_VALUES = (
-    *PREACTIVATIONS,
-    "input_gates",
-    "forget_gates",
-    "candidates",
-    "output_gates",
-    "cell_states",
-    "hidden_states",
-)
 _NO_UNITS = ("projection_kernel",)  # whose last axis is that of the projection
 _SHOWN = 4  # steps before, to look at
 
@@ -43,7 +35,7 @@ class NonFinite(Printed):
     """The first number that is NaN or infinite.
 
     Attributes:
-        layer: the path of the LSTM, or the name of the model where it is its output.
+        layer: the path of the layer, or the name of the model where it is its output.
         kind: "weight", "input", "value", "output" or "gradient".
         name: of the array: a weight, a state, the pre-activations of a gate.
         sample: its number; None for a weight.
@@ -81,14 +73,14 @@ class NonFinite(Printed):
 def find_nonfinite(
     model: Layer, x: Any, y: Any = None, *, loss: Any = None, batch_size: int = 32
 ) -> NonFinite | None:
-    """Find the first NaN or infinity in the LSTMs of a model.
+    """Find the first NaN or infinity in the LSTMs and GRUs of a model.
 
     The weights come first, then the forward pass, layer by layer and step by step: the input,
     then pre-activations, gates, cell state and hidden state; the output of the model; and with
     `y` the gradients, from the last layer and the last step back.
 
     Args:
-        model: a model with its weights, of LSTMs of conveyor or of Keras.
+        model: a model with its weights, of LSTMs or GRUs of conveyor or of Keras.
         x: what the model is called with.
         y: what it should have made of it; None to look at the values only.
         loss: as for `gradient_flow`.
@@ -169,11 +161,17 @@ def _in_values(model: Layer, x: Any, watched: Watched, start: int) -> Iterator[N
 def _in_call(call: Call, start: int) -> Iterator[NonFinite]:
     record = call.record
     turn = slice(None, None, -1 if record.layer.go_backwards else 1)
-    arrays = {n: a[:, turn] for n, a in arrays_of(record, _VALUES).items()}
+    arrays = {n: a[:, turn] for n, a in arrays_of(record, _values(record)).items()}
     inputs = np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(record.inputs, "float32")))
     mask = counted(record)
     counts = np.ones(inputs.shape[:2], bool) if mask is None else mask
     yield from _first(call.path, {"input": inputs[:, turn], **arrays}, counts[:, turn], turn, start)
+
+
+def _values(record: Record) -> list[str]:
+    """What a step computes, in this order."""
+    kind = kind_of(record.layer.cell)
+    return [*kind.preactivations, *kind.packed, *dict.fromkeys((kind.memory, "hidden_states"))]
 
 
 def _in_gradients(calls: Any, watched: Watched, start: int) -> Iterator[NonFinite]:
@@ -181,11 +179,12 @@ def _in_gradients(calls: Any, watched: Watched, start: int) -> Iterator[NonFinit
     for path, (record, arrived) in reversed([*zip(paths, calls, strict=True)]):
         with np.errstate(all="ignore"):
             g = backward(record, arrived)
-            z = dict(zip(PREACTIVATIONS, np.split(g.preactivations, 4, axis=-1), strict=True))
+            names = kind_of(record.layer.cell).preactivations
+            z = np.split(g.preactivations, len(names), axis=-1)
             named_gradients = {
                 "hidden_states": g.hidden_states,
-                "cell_states": g.cell_states,
-                **z,
+                **({} if g.cell_states is None else {"cell_states": g.cell_states}),
+                **dict(zip(names, z, strict=True)),
                 "input": g.inputs,
             }
             # As they are in training, where what float64 still holds may be infinite.

@@ -36,7 +36,7 @@ def report(
     searches: Sequence[SearchTree | None] | None = None,
     max_bytes: int = 5_000_000,
 ) -> Path:
-    """Run a model and write one HTML page to explore what its LSTMs remembered.
+    """Run a model and write one HTML page to explore what its LSTMs and GRUs remembered.
 
     The page opens offline on a phone or a laptop. It shows every state of every layer and sample
     with its values, each unit over all samples and the passages that drive it most, and finds
@@ -44,7 +44,8 @@ def report(
     gates, and with `y` how far gradients reach.
 
     Args:
-        model: a model or layer, with its weights, that holds LSTMs of conveyor or of Keras.
+        model: a model or layer, with its weights, that holds LSTMs or GRUs of conveyor or of
+            Keras.
         x: what the model is called with: an array, or arrays in lists or dicts.
         path: the file to write; an older one is replaced.
         text: what stands at each step: for each sample a list of strings, or a string for its
@@ -67,8 +68,8 @@ def report(
         The path of the file.
 
     Raises:
-        ConveyorError: a model without weights or without LSTM; a text that does not fit the
-            steps; y without a loss; examples, attention, beams or searches that do
+        ConveyorError: a model without weights or without LSTM and GRU; a text that does not
+            fit the steps; y without a loss; examples, attention, beams or searches that do
             not fit the samples.
         OSError: the file cannot be written.
 

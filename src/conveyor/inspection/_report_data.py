@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._vocabulary import StateName
+from .._vocabulary import AnyStateName
+from ._kinds import ALL_GATES
 from ._packing import Bits, pack
 from ._palette import Scale
-from ._report_layers import ABOUT, TracedLayer
+from ._report_layers import TracedLayer
 from ._report_plan import Plan, left_out
 from ._seriation import order_of_units
 
-_GATES: tuple[StateName, ...] = ("input_gates", "forget_gates", "output_gates")
 # The order of the units is found in so many steps at most: more change little, and take seconds.
 _STEPS_TO_ORDER_BY = 2000
 
@@ -66,7 +66,7 @@ def layer_data(
         "states": {
             name: {
                 **_scale_of_colours(name, layer.states[name]),
-                "about": ABOUT[name],
+                "about": layer.about(name),
                 "samples": count,
                 **blocks.add(np.moveaxis(layer.states[name][:count][..., rows], 1, 2), chosen.bits),
             }
@@ -86,11 +86,11 @@ def _to_order_by(layer: TracedLayer, chosen: Plan) -> npt.NDArray[Any]:
     return np.concatenate([one[: layer.lengths[i]] for i, one in zip(spread, states, strict=True)])
 
 
-def _scale_of_colours(name: StateName, array: npt.NDArray[Any]) -> dict[str, Any]:
+def _scale_of_colours(name: AnyStateName, array: npt.NDArray[Any]) -> dict[str, Any]:
     finite = np.asarray(array, dtype=np.float64)
     finite = finite[np.isfinite(finite)]
     largest = float(np.max(np.abs(finite), initial=0.0))
-    is_gate = name in _GATES and float(np.min(finite, initial=0.0)) >= 0 and largest <= 1
+    is_gate = name in ALL_GATES and float(np.min(finite, initial=0.0)) >= 0 and largest <= 1
     palette: Scale = "gate" if is_gate else "signed"
     # A few units far out would leave the rest without colour: they share the end of the scale.
     usual = float(np.quantile(np.abs(finite), 0.995)) if finite.size else 0.0

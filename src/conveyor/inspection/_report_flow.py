@@ -1,4 +1,4 @@
-"""The part of the report about the model: its LSTMs side by side, then the inside of each."""
+"""The part of the report about the model: its layers side by side, then the inside of each."""
 
 from __future__ import annotations
 
@@ -23,10 +23,15 @@ def flow_section(flows: tuple[LayerFlow, ...], handed_on: Mapping[str, str]) -> 
     insides = "".join(_inside(flow, is_open=flow is flows[0]) for flow in flows)
     return (
         '<section aria-labelledby="flow"><h2 id="flow">How the data flows</h2>'
-        '<p class="lead">Every LSTM takes <code>(batch, time_steps, features)</code>. '
+        f'<p class="lead">Every {_kinds(flows)} takes '
+        "<code>(batch, time_steps, features)</code>. "
         "What it gives back depends on what it was asked for.</p>"
         f'<div class="lanes">{lanes}</div>{insides}</section>'
     )
+
+
+def _kinds(flows: tuple[LayerFlow, ...]) -> str:
+    return " and ".join(sorted({"GRU" if flow.is_gru else "LSTM" for flow in flows}, reverse=True))
 
 
 def _lane(flow: LayerFlow) -> str:
@@ -62,13 +67,15 @@ def _shape(shape: Shape, axes: tuple[str, ...]) -> str:
 
 def _inside(flow: LayerFlow, *, is_open: bool) -> str:
     remarks = (about_units(flow), *notes(flow), keras_weights(flow))
+    states, each = ("h", "each gate") if flow.is_gru else ("h and c", "each")
     return fill(
         "layer.html",
         open=" open" if is_open else "",
         name=escape(flow.name),
-        hint=escape(f"h and c ({flow.units},), x ({flow.features},), [h, x] ({flow.joined},)"),
+        hint=escape(f"{states} ({flow.units},), x ({flow.features},), [h, x] ({flow.joined},)"),
+        memory="hidden state" if flow.is_gru else "cell state",
         cell=draw_cell(flow),
-        arithmetic=escape(f"{flow.units} + {flow.features} = {flow.joined} numbers enter each."),
+        arithmetic=escape(f"{flow.units} + {flow.features} = {flow.joined} numbers enter {each}."),
         steps=draw_time_steps(flow),
         parameters=escape(parameter_sum(flow)),
         notes="".join(f"<li>{escape(remark)}</li>" for remark in remarks),

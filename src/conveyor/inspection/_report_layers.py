@@ -11,47 +11,60 @@ import numpy as np
 import numpy.typing as npt
 
 from .._errors import lesson
-from .._vocabulary import StateName
+from .._vocabulary import AnyStateName
 from ..layers._find import Direction
 from ._characters import visible
+from ._kinds import GRU_KIND, kind_in
 
 # The switch of the heat map, in this order, and what each state is.
-ABOUT: dict[StateName, str] = {
+ABOUT: dict[AnyStateName, str] = {
     "cell_states": "c after every step: the conveyor belt, the long memory.",
     "hidden_states": "h after every step: what the layer shows of its memory.",
     "input_gates": "i at every step: how much of the candidate comes in. 0 is shut, 1 is open.",
     "forget_gates": "f at every step: how much of the old memory stays. 0 forgets, 1 keeps.",
+    "update_gates": "z at every step: how much of h stays. 0 takes the candidate, 1 keeps.",
+    "reset_gates": "r at every step: how much of h the candidate is made of. 0 is none of it.",
     "candidates": "g at every step: what could come into the memory.",
     "output_gates": "o at every step: how much of the memory is shown. 0 is shut, 1 is open.",
+}
+_ABOUT_GRU: dict[AnyStateName, str] = {
+    "hidden_states": "h after every step: the conveyor belt, the memory, which is also shown.",
 }
 
 
 @dataclass(frozen=True)
 class TracedLayer:
-    """One call of one LSTM, sample by sample.
+    """One call of one LSTM or GRU, sample by sample.
 
     Attributes:
         path: its name in the trace, `encoder` or `shared (call 2)`.
         direction: which way it reads the steps.
         states: (B, T, U) each, NaN at a masked step; in the order of `ABOUT`.
-        initial_cell_state: (B, U) before the first step; `None` where the trace has none.
+        initial_state: (B, U), that of `memory` before the first step; `None` where the trace has
+            none.
         tokens: a list for each sample, `""` past the end of a short one; `None` without text.
         times: a label for each step, where the user gave timestamps.
         numbers: the numbers of the units, as not all of them need be in the trace.
+        is_gru: whether it is a GRU, whose memory is its hidden state.
     """
 
     path: str
     direction: Direction
-    states: dict[StateName, npt.NDArray[Any]]
-    initial_cell_state: npt.NDArray[Any] | None
+    states: dict[AnyStateName, npt.NDArray[Any]]
+    initial_state: npt.NDArray[Any] | None
     tokens: list[list[str]] | None
     times: list[str] | None
     numbers: list[int]
+    is_gru: bool = False
 
     @property
-    def memory(self) -> StateName:
+    def memory(self) -> AnyStateName:
         """The state that matters most: the cell states, or the first that was traced."""
         return next(iter(self.states))
+
+    def about(self, state: AnyStateName) -> str:
+        """What a state is, in this layer."""
+        return (_ABOUT_GRU if self.is_gru else ABOUT).get(state, ABOUT[state])
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -82,14 +95,14 @@ class TracedLayer:
     def change_per_step(self) -> npt.NDArray[np.float64]:
         """(B, T): by how much the memory of a unit changes at each step, on average.
 
-        The first step that is read changes the initial cell state, or zero; a masked step
+        The first step that is read changes the initial state, or zero; a masked step
         changes nothing.
         """
         states = np.asarray(self.states[self.memory], dtype=np.float64)
         samples, steps, units = states.shape
         before = np.zeros((samples, units))
-        if self.memory == "cell_states" and self.initial_cell_state is not None:
-            before = np.nan_to_num(np.asarray(self.initial_cell_state, dtype=np.float64))
+        if self.initial_state is not None:
+            before = np.nan_to_num(np.asarray(self.initial_state, dtype=np.float64))
         change = np.zeros((samples, steps))
         for step in range(steps) if self.direction == "forward" else reversed(range(steps)):
             after = np.where(np.isfinite(states[:, step]), states[:, step], before)
@@ -133,7 +146,7 @@ def _nodes(node: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield from _nodes(child, f"{path}/{name}" if path else str(name))
 
 
-def _known(node: Any) -> list[StateName]:
+def _known(node: Any) -> list[AnyStateName]:
     # The states of a projection are none of the units, which are in a row there.
     there = [name for name in ABOUT if name in node.data_vars]
     return [name for name in there if "projection" not in node[name].dims]
@@ -141,10 +154,13 @@ def _known(node: Any) -> list[StateName]:
 
 def _layer(path: str, node: Any) -> TracedLayer:
     axes = ("sample", "time", "unit")
-    states: dict[StateName, npt.NDArray[Any]] = {
+    states: dict[AnyStateName, npt.NDArray[Any]] = {
         name: np.asarray(node[name].transpose(*axes).values) for name in _known(node)
     }
-    initial = node.data_vars.get("initial_cell_state")
+    kind, memory = kind_in(node), next(iter(states))
+    initial = None
+    if memory == kind.memory:
+        initial = node.data_vars.get(f"initial_{kind.last_memory}")
     return TracedLayer(
         path,
         node.attrs["direction"],
@@ -153,6 +169,7 @@ def _layer(path: str, node: Any) -> TracedLayer:
         _tokens(node),
         _times(node),
         [int(unit) for unit in node.coords["unit"].values],
+        kind is GRU_KIND,
     )
 
 

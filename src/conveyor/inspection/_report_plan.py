@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .._vocabulary import StateName
+from .._vocabulary import AnyStateName
 from ._packing import Bits, pack
 from ._report_layers import TracedLayer
 
@@ -32,7 +32,7 @@ class Plan:
 
     bits: Bits
     units: npt.NDArray[np.int64]
-    samples: dict[StateName, int]
+    samples: dict[AnyStateName, int]
 
 
 def plan(layer: TracedLayer, budget: float) -> Plan:
@@ -43,7 +43,7 @@ def plan(layer: TracedLayer, budget: float) -> Plan:
     """
     samples, _, units = layer.shape
     everything = np.arange(units)
-    full: dict[StateName, int] = dict.fromkeys(layer.states, samples)
+    full: dict[AnyStateName, int] = dict.fromkeys(layer.states, samples)
     bits: Bits
     for bits in (16, 8):
         cost = _cost(layer, bits)  # of each state with everything in it
@@ -60,7 +60,7 @@ def plan(layer: TracedLayer, budget: float) -> Plan:
     return Plan(8, _most_varied(layer, kept), {layer.memory: shown, **counts})
 
 
-def _cost(layer: TracedLayer, bits: Bits) -> dict[StateName, float]:
+def _cost(layer: TracedLayer, bits: Bits) -> dict[AnyStateName, float]:
     samples = layer.shape[0]
     probed = np.unique(np.linspace(0, samples - 1, _PROBED).astype(int))
     return {

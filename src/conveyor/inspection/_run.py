@@ -1,4 +1,4 @@
-"""One run of a model, with a record of every LSTM on the way."""
+"""One run of a model, with a record of every LSTM and GRU on the way."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import keras
 
 from .._engines import glue
 from .._errors import lesson
-from ..layers import LSTM, Record, Records, recording, running_here
-from ..layers._find import FoundLSTM, Layer, find_lstms
+from ..layers import GRU, LSTM, Record, Records, recording, running_here
+from ..layers._find import FoundLSTM, Layer, find_lstms_and_grus
+from ._kinds import kind_of
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of one LSTM.
+    """One call of one LSTM or GRU.
 
     Attributes:
         path: of the layer in the model; `decoder/lstm (call 2)` where it runs again.
@@ -33,21 +34,23 @@ class Call:
 _lock = RLock()
 
 
-def lstms_of(model: Layer, where: str) -> tuple[FoundLSTM, ...]:
-    """The LSTMs of a model that has its weights.
+def layers_in(model: Layer, where: str) -> tuple[FoundLSTM, ...]:
+    """The LSTMs and GRUs of a model that has its weights.
 
     Raises:
-        ConveyorError: no model, no LSTM in it, or one without weights.
+        ConveyorError: no model, none in it, or one without weights.
     """
     if not isinstance(model, keras.layers.Layer):
         raise lesson(
             where,
             "a Keras model or layer",
             type(model).__name__,
-            f"Write {where}(model, x), with a model that holds an LSTM.",
+            f"Write {where}(model, x), with a model that holds an LSTM or a GRU.",
         )
-    found = find_lstms(model)
-    unbuilt = [f'LSTM "{item.path}"' for item in found if not item.layer.built]
+    found = find_lstms_and_grus(model)
+    unbuilt = [
+        f'{kind_of(item.layer.cell).name} "{item.path}"' for item in found if not item.layer.built
+    ]
     if unbuilt or not (found or model.built):
         raise lesson(
             where,
@@ -59,9 +62,9 @@ def lstms_of(model: Layer, where: str) -> tuple[FoundLSTM, ...]:
     if not found:
         raise lesson(
             where,
-            "a model with an LSTM inside",
+            "a model with an LSTM or a GRU inside",
             f'the {type(model).__name__} "{model.name}", which holds none',
-            "Put conveyor.LSTM or keras.layers.LSTM into it, or pass the model around it.",
+            "Put one of conveyor or of keras.layers into it, or pass the model around it.",
         )
     return found
 
@@ -71,7 +74,7 @@ class Watched:
     """A model that is being watched.
 
     Attributes:
-        found: its LSTMs.
+        found: its LSTMs and GRUs.
         records: of their calls so far.
     """
 
@@ -104,11 +107,11 @@ def named(records: Iterable[Record], paths: Mapping[int, str]) -> list[str]:
 
 @contextmanager
 def watching(model: Layer, where: str) -> Iterator[Watched]:
-    """Watch the LSTMs of a model.
+    """Watch the LSTMs and GRUs of a model.
 
     Stateful layers have the states afterwards that they had before.
     """
-    found = lstms_of(model, where)
+    found = layers_in(model, where)
     layers = [item.layer for item in found]
     with _lock, running_here(layers), recording() as records:
         before = [(layer, remembered(layer)) for layer in layers if layer.stateful]
@@ -127,14 +130,14 @@ def run(model: Layer, x: Any) -> Any:
 
 def remembered(layer: Layer) -> list[Any]:
     """The states of a stateful layer, conveyor's or Keras's."""
-    if isinstance(layer, LSTM):
+    if isinstance(layer, LSTM | GRU):
         return layer.get_states()
     return [keras.ops.convert_to_numpy(state) for state in keras.tree.flatten(layer.states)]
 
 
 def remember(layer: Layer, states: list[Any]) -> None:
     """Give them back."""
-    if isinstance(layer, LSTM):
+    if isinstance(layer, LSTM | GRU):
         layer.set_states(states)
         return
     for variable, state in zip(keras.tree.flatten(layer.states), states, strict=True):

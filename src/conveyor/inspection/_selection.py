@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from .._errors import lesson
-from .._vocabulary import STATE_NAMES
 from ..layers._find import FoundLSTM
-from ._trace_arrays import INITIAL, PREACTIVATIONS
+from ._kinds import KINDS, Kind, kind_of
 
 Select = Mapping[str, Any]
 
@@ -22,13 +21,15 @@ class Selection:
 
     Attributes:
         layers: paths, and folders of paths; None for all.
-        names: of the arrays.
+        states: their names; None for all that a layer has.
         units: their numbers; None for all.
+        preactivations: whether they are kept, too.
     """
 
     layers: tuple[str, ...] | None
-    names: tuple[str, ...]
+    states: tuple[str, ...] | None
     units: Sequence[int] | None
+    preactivations: bool = False
 
     def has(self, path: str) -> bool:
         """Whether a call is kept."""
@@ -36,6 +37,14 @@ class Selection:
         return self.layers is None or any(
             bare == layer or bare.startswith(f"{layer}/") for layer in self.layers
         )
+
+    def names(self, kind: Kind) -> tuple[str, ...]:
+        """Of the arrays that are kept of a layer of this kind; none where it has none of them."""
+        states = [name for name in kind.names if self.states is None or name in self.states]
+        if self.states is not None:  # in the order in which they were asked for
+            states.sort(key=self.states.index)
+        kept = self.preactivations and (states or self.states is None)
+        return (*states, *(kind.preactivations if kept else ()))
 
     def numbers(self, units: int) -> list[int]:
         """The units that are kept of a layer with so many."""
@@ -61,15 +70,16 @@ def check_selection(
     for layer in layers or ():
         if not any(path == layer or path.startswith(f"{layer}/") for path in paths):
             _refuse(f"the layer {layer!r}", ", ".join(paths))
+    kinds = [kind_of(item.layer.cell) for item in found]
+    known = dict.fromkeys(name for kind in KINDS if kind in kinds for name in kind.names)
     for state in states or ():
-        if state not in (*STATE_NAMES, *INITIAL):
-            _refuse(f"the state {state!r}", ", ".join((*STATE_NAMES, *INITIAL)))
-    names = (*STATE_NAMES, *INITIAL) if states is None else states
-    kept = Selection(layers, (*names, *(PREACTIVATIONS if preactivations else ())), None)
+        if state not in known:
+            _refuse(f"the state {state!r}", ", ".join(known))
+    kept = Selection(layers, states, None, preactivations)
     if units is None:
         return kept
     smallest = min(int(item.layer.cell.units) for item in found if kept.has(item.path))
-    return Selection(kept.layers, kept.names, _units(units, smallest))
+    return replace(kept, units=_units(units, smallest))
 
 
 def _texts(given: Any, key: str) -> tuple[str, ...] | None:

@@ -30,7 +30,7 @@ _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 
 def draw_sheet(flows: tuple[LayerFlow, ...], *, dark: bool | None = None) -> str:
-    """The cell and the time steps of each LSTM, one below the other, as the text of a file.
+    """The cell and the time steps of each layer, one below the other, as the text of a file.
 
     Args:
         flows: what `describe` gives.
@@ -58,7 +58,7 @@ def draw_sheet(flows: tuple[LayerFlow, ...], *, dark: bool | None = None) -> str
 
 
 def _layer(flow: LayerFlow, top: float) -> tuple[str, float]:
-    """The part of one LSTM from `top` on, and where it ends."""
+    """The part of one layer from `top` on, and where it ends."""
     y = top + 34
     strokes = "" if top == 0 else f'<path d="M0 {top:g}H{WIDTH}" stroke-opacity=".2"/>'
     strokes += _heading(flow, y)

@@ -73,11 +73,20 @@ def belt(path: str) -> str:
     )
 
 
+def box_width(label: str) -> float:
+    """Of a box with this label."""
+    label = _fitting(label)
+    return 60 if len(label) <= 6 else 6.9 * len(label) + 8
+
+
+def _fitting(label: str) -> str:
+    return label if len(label) <= 13 else f"{label[:12]}…"  # the next box is near
+
+
 def box(x: float, y: float, label: str, *, height: float, rounded: bool = False) -> str:
     """A function of numbers, centred at (x, y): a box where it is learned, round where not."""
-    label = label if len(label) <= 13 else f"{label[:12]}…"  # the next box is near
+    label, width = _fitting(label), box_width(label)
     short = len(label) <= 6
-    width = 60 if short else 6.9 * len(label) + 8
     color, paint, opacity = (BELT, PAPER, 1) if rounded else (GATE, GATE, 0.14)
     return (
         f'<rect x="{x - width / 2:g}" y="{y - height / 2:g}" width="{width:g}" '
@@ -92,6 +101,15 @@ def box(x: float, y: float, label: str, *, height: float, rounded: bool = False)
             color=BELT if rounded else INK,
         )
     )
+
+
+def box_on_a_wire(x: float, y: float, label: str, height: int) -> str:
+    """A box that hides the wire behind it."""
+    paper = (
+        f'<rect x="{x - 30:g}" y="{y - height / 2:g}" width="60" height="{height}" rx="7" '
+        f'fill="{PAPER}" stroke="none"/>'
+    )
+    return paper + box(x, y, label, height=height)
 
 
 def operation(x: float, y: float, sign: Literal["+", "x"]) -> str:

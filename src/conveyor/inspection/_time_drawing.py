@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from .._vocabulary import StateName, has_time_axis
+from .._vocabulary import AnyStateName, has_time_axis
 from ._flow import LayerFlow
 from ._svg import BELT, GATE, MATHS, Drawing, arrow, belt, text, wire
 from ._walkthrough import count_steps
@@ -15,7 +15,8 @@ _WIDTH, _HEIGHT = 780, 236
 _PITCH = 140
 _CELL_WIDTH, _CELL_TOP, _CELL_BOTTOM = 92, 78, 164
 _BELT_Y, _HIDDEN_Y = 102, 142
-_SYMBOLS: dict[StateName, str] = {
+_ALONE_Y = 132  # the belt of a GRU, which has nothing else
+_SYMBOLS: dict[AnyStateName, str] = {
     "hidden_states": "h",
     "hidden_state": "h",
     "cell_states": "c",
@@ -24,6 +25,8 @@ _SYMBOLS: dict[StateName, str] = {
     "forget_gates": "f",
     "candidates": "g",
     "output_gates": "o",
+    "update_gates": "z",
+    "reset_gates": "r",
 }
 _symbol = partial(text, family=MATHS, size=17, subscripts=True)
 
@@ -60,13 +63,11 @@ def time_drawing(flow: LayerFlow) -> Drawing:
     steps = count_steps(flow)
     caption = f"{steps[0].upper()}{steps[1:]}, one cell, the same {flow.parameters:,} parameters"
     columns = tuple(_columns(flow))
+    between = _ALONE_Y - 20 if flow.is_gru else (_BELT_Y + _HIDDEN_Y) / 2 + 6
     end = columns[-1].x + _CELL_WIDTH / 2
     strokes = (
-        belt(f"M20 {_BELT_Y}H{end + 26:g}"),
-        arrow(end + 39, _BELT_Y, "right", BELT, size=14),
-        wire(f"M20 {_HIDDEN_Y}H{end + 33:g}"),
-        arrow(end + 39, _HIDDEN_Y, "right"),
-        *(_cell(column, _returned_at(column, flow)) for column in columns),
+        _along(flow, end),
+        *(_cell(column, _returned_at(column, flow), between) for column in columns),
         text(
             20,
             _HEIGHT - 8,
@@ -77,6 +78,15 @@ def time_drawing(flow: LayerFlow) -> Drawing:
     )
     title = f"{steps} through one cell, {flow.direction}"
     return Drawing(_WIDTH, _HEIGHT, title, "".join(strokes))
+
+
+def _along(flow: LayerFlow, end: float) -> str:
+    """What goes from step to step: c on the belt and h below it; of a GRU h on the belt."""
+    y = _ALONE_Y if flow.is_gru else _BELT_Y
+    conveyor = belt(f"M20 {y}H{end + 26:g}") + arrow(end + 39, y, "right", BELT, size=14)
+    if flow.is_gru:
+        return conveyor
+    return conveyor + wire(f"M20 {_HIDDEN_Y}H{end + 33:g}") + arrow(end + 39, _HIDDEN_Y, "right")
 
 
 def _columns(flow: LayerFlow) -> Iterator[_Column]:
@@ -101,10 +111,11 @@ def _returned_at(column: _Column, flow: LayerFlow) -> tuple[str, ...]:
     return tuple(dict.fromkeys(symbols))
 
 
-def _cell(column: _Column, returned: tuple[str, ...]) -> str:
+def _cell(column: _Column, returned: tuple[str, ...], y: float) -> str:
+    """One time step, or at height y that some are left out."""
     x = column.x
     if column.step is None:
-        return text(x, (_BELT_Y + _HIDDEN_Y) / 2 + 6, "· · ·", size=20, weight=700)
+        return text(x, y, "· · ·", size=20, weight=700)
     return (
         f'<rect x="{x - _CELL_WIDTH / 2:g}" y="{_CELL_TOP}" width="{_CELL_WIDTH}" '
         f'height="{_CELL_BOTTOM - _CELL_TOP}" rx="12" fill="currentColor" fill-opacity=".05" '

@@ -1,4 +1,4 @@
-"""`trace(model, x)`: every state of every LSTM, as labelled arrays."""
+"""`trace(model, x)`: every state of every LSTM and GRU, as labelled arrays."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .._version import __version__
 from ..layers._find import FoundLSTM, Layer
 from ..layers._variant import PLAIN, variant_of
 from ._describe import class_name, function_name
+from ._kinds import GRU_KIND, kind_of
 from ._run import Call, run, watching
 from ._samples import as_samples, batches, check_count, take
 from ._selection import Select, Selection, check_selection
@@ -36,15 +37,15 @@ def trace(
     batch_size: int | None = None,
     progress: bool | None = None,
 ) -> Any:
-    """Run a model and keep every state of every LSTM in it, at every time step.
+    """Run a model and keep every state of every LSTM and GRU in it, at every time step.
 
-    The numbers are those of the forward pass itself: `conveyor.LSTM` hands them out, and the
-    layers of Keras run on conveyor's engine meanwhile, with their own weights. The model is as
+    The numbers are those of the forward pass itself: conveyor's layers hand them out, and those
+    of Keras run on conveyor's engine meanwhile, with their own weights. The model is as
     before afterwards, and dropout is off.
 
     Args:
-        model: a model or layer, with its weights, that holds LSTMs of conveyor or of Keras at
-            any depth.
+        model: a model or layer, with its weights, that holds LSTMs or GRUs of conveyor or of
+            Keras at any depth.
         x: what the model is called with: an array, or arrays in lists or dicts.
         tokens: what stands at each step: for each sample a list of strings, or a string for its
             characters, one for each step or for each step that counts. For layers with time
@@ -54,23 +55,27 @@ def trace(
             left out. States are the variables below.
         preactivations: keep z of each gate as well, before its activation:
             `input_preactivations`, `forget_preactivations`, `candidate_preactivations`,
-            `output_preactivations`.
+            `output_preactivations`; of a GRU `update_preactivations`, `reset_preactivations`,
+            `candidate_preactivations`.
         to: a path, `"trace.zarr"`: write there batch after batch, for traces larger than memory.
         batch_size: the number of samples to run at a time; by default as many as have states of
             128 MiB, and all where a layer is stateful.
         progress: show a bar; by default where `to` is given.
 
     Returns:
-        An `xarray.DataTree` with a node for each LSTM, at its path in the model: `encoder`,
+        An `xarray.DataTree` with a node for each layer, at its path in the model: `encoder`,
         `bidirectional/forward_lstm`; `lstm (call 2)` where a layer runs again. Each node has
 
         - `hidden_states`, `cell_states`, `input_gates`, `forget_gates`, `candidates`,
           `output_gates` (sample, time, unit), NaN at masked steps;
         - `hidden_state`, `cell_state` (sample, unit) after the last step that counts, and
           `initial_hidden_state`, `initial_cell_state` before the first;
+        - of a GRU `hidden_states`, `update_gates`, `reset_gates`, `candidates`, `hidden_state` and
+          `initial_hidden_state`, likewise;
         - the coordinates `sample`, `time` and `unit`, and `token` (sample, time);
-        - attributes: layer, direction, units, features, activations, engine; and `variant`, the
-          arguments of an LSTM beyond the plain one. With a projection the hidden states have the
+        - attributes: layer, cell ("LSTM" or "GRU"), direction, units, features, activations,
+          engine; of a GRU `reset_after`; and `variant`, the arguments of an LSTM beyond the plain
+          one. With a projection the hidden states have the
           axis `projection` instead of `unit`.
 
         `time` is the place in the sequence, also of a layer that goes backwards: that read the
@@ -78,7 +83,7 @@ def trace(
         float32. With `to` the arrays are read from disk when they are looked at.
 
     Raises:
-        ConveyorError: a model without weights or without LSTM; tokens that do not fit the
+        ConveyorError: a model without weights or without LSTM and GRU; tokens that do not fit the
             steps; a selection of what is not there; a path that is taken; no xarray.
 
     >>> import keras, numpy as np
@@ -103,7 +108,8 @@ def trace(
                 run(model, take(x, part))
                 for call in watched.calls():
                     steps.add(int(call.record.inputs.shape[1]))
-                    if selection.has(call.path):
+                    kind = kind_of(call.record.layer.cell)
+                    if selection.has(call.path) and selection.names(kind):
                         store.put(call.path, _part(call, part, selection, axis))
                 advance(part.stop - part.start)
     check_time_was_used(axis, sorted(steps))
@@ -115,7 +121,8 @@ def _part(call: Call, samples: slice, selection: Selection, axis: TimeAxis) -> P
     layer, cell = record.layer, record.layer.cell
     steps, features = map(int, record.inputs.shape[1:])
     units = selection.numbers(int(cell.units))
-    arrays, variant = arrays_of(record, selection.names), variant_of(cell)
+    kind, variant = kind_of(cell), variant_of(cell)
+    arrays = arrays_of(record, selection.names(kind))
     projected = variant.projection
     if selection.units is not None:  # a projection has numbers of its own, and not one a unit
         arrays = {
@@ -125,7 +132,11 @@ def _part(call: Call, samples: slice, selection: Selection, axis: TimeAxis) -> P
     coordinates = {"time": axis.times(steps), "unit": np.asarray(units)}
     if projected:
         coordinates["projection"] = np.arange(projected)
-    beyond = {"variant": ", ".join(variant.beyond_plain())} if variant is not PLAIN else {}
+    beyond: dict[str, Any] = {}
+    if variant is not PLAIN:
+        beyond["variant"] = ", ".join(variant.beyond_plain())
+    if kind is GRU_KIND:
+        beyond["reset_after"] = bool(cell.reset_after)
     mask = counted(record)
     return Part(
         samples,
@@ -135,6 +146,7 @@ def _part(call: Call, samples: slice, selection: Selection, axis: TimeAxis) -> P
         coordinates,
         {
             "layer": class_name(layer),
+            "cell": kind.name,
             "direction": "backward" if layer.go_backwards else "forward",
             "units": int(cell.units),
             "features": features,

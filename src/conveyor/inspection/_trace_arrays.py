@@ -12,27 +12,19 @@ from keras import ops
 
 from .._engines import glue
 from .._errors import lesson
-from .._vocabulary import STATE_NAMES, has_time_axis
-from ..layers import LSTMCell, Record
+from ..layers import GRUCell, LSTMCell, Record
 from ..layers._variant import PLAIN, variant_of
 from ..ops._resets import begin_anew
+from ._gru_preactivations import of_gru
+from ._kinds import ALL_OVER_TIME, ALL_PREACTIVATIONS, GRU_KIND, kind_of
 from ._variant_preactivations import of_variant
 
 Array = npt.NDArray[Any]
 
-INITIAL = ("initial_hidden_state", "initial_cell_state")
-# z of each gate, before its activation, in the order in which the weights are packed.
-PREACTIVATIONS = (
-    "input_preactivations",
-    "forget_preactivations",
-    "candidate_preactivations",
-    "output_preactivations",
-)
-
 
 def over_time(name: str) -> bool:
     """Whether an array of a trace has a value for each time step."""
-    return name in PREACTIVATIONS or (name in STATE_NAMES and has_time_axis(name))
+    return name in ALL_PREACTIVATIONS or name in ALL_OVER_TIME
 
 
 def counted(record: Record) -> Array | None:
@@ -48,10 +40,12 @@ def arrays_of(record: Record, names: Collection[str]) -> dict[str, Array]:
 
     Steps that do not count are as the layer gave them; `counted` says which.
     """
-    made: dict[str, Any] = dict(
-        zip(INITIAL, (record.hidden_state, record.cell_state), strict=True), **record.states
-    )
-    if any(name in names for name in PREACTIVATIONS):
+    made: dict[str, Any] = {str(name): state for name, state in record.states.items()}
+    made |= {
+        "initial_hidden_state": record.hidden_state,
+        "initial_cell_state": record.cell_state,
+    }
+    if any(name in names for name in ALL_PREACTIVATIONS):
         made.update(preactivations(record))
     backwards = record.layer.go_backwards
     arrays = {}
@@ -99,7 +93,9 @@ def preactivations(record: Record) -> dict[str, Any]:
 
     With all that a variant does to it before the activation.
     """
-    weights = LSTMCell.weights_for_ops(record.layer.cell)
+    kind = kind_of(record.layer.cell)
+    of_cell = GRUCell if kind is GRU_KIND else LSTMCell
+    weights = of_cell.weights_for_ops(record.layer.cell)
     x, hidden_states = record.inputs, record.states["hidden_states"]
     if record.layer.go_backwards:
         x = ops.flip(x, axis=1)
@@ -111,10 +107,13 @@ def preactivations(record: Record) -> dict[str, Any]:
     )
     z_x, z_h = ops.matmul(x, kernel), ops.matmul(before, recurrent_kernel)
     bias = None if weights["bias"] is None else ops.cast(weights["bias"], wide)
+    if kind is GRU_KIND:
+        return dict(zip(kind.preactivations, of_gru(record, z_x, z_h, bias, before), strict=True))
     if variant_of(record.layer.cell) is not PLAIN:
         cells = states_before(record, record.cell_state, record.states["cell_states"])
-        return dict(zip(PREACTIVATIONS, of_variant(record, z_x, z_h, bias, cells), strict=True))
+        made = of_variant(record, z_x, z_h, bias, cells)
+        return dict(zip(kind.preactivations, made, strict=True))
     z = z_x + z_h
     if bias is not None:
         z = z + bias
-    return dict(zip(PREACTIVATIONS, ops.split(z, 4, axis=-1), strict=True))
+    return dict(zip(kind.preactivations, ops.split(z, 4, axis=-1), strict=True))

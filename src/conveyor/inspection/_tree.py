@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .._errors import ConveyorError, lesson
-from .._vocabulary import STATE_NAMES, has_time_axis
 from ._extras import extra
+from ._kinds import ALL_OVER_TIME
 
 if TYPE_CHECKING:
     from xarray import Dataset, DataTree
@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 Floats: TypeAlias = npt.NDArray[np.float64]
 Booleans: TypeAlias = npt.NDArray[np.bool_]
 
-_OVER_TIME = tuple(name for name in STATE_NAMES if has_time_axis(name))
-
 
 def layers_of(trace: DataTree | Dataset, where: str) -> dict[str, Dataset]:
-    """The Dataset of every LSTM by its path; one Dataset alone stands at "".
+    """The Dataset of every LSTM and GRU by its path; one Dataset alone stands at "".
 
     Raises:
         ConveyorError: not a trace, or no states in it.
@@ -44,7 +42,7 @@ def layers_of(trace: DataTree | Dataset, where: str) -> dict[str, Dataset]:
     if not found:
         raise lesson(
             where,
-            f"states to look at: {', '.join(_OVER_TIME)}",
+            f"states to look at: {', '.join(ALL_OVER_TIME)}",
             "a trace that holds none of them",
             f"Write {where}(conveyor.trace(model, x)).",
         )
@@ -57,11 +55,11 @@ def name_of(node: DataTree) -> str:
 
 
 def _holds_states(dataset: Dataset) -> bool:
-    return any(name in dataset.data_vars for name in (*_OVER_TIME, "contribution"))
+    return any(name in dataset.data_vars for name in (*ALL_OVER_TIME, "contribution"))
 
 
 def one_layer(trace: DataTree | Dataset, where: str) -> tuple[str, Dataset]:
-    """The path and the Dataset of the only LSTM in it.
+    """The path and the Dataset of the only layer in it.
 
     Raises:
         ConveyorError: there are more; the message names them.
@@ -102,7 +100,7 @@ def variables(dataset: Dataset, names: Iterable[str], where: str) -> list[Floats
 
 def _array(dataset: Dataset, name: str, where: str) -> Floats:
     variable = dataset[name]
-    has_time = name == "contribution" or name in _OVER_TIME
+    has_time = name == "contribution" or name in ALL_OVER_TIME
     axes = ("sample", "time", "unit") if has_time else ("sample", "unit")
     if "projection" in variable.dims:
         raise lesson(
@@ -143,10 +141,10 @@ def reads_backward(dataset: Dataset, where: str) -> bool:
 def masked_steps(dataset: Dataset) -> Booleans:
     """(S, T): the steps that do not count. A trace has NaN there, in every state of every unit.
 
-    An LSTM that has computed NaN has it in every state of every unit too, and from then on to the
+    A layer that has computed NaN has it in every state of every unit too, and from then on to the
     last step that it reads, the final states included: such steps count, and stay NaN.
     """
-    steps = [dataset[name] for name in _OVER_TIME if name in dataset.data_vars]
+    steps = [dataset[name] for name in ALL_OVER_TIME if name in dataset.data_vars]
     empty: Booleans = np.logical_and.reduce(
         [step.isnull().all(_last(step)).transpose("sample", "time").to_numpy() for step in steps]
     )

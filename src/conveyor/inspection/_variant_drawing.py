@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ._flow import LayerFlow
-from ._svg import BELT, GATE, MONO, PAPER, arrow, box, text, wire
+from ._svg import BELT, GATE, MONO, arrow, box_on_a_wire, text, wire
 from ._variant_walk import drawn_weights
 
 
@@ -41,9 +41,9 @@ def beyond_plain(flow: LayerFlow, at: Places) -> str:
         drawn += wire(f"M{at.forget + 30} {at.box}H{at.let_in - 38}")
         drawn += arrow(at.let_in - 32, at.box, "right")
     if on_the_way_out(flow):
-        drawn += _on_a_wire(at.out, at.belt + 24, on_the_way_out(flow), height=20)
+        drawn += box_on_a_wire(at.out, at.belt + 24, on_the_way_out(flow), height=20)
     if v.projection is not None:
-        drawn += _on_a_wire(at.out, at.meet + 42, "P", height=24)
+        drawn += box_on_a_wire(at.out, at.meet + 42, "P", height=24)
     if "gates" in v.norms or "joint" in v.norms:
         drawn += text(at.out - 130, at.joined - 8, "LN", color=GATE, size=12)
     if flow.more_weights:
@@ -51,15 +51,6 @@ def beyond_plain(flow: LayerFlow, at: Places) -> str:
         size = 11.5 if len(line) < 76 else 9
         drawn += text((at.forget + at.output) / 2, at.foot - 9, line, size=size, family=MONO)
     return drawn
-
-
-def _on_a_wire(x: float, y: float, label: str, height: int) -> str:
-    """A box that hides the wire behind it."""
-    paper = (
-        f'<rect x="{x - 30:g}" y="{y - height / 2:g}" width="60" height="{height}" rx="7" '
-        f'fill="{PAPER}" stroke="none"/>'
-    )
-    return paper + box(x, y, label, height=height)
 
 
 def _peepholes(flow: LayerFlow, at: Places) -> str:

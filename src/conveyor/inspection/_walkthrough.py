@@ -1,4 +1,4 @@
-"""The walk of one sample through an LSTM, in words and numbers; text and HTML are made of it."""
+"""The walk of one sample through a layer, in words and numbers; text and HTML are made of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..layers._find import Shape
-from . import _variant_walk
+from . import _gru_walk, _variant_walk
 from ._flow import LayerFlow
 
 _ORDINARY = ("hidden_state", "cell_state")
@@ -32,6 +32,8 @@ class Step:
 
 def walk(flow: LayerFlow) -> tuple[Step, ...]:
     """From the input array to the hidden state, the stations in the order of the computation."""
+    if flow.is_gru:
+        return tuple(Step(*row) for row in _gru_walk.walk(flow, _input(flow)))
     gate, squash = flow.recurrent_activation, flow.activation
     shown = flow.output_activation or squash
     v, hidden = flow.variant, "units" if flow.variant.projection is None else "projection"
@@ -88,7 +90,7 @@ def in_one_line(flow: LayerFlow) -> str:
 def from_shape_to_shape(flow: LayerFlow) -> str:
     """The whole walk, in shapes."""
     made = " and ".join(f"{item.name} {spell(item.shape)}" for item in flow.returned)
-    count = "three" if flow.variant.coupled else "four"
+    count = {3: "three", 4: "four"}[flow.gates]
     return f"{_input(flow)} → [h, x] ({flow.joined},) → {count} W {flow.gate_weight_shape} → {made}"
 
 
@@ -106,8 +108,10 @@ def returned(flow: LayerFlow) -> tuple[str, ...]:
 
 def parameter_sum(flow: LayerFlow) -> str:
     """The number of parameters: the formula, with the numbers put in, and its result."""
+    if flow.is_gru:
+        return _gru_walk.parameter_sum(flow)
     bias = (" + units", f" + {flow.units}") if flow.use_bias else ("", "")
-    gates, projected = flow.variant.gates, flow.variant.projection is not None
+    gates, projected = flow.gates, flow.variant.projection is not None
     more = [*_variant_walk.formula_of_more(flow)]
     words, numbers = (
         "".join(f" + {term}" for term in terms)
@@ -121,10 +125,20 @@ def parameter_sum(flow: LayerFlow) -> str:
 
 
 def memory_of_states(flow: LayerFlow) -> tuple[str, ...]:
-    """What the states of a batch take: the two that everybody asks for, then all eight."""
+    """What the states of a batch take: the two that everybody asks for, then all eight.
+
+    Of a GRU the one, then all five.
+    """
     size = {"float64": 8, "float32": 4}.get(flow.dtype, 2)
+    head = f"of the states, for a batch of {_BATCH} in {flow.dtype}, {size} bytes a number:"
+    if flow.is_gru:
+        return (
+            head,
+            f"hidden_states: {_bytes(flow, size, 1, 0)}",
+            f"all five states: {_bytes(flow, size, 4, 1)}",
+        )
     return (
-        f"of the states, for a batch of {_BATCH} in {flow.dtype}, {size} bytes a number:",
+        head,
         f"hidden_states and cell_states: {_bytes(flow, size, 2, 0)}",
         f"all eight states: {_bytes(flow, size, 6, 2)}",
     )
@@ -138,7 +152,7 @@ def _bytes(flow: LayerFlow, size: int, with_time: int, without: int) -> str:
             of_time = f"{time_steps} * ({hidden} + {with_time - 1} * {units})"
             count = f"({of_time} + {hidden} + {units})" if without else of_time
             return f"{count} * {batch} * {size}"
-        of_time = f"{with_time} * {time_steps}"
+        of_time = f"{with_time} * {time_steps}" if with_time > 1 else str(time_steps)
         count = f"({of_time} + {without})" if without else of_time
         return f"{count} * {batch} * {units} * {size}"
 
@@ -149,7 +163,7 @@ def _bytes(flow: LayerFlow, size: int, with_time: int, without: int) -> str:
     numbers = formula(given, _BATCH, flow.units, flow.hidden_size)
     if steps is None:
         return f"{words} = {numbers}: {_spell_bytes(of_step)} each time step"
-    last = each * (flow.hidden_size + flow.units) if without else 0
+    last = each * (flow.hidden_size + (without - 1) * flow.units) if without else 0
     return f"{words} = {numbers} = {_spell_bytes(steps * of_step + last)}"
 
 
@@ -164,14 +178,16 @@ def _spell_bytes(count: int) -> str:
 
 
 def keras_weights(flow: LayerFlow) -> str:
-    """How Keras stores the four W and b: the same numbers, packed and turned."""
+    """How Keras stores W and b of the gates: the same numbers, packed and turned."""
     bias = f", bias {flow.bias_shape}" if flow.bias_shape else ""
     more = ", ".join(f"{name} {shape}" for name, shape in flow.more_weights.items())
     more = f" Behind them: {more}." if more else ""
+    packed = f"{'' if flow.variant.coupled else 'input, '}forget, candidate, output"
+    if flow.is_gru:
+        packed = "update, reset, candidate"
     return (
         f"Keras packs them as kernel {flow.kernel_shape}, recurrent_kernel "
-        f"{flow.recurrent_kernel_shape}{bias}: {'' if flow.variant.coupled else 'input, '}forget, "
-        f"candidate, output side by side.{more}"
+        f"{flow.recurrent_kernel_shape}{bias}: {packed} side by side.{more}"
     )
 
 
@@ -184,6 +200,7 @@ def count_steps(flow: LayerFlow) -> str:
 def about_units(flow: LayerFlow) -> str:
     """What `units` is, for it is the question that everybody has."""
     both = "h and of c" if flow.variant.projection is None else "c"
+    both = "h" if flow.is_gru else both
     return (
         f"units={flow.units} is the length of {both}, not a number of cells: "
         f"one cell takes {count_steps(flow)}, one after the other."
@@ -213,14 +230,14 @@ def notes(flow: LayerFlow) -> Iterator[str]:
         else:
             yield "Without return_sequences=True the output is the hidden_state once more."
     if flow.learned_states:
-        states = f"2 * {flow.units}"
+        states = str(flow.units) if flow.is_gru else f"2 * {flow.units}"
         if flow.hidden_size != flow.units:
             states = f"{flow.hidden_size} + {flow.units}"
         yield (
             f"It begins with states that are learned: {states} of its parameters are not of the "
             "gates."
         )
-    yield from _variant_walk.notes(flow)
+    yield from _gru_walk.notes(flow) if flow.is_gru else _variant_walk.notes(flow)
     if flow.direction == "backward":
         yield (
             "This direction reads the last time step first"

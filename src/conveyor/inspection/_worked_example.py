@@ -1,4 +1,4 @@
-"""One step of an LSTM with every number on the way, to be followed with a pencil."""
+"""One step of a layer with every number on the way, to be followed with a pencil."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from keras.src.backend import get_keras_mask
 from rich.console import RenderableType
 
 from .. import ops
-from .._engines import glue
 from ..layers import _checks, gate_weights
 from ..layers._find import Layer
 from ..layers._variant import refuse_variants
 from ..ops import _checks as ops_checks
 from ._flow import LayerFlow
 from ._printed import Printed
-from ._worked_inputs import Numbers, array, flow_of, place, states_at_start
+from ._worked_gru import WorkedGRUExample, hidden_state_before, work_out_gru
+from ._worked_inputs import Numbers, apply, array, flow_of, place, states_at_start
 from ._worked_table import as_table
 
 _keras_ops: Any = keras.ops  # Keras ships no types
@@ -27,7 +27,7 @@ _keras_ops: Any = keras.ops  # Keras ships no types
 
 @dataclass(frozen=True, eq=False)
 class WorkedExample(Printed):
-    """Every number of one step of one sample: print it, or let a notebook show it.
+    """Every number of one step of an LSTM on one sample: print it, or let a notebook show it.
 
     The four gates go by the names of `gate_weights()`: "input", "forget", "candidate", "output".
     At a masked step nothing is computed: what lies between the states is NaN.
@@ -99,31 +99,31 @@ def worked_example(
     step: int = 0,
     mask: Any = None,
     initial_state: Any = None,
-) -> WorkedExample:
+) -> WorkedExample | WorkedGRUExample:
     """Every intermediate number of one time step of one sample.
 
-    The steps before it are run by `conveyor.ops.lstm`, the step itself is worked out number by
-    number, all in float64 and without dropout: what the layer computes in its own dtype, to the
-    rounding of that.
+    The steps before it are run by `conveyor.ops.lstm` or `conveyor.ops.gru`, the step itself is
+    worked out number by number, all in float64 and without dropout: what the layer computes in its
+    own dtype, to the rounding of that.
 
     Args:
-        layer: a built LSTM, of conveyor or of Keras; of a Bidirectional its `forward_layer` or
-            `backward_layer`, of a model `model.get_layer(name)`.
+        layer: a built LSTM or GRU, of conveyor or of Keras; of a Bidirectional its
+            `forward_layer` or `backward_layer`, of a model `model.get_layer(name)`.
         x: (B, T, F), the input of this layer.
         sample: which sequence of the batch, from 0; -1 is the last.
         step: which time step, from 0, as `x` has them, also for a layer that goes backwards
             (which reads the last one first); -1 is the last.
         mask: (B, T), False at steps to skip.
-        initial_state: the pair [hidden_state, cell_state], (B, U) each. Without it zeros; for a
-            stateful layer the states that its next call would begin with.
+        initial_state: the pair [hidden_state, cell_state], (B, U) each; of a GRU the hidden
+            state. Without it zeros; for a stateful layer what its next call would begin with.
 
     Returns:
         What `print` and a notebook show as a table; its attributes and `.to_dict()` have all
-        numbers of all units.
+        numbers of all units. Of a GRU a `WorkedGRUExample`.
 
     Raises:
-        ConveyorError: not one LSTM, or not built; inputs that do not fit it; a sample or a step
-            that is not there.
+        ConveyorError: not one LSTM or GRU, or not built; inputs that do not fit it; a sample or a
+            step that is not there.
 
     >>> import numpy as np
     >>> from conveyor import LSTM
@@ -136,7 +136,7 @@ def worked_example(
     ((4,), (4,))
     """
     flow = flow_of(layer)
-    where = f'LSTM "{layer.name}" in worked_example'
+    where = f'{"GRU" if flow.is_gru else "LSTM"} "{layer.name}" in worked_example'
     refuse_variants(
         layer.cell,
         where,
@@ -155,11 +155,14 @@ def worked_example(
     if mask is not None:
         ops_checks.check_mask(array(mask, where), batch, time_steps, where)
         counts = array(mask, where)[sample].astype(bool)
-    h, c = states_at_start(layer, initial_state, sample, batch, where)
+    start = states_at_start(layer, initial_state, sample, batch, where)
+    at = (sample, step, time_steps)
+    if flow.is_gru:
+        h = hidden_state_before(layer, x[sample], counts, start[0], step)
+        return work_out_gru(layer, flow, at, bool(counts[step]), x[sample, step], h)
+    h, c = start
     h, c = _states_before(layer, x[sample], counts, h, c, step)
-    return _work_out(
-        layer, flow, (sample, step, time_steps), bool(counts[step]), x[sample, step], h, c
-    )
+    return _work_out(layer, flow, at, bool(counts[step]), x[sample, step], h, c)
 
 
 def _work_out(
@@ -179,10 +182,10 @@ def _work_out(
     squash, gate_of = layer.cell.activation, layer.cell.recurrent_activation
     if counts:
         z = {gate: W @ joined + (0 if b is None else b) for gate, (W, b) in weights.items()}
-        gates = {gate: _apply(squash if gate == "candidate" else gate_of, z[gate]) for gate in z}
+        gates = {gate: apply(squash if gate == "candidate" else gate_of, z[gate]) for gate in z}
         kept, added = gates["forget"] * c, gates["input"] * gates["candidate"]
         cell_state = kept + added
-        activated = _apply(squash, cell_state)
+        activated = apply(squash, cell_state)
         hidden_state = gates["output"] * activated
     else:
         nothing = np.full_like(h, np.nan)
@@ -193,13 +196,6 @@ def _work_out(
         flow, *at, not counts, x, h, c, joined, weights, z, gates, kept, added,
         cell_state, activated, hidden_state,
     )  # fmt: skip
-
-
-def _apply(function: Any, z: Numbers) -> Numbers:
-    """An activation of Keras, or of the user's, in float64."""
-    with glue.active().float64():
-        value = glue.active().exact(function)(_keras_ops.convert_to_tensor(z, dtype="float64"))
-        return np.asarray(_keras_ops.convert_to_numpy(value), np.float64)
 
 
 def _states_before(

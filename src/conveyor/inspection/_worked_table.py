@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -12,6 +13,9 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from ._worked_example import WorkedExample
+    from ._worked_gru import WorkedGRUExample
+
+    Example: TypeAlias = WorkedExample | WorkedGRUExample
 
 _SHOWN = 6  # units: what fits that width
 _TERMS = 2  # of a sum, before the rest of it is only counted
@@ -31,17 +35,26 @@ Row = tuple[str, Any]  # what it is, and its numbers
 
 def as_table(example: WorkedExample) -> RenderableType:
     """The whole of it, for rich."""
-    parts: list[RenderableType] = [_grid_of_vectors(example)]
     if example.masked:
-        parts += ["", Text(skipped(example))]
+        return table(example, of_units(example), skipped(example, "the hidden state and the cell"))
+    return table(example, of_units(example), _ONE_SUM, one_sum(example))
+
+
+def table(
+    example: Example, units: Iterable[Row], said: str, sums: Iterable[tuple[str, str, str]] = ()
+) -> RenderableType:
+    """What enters the step, one of its sums or why there is none, and the numbers of its units."""
+    parts: list[RenderableType] = [_grid_of_vectors(read(example)), ""]
+    if example.masked:
+        parts += [Text(said)]
     else:
-        parts += ["", Text(_ONE_SUM, style="dim"), _grid_of_one_sum(example)]
-    parts += ["", _grid_of_units(example)]
+        parts += [Text(said, style="dim"), _grid_of_one_sum(sums)]
+    parts += ["", _grid_of_units(units, example.flow.units)]
     parts += [Text(f"\n{line}", style="dim") for line in left_out(example)]
     return Panel(Group(*parts), title=Text(title(example)), title_align="left", padding=(1, 2))
 
 
-def title(example: WorkedExample) -> str:
+def title(example: Example) -> str:
     flow = example.flow
     direction = "" if flow.direction == "forward" else ", backward"
     return (
@@ -50,14 +63,14 @@ def title(example: WorkedExample) -> str:
     )
 
 
-def skipped(example: WorkedExample) -> str:
+def skipped(example: Example, states: str) -> str:
     return (
-        f"Step {example.step} is masked: the layer skips it. Nothing is computed, and the hidden "
-        "state and the cell state stay as they were."
+        f"Step {example.step} is masked: the layer skips it. Nothing is computed, and {states} "
+        f"state{' stay as they were' if ' and ' in states else ' stays as it was'}."
     )
 
 
-def read(example: WorkedExample) -> Iterator[Row]:
+def read(example: Example) -> Iterator[Row]:
     """What enters the step, each as long as it is."""
     yield f"x_t ({example.flow.features},)", example.x
     yield f"h_{{t-1}} ({example.flow.units},)", example.hidden_state_before
@@ -76,7 +89,7 @@ def of_units(example: WorkedExample) -> Iterator[Row]:
                 yield "c_t = f * c_{t-1} + i * g", example.cell_state
             bias = f" + b_{letter}" if flow.use_bias else ""
             yield f"z_{letter} = W_{letter} [h, x]{bias}", example.preactivations[gate]
-            yield f"{symbol} = {_function(example, gate)}(z_{letter})", example.gates[gate]
+            yield f"{symbol} = {function(example, gate)}(z_{letter})", example.gates[gate]
         yield f"{flow.activation}(c_t)", example.activated
         yield f"h_t = o * {flow.activation}(c_t)", example.hidden_state
     else:
@@ -84,23 +97,25 @@ def of_units(example: WorkedExample) -> Iterator[Row]:
         yield "h_t = h_{t-1}", example.hidden_state
 
 
-def one_sum(example: WorkedExample) -> Iterator[tuple[str, str, str]]:
-    """z_f of the first unit: what is summed, its terms, and what comes out."""
+def one_sum(
+    example: Example, gate: str = "forget", letter: str = "f", summed: str = "z_f"
+) -> Iterator[tuple[str, str, str]]:
+    """z of the first unit in one gate: what is summed, its terms, and what comes out."""
     units = example.flow.units
-    weight, bias = example.weights["forget"]
+    weight, bias = example.weights[gate]
     totals = []
-    for letter, weights, values in (
+    for of, weights, values in (
         ("h", weight[0, :units], example.hidden_state_before),
         ("x", weight[0, units:], example.x),
     ):
         totals.append(float(weights @ values))
-        yield f"W_f[0] on {letter}", _terms(weights, values), number(totals[-1])
-    if bias is not None:
-        totals.append(float(bias[0]))
-        yield "b_f[0]", "", number(totals[-1])
-    z, f = (number(float(of["forget"][0])) for of in (example.preactivations, example.gates))
-    yield "z_f[0]", " + ".join(map(_signed, totals)), z
-    yield "f[0]", f"{_function(example, 'forget')}({z})", f
+        yield f"W_{letter}[0] on {of}", _terms(weights, values), number(totals[-1])
+    for mark, one in zip(("", "'"), () if bias is None else np.atleast_2d(bias), strict=False):
+        totals.append(float(one[0]))
+        yield f"b{mark}_{letter}[0]", "", number(totals[-1])
+    z, gated = (number(float(of[gate][0])) for of in (example.preactivations, example.gates))
+    yield f"{summed}[0]", " + ".join(map(_signed, totals)), z
+    yield f"{letter}[0]", f"{function(example, gate)}({z})", gated
 
 
 def _terms(weights: Any, values: Any) -> str:
@@ -111,7 +126,7 @@ def _terms(weights: Any, values: Any) -> str:
     return " + ".join(products[:shown] + [f"{more} more"] * (more > 0))
 
 
-def left_out(example: WorkedExample) -> Iterator[str]:
+def left_out(example: Example) -> Iterator[str]:
     more = example.flow.units - _SHOWN
     if more > 0:
         yield (f"{more} more unit{'s' * (more > 1)}: .to_dict() has them all, and every digit.")
@@ -131,7 +146,8 @@ def _signed(value: float) -> str:
     return f"({number(value)})" if value < 0 else number(value)
 
 
-def _function(example: WorkedExample, gate: str) -> str:
+def function(example: Example, gate: str) -> str:
+    """The name of its activation."""
     flow = example.flow
     return flow.activation if gate == "candidate" else flow.recurrent_activation
 
@@ -140,36 +156,36 @@ def _cells(numbers: Any) -> list[str]:
     return [number(float(value)) for value in numbers[:_SHOWN]]
 
 
-def _grid_of_vectors(example: WorkedExample) -> Table:
+def _grid_of_vectors(vectors: Iterable[Row]) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     for _ in range(_SHOWN):
         grid.add_column(justify="right", no_wrap=True)
     grid.add_column(style="dim", no_wrap=True)
-    for what, numbers in read(example):
+    for what, numbers in vectors:
         cells = _cells(numbers)
         grid.add_row(Text(what), *cells, *[""] * (_SHOWN - len(cells)), _how_many_more(numbers))
     return grid
 
 
-def _grid_of_one_sum(example: WorkedExample) -> Table:
+def _grid_of_one_sum(sums: Iterable[tuple[str, str, str]]) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()
     grid.add_column(justify="right", no_wrap=True)
-    for what, how, result in one_sum(example):
+    for what, how, result in sums:
         grid.add_row(Text(what), Text(how), f"= {result}")
     return grid
 
 
-def _grid_of_units(example: WorkedExample) -> Table:
-    units = min(example.flow.units, _SHOWN)
+def _grid_of_units(rows: Iterable[Row], units: int) -> Table:
+    units = min(units, _SHOWN)
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", overflow="fold")
     for _ in range(units):
         grid.add_column(justify="right", no_wrap=True)
     grid.add_row("", *(Text(f"unit {unit}", style="dim") for unit in range(units)))
-    for what, numbers in of_units(example):
+    for what, numbers in rows:
         style = "cyan" if what.startswith(("c_t", "h_t")) else ""
         grid.add_row(Text(what), *(Text(cell, style=style) for cell in _cells(numbers)))
     return grid

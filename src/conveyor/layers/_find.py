@@ -1,4 +1,4 @@
-"""Finds every LSTM inside a layer or a model: its path, its direction, the shape it is fed."""
+"""Finds every LSTM and GRU in a layer or a model: its path, its direction, the shape it is fed."""
 
 from __future__ import annotations
 
@@ -50,6 +50,17 @@ def is_lstm(layer: Layer) -> bool:
     return one and not parts_of(layer)
 
 
+def is_gru(layer: Layer) -> bool:
+    """Whether this layer runs one GRU cell over time, by Keras's class or by ours."""
+    cell: Layer = getattr(layer, "cell", None)
+    return isinstance(layer, keras.layers.RNN) and isinstance(cell, keras.layers.GRUCell)
+
+
+def is_lstm_or_gru(layer: Layer) -> bool:
+    """Whether this layer runs one cell of either kind over time."""
+    return is_lstm(layer) or is_gru(layer)
+
+
 def parts_of(layer: Layer) -> list[Layer]:
     """The LSTMs of a `conveyor.LSTM` with several layers or directions; none of any other."""
     parts = getattr(layer, "parts", None)
@@ -59,7 +70,7 @@ def parts_of(layer: Layer) -> list[Layer]:
 def accepts_input_shape(layer: Layer) -> bool:
     """Whether shapes can be followed through this layer without building anything in it."""
     several = isinstance(layer, keras.layers.Bidirectional | keras.Sequential)
-    return is_lstm(layer) or bool(parts_of(layer)) or several
+    return is_lstm_or_gru(layer) or bool(parts_of(layer)) or several
 
 
 def find_lstms(root: Layer, input_shape: Shape | None = None) -> tuple[FoundLSTM, ...]:
@@ -72,6 +83,11 @@ def find_lstms(root: Layer, input_shape: Shape | None = None) -> tuple[FoundLSTM
             `accepts_input_shape` allows. Nothing is built or changed.
     """
     return _find(root, is_lstm, input_shape)
+
+
+def find_lstms_and_grus(root: Layer, input_shape: Shape | None = None) -> tuple[FoundLSTM, ...]:
+    """Every LSTM and every GRU in `root`, in the same way."""
+    return _find(root, is_lstm_or_gru, input_shape)
 
 
 def find_recurrent(root: Layer) -> tuple[FoundLSTM, ...]:
@@ -140,7 +156,7 @@ def _children(layer: Layer, shape: Shape | None) -> Iterator[tuple[Layer, Shape 
             yield from ((part, row_shape) for part in row)
     elif isinstance(layer, keras.Sequential) and shape is not None:
         model: Layer = layer
-        layers = _up_to_last_lstm(model.layers)
+        layers = _up_to_last_one(model.layers)
         for child in layers:
             yield child, shape
             if child is not layers[-1]:
@@ -151,7 +167,7 @@ def _children(layer: Layer, shape: Shape | None) -> Iterator[tuple[Layer, Shape 
             yield child, None
 
 
-def _up_to_last_lstm(layers: list[Layer]) -> list[Layer]:
-    """The layers whose shapes matter here: those behind the last LSTM may be of any kind."""
-    holding = [place for place, layer in enumerate(layers) if find_lstms(layer)]
+def _up_to_last_one(layers: list[Layer]) -> list[Layer]:
+    """The layers whose shapes matter here: those behind the last of ours may be of any kind."""
+    holding = [place for place, layer in enumerate(layers) if find_lstms_and_grus(layer)]
     return layers[: holding[-1] + 1] if holding else []

@@ -1,8 +1,12 @@
-"""The weights of an LSTM as articles write them: one W and one b for each gate.
+"""The weights of an LSTM or a GRU as articles write them: one W and one b for each gate.
 
 Keras packs the four gates side by side and keeps x and h apart: kernel (F, 4U), recurrent_kernel
 (U, 4U), bias (4U,). Articles write `f = sigma(W_f [h_{t-1}, x_t] + b_f)`, with W_f (U, U + F).
 The numbers are the same.
+
+A GRU has three, update, reset and candidate. With `reset_after` it has a bias beside x and another
+one beside h: b (2, U) holds both, in this order, as the reset gate acts on the second one of the
+candidate. Without, W of the candidate acts on `[r * h_{t-1}, x_t]`.
 """
 
 from __future__ import annotations
@@ -20,21 +24,24 @@ from ._variant import variant_of
 GateWeights = dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any] | None]]
 
 GATES = ("input", "forget", "candidate", "output")  # as Keras packs them
+GRU_GATES = ("update", "reset", "candidate")
 
 
 def gate_weights(layer: Any) -> GateWeights:
     """The weights of each gate in the form of articles.
 
     Args:
-        layer: a built LSTM or LSTMCell, of conveyor or of Keras.
+        layer: a built LSTM, GRU, LSTMCell or GRUCell, of conveyor or of Keras.
 
     Returns:
         `{"input": (W, b), "forget": ..., "candidate": ..., "output": ...}`, copies: W (U, U + F)
         acts on `[h_{t-1}, x_t]`; b (U,), or None for a layer without bias. With coupled gates
-        there is no "input"; with a projection to P numbers W is (U, P + F).
+        there is no "input"; with a projection to P numbers W is (U, P + F). Of a GRU
+        `{"update": ..., "reset": ..., "candidate": ...}`; with `reset_after` b is (2, U), what is
+        added to W on x and what to W on h.
 
     Raises:
-        ConveyorError: not an LSTM, or one without weights so far.
+        ConveyorError: not an LSTM or GRU, or one without weights so far.
 
     >>> import keras
     >>> lstm = keras.layers.LSTM(4)
@@ -50,7 +57,7 @@ def gate_weights(layer: Any) -> GateWeights:
     weights: GateWeights = {}
     for gate, columns in _columns(cell):
         both = np.concatenate([recurrent_kernel[:, columns], kernel[:, columns]])
-        weights[gate] = both.T.copy(), None if bias is None else bias[columns].copy()
+        weights[gate] = both.T.copy(), None if bias is None else bias[..., columns].copy()
     return weights
 
 
@@ -58,13 +65,14 @@ def set_gate_weights(layer: Any, weights: Mapping[str, Any]) -> None:
     """Give a layer the weights that `gate_weights` returns; nothing is set where one is wrong.
 
     Args:
-        layer: a built LSTM or LSTMCell, of conveyor or of Keras.
-        weights: for each of "input", "forget", "candidate" and "output" the pair (W, b):
-            W (U, U + F), acting on `[h_{t-1}, x_t]`; b (U,), or None for a layer without bias.
+        layer: a built LSTM, GRU, LSTMCell or GRUCell, of conveyor or of Keras.
+        weights: for each of "input", "forget", "candidate" and "output", of a GRU "update",
+            "reset" and "candidate", the pair (W, b): W (U, U + F), acting on `[h_{t-1}, x_t]`;
+            b (U,), or None for a layer without bias; (2, U) for a GRU with `reset_after`.
 
     Raises:
-        ConveyorError: not an LSTM, one without weights so far, a gate that is missing or that
-            no LSTM has, or arrays of other shapes.
+        ConveyorError: not an LSTM or GRU, one without weights so far, a gate that is missing or
+            that it does not have, or arrays of other shapes.
 
     >>> import keras
     >>> lstm = keras.layers.LSTM(4)
@@ -84,7 +92,7 @@ def set_gate_weights(layer: Any, weights: Mapping[str, Any]) -> None:
     cell.recurrent_kernel.assign(both[:size])
     cell.kernel.assign(both[size:])
     if cell.use_bias:
-        cell.bias.assign(np.concatenate([b for _, b in pairs]))
+        cell.bias.assign(np.concatenate([b for _, b in pairs], axis=-1))
 
 
 class WithGateWeights:
@@ -93,7 +101,8 @@ class WithGateWeights:
     def gate_weights(self) -> GateWeights:
         """`{"input": (W, b), "forget": ..., "candidate": ..., "output": ...}`, as articles write.
 
-        W (units, units + features) acts on `[h_{t-1}, x_t]`; b (units,), or None without bias.
+        Of a GRU `{"update": ..., "reset": ..., "candidate": ...}`. W (units, units + features)
+        acts on `[h_{t-1}, x_t]`; b (units,), or None without bias; with `reset_after` (2, units).
 
         >>> from conveyor import LSTM
         >>> lstm = LSTM(64)
@@ -118,12 +127,22 @@ class WithGateWeights:
 
 def _gates(cell: Any) -> tuple[str, ...]:
     """Those that have weights: with coupled gates not the first."""
+    if _is_gru(cell):
+        return GRU_GATES
     return GATES[4 - variant_of(cell).gates :]
 
 
 def _columns(cell: Any) -> list[tuple[str, slice]]:
     units = int(cell.units)
     return [(gate, slice(n * units, (n + 1) * units)) for n, gate in enumerate(_gates(cell))]
+
+
+def _is_gru(cell: Any) -> bool:
+    return isinstance(cell, keras.layers.GRUCell)
+
+
+def _has_two_biases(cell: Any) -> bool:
+    return _is_gru(cell) and bool(cell.reset_after)
 
 
 def _cell(layer: Any, where: str) -> Any:
@@ -136,7 +155,7 @@ def _cell(layer: Any, where: str) -> Any:
             f"{len(layer.cells.flat())} of them",
             f"Write {where}(layer.cells[0][0]): the layer first, then the direction.",
         )
-    if not isinstance(cell, keras.layers.LSTMCell):
+    if not isinstance(cell, keras.layers.LSTMCell | keras.layers.GRUCell):
         raise _not_an_lstm(layer, where)
     if not cell.built:
         raise lesson(
@@ -157,14 +176,15 @@ def _not_an_lstm(layer: Any, where: str) -> ConveyorError:
         names = [x.name for x in layer.layers if hasattr(x, "cell")]
         write = f'Write {where}(model.get_layer("{names[0] if names else "the LSTM"}")).'
     else:
-        write = "Pass a conveyor.LSTM, keras.layers.LSTM or an LSTMCell."
-    return lesson(where, "one LSTM layer", type(layer).__name__, write)
+        write = "Pass an LSTM or GRU of conveyor or of keras.layers, or an LSTMCell or GRUCell."
+    return lesson(where, "one LSTM or GRU layer", type(layer).__name__, write)
 
 
 def _check_names(weights: Any, gates: tuple[str, ...], where: str) -> None:
     want = f"a dictionary with the gates {', '.join(map(repr, gates))}"
+    one = gates[0] if gates == GRU_GATES else "forget"
     write = (
-        'Write weights = layer.gate_weights(), change weights["forget"] and the others, and then '
+        f'Write weights = layer.gate_weights(), change weights["{one}"] and the others, and then '
         "layer.set_gate_weights(weights)."
     )
     if not isinstance(weights, Mapping):
@@ -189,15 +209,17 @@ def _pair(pair: Any, gate: str, cell: Any, where: str) -> tuple[npt.NDArray[Any]
     hidden = "units" if variant_of(cell).projection is None else "projection"
     axes = f"(units, {hidden} + features)"
     weight = _array(weight, f"W of {gate!r}", axes, (units, joined), where)
+    two = _has_two_biases(cell)
+    axes, shape = ("(2, units)", (2, units)) if two else ("(units,)", (units,))
     if use_bias and bias is not None:
-        return weight, _array(bias, f"b of {gate!r}", "(units,)", (units,), where)
+        return weight, _array(bias, f"b of {gate!r}", axes, shape, where)
     if use_bias:
         raise lesson(
             where,
-            f"b of {gate!r} of shape (units,) = ({units},)",
+            f"b of {gate!r} of shape {axes} = {shape}",
             "None",
             "This layer has a bias. One that changes nothing is zeros: write "
-            f'weights["{gate}"] = (W, np.zeros({units})).',
+            f'weights["{gate}"] = (W, np.zeros({shape if two else units})).',
         )
     if bias is not None:
         raise lesson(
@@ -224,8 +246,9 @@ def _array(
         f"shape {array.shape}",
         "W acts on [h_{t-1}, x_t]: its rows are units, its columns first those of h, then those "
         "of x. Keras's kernel and recurrent_kernel are set with layer.set_weights."
-        if len(shape) == 2
-        else "One number for each unit.",
+        if name.startswith("W")
+        else "One number for each unit"
+        + (": first what is added to W on x, then what to W on h." if len(shape) == 2 else "."),
     )
 
 

@@ -10,10 +10,11 @@ from keras import ops as K
 
 from .. import _engines, ops
 from .._engines import Array, Decision
-from .._vocabulary import GRUStateName, has_time_axis
+from .._vocabulary import GRU_STATE_NAMES, AnyStateName, GRUStateName, has_time_axis
 from ..ops import _checks as ops_checks
 from ..ops._gru import gru_and_decision
-from . import _checks
+from . import _checks, _recording
+from ._gate_weights import WithGateWeights
 from ._gru_cell import STATES, GRUCell
 from ._initial_state import WithInitialState, check_initial_state
 from ._reads_sequences import ReadsSequences
@@ -21,7 +22,7 @@ from ._states import StatesBetweenCalls
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
-class GRU(ReadsSequences, StatesBetweenCalls, WithInitialState, keras.layers.GRU):
+class GRU(ReadsSequences, StatesBetweenCalls, WithInitialState, WithGateWeights, keras.layers.GRU):
     """Gated recurrent unit: `keras.layers.GRU`, and every state and gate at every time step.
 
     The same arguments, weights, numbers and files as the layer of Keras. The input is
@@ -282,7 +283,9 @@ class GRU(ReadsSequences, StatesBetweenCalls, WithInitialState, keras.layers.GRU
             if self.initial_state is not None:
                 resets = K.where(resets, 2, 0)  # not at zeros, but where the first one began
         names = self.output_names()
-        wanted = tuple(dict.fromkeys((*names, *self.remembered_names)))
+        watching = _recording.records()
+        wanted = GRU_STATE_NAMES if watching is not None else (*names, *self.remembered_names)
+        wanted = tuple(dict.fromkeys(wanted))
         values, self._decision = gru_and_decision(
             sequences,
             **self.cell.weights_for_ops(),
@@ -297,9 +300,14 @@ class GRU(ReadsSequences, StatesBetweenCalls, WithInitialState, keras.layers.GRU
             engine=self.engine,
             where=self.where,
         )
-        states = dict(zip(wanted, values, strict=True))
+        states: dict[AnyStateName, Array] = dict(zip(wanted, values, strict=True))
         if self._memory is not None:
             self._memory.write([states[name] for name in self.remembered_names])
+        if watching is not None:
+            record = _recording.Record(
+                self, sequences, mask, hidden_state, None, states, self._decision, resets
+            )
+            states = watching.add(record)
         returned = [states[name] for name in names]
         if self.zero_output_for_mask and mask is not None:
             returned = self._zero_where_masked(names, returned, mask)
@@ -312,7 +320,7 @@ class GRU(ReadsSequences, StatesBetweenCalls, WithInitialState, keras.layers.GRU
         It may on JAX with a GPU, unless that kernel lacks what was asked for.
         """
         asked_for_more = self.outputs is not None or self.engine != "auto"
-        return False if asked_for_more else self._use_cudnn
+        return False if asked_for_more or _recording.records() is not None else self._use_cudnn
 
     @use_cudnn.setter
     def use_cudnn(self, value: bool | str) -> None:

@@ -10,12 +10,13 @@ from .._engines import Array
 from ..ops._gru import gru_and_decision
 from . import _checks
 from ._cell import LSTMCell
+from ._gate_weights import WithGateWeights
 
 STATES = ("hidden_state",)
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
-class GRUCell(keras.layers.GRUCell):
+class GRUCell(WithGateWeights, keras.layers.GRUCell):
     """One step of a GRU: `keras.layers.GRUCell` with the same arguments and weights.
 
     Called with `(inputs, states)`, inputs (B, F) and states the hidden state (B, U), by itself

@@ -1,4 +1,4 @@
-"""Keras's own LSTM layers, computed by `ops.lstm` for a while, so that they can be watched."""
+"""Keras's own LSTM and GRU layers, computed here for a while, so that they can be watched."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from functools import partial
 from typing import Any
 
 from .._errors import lesson
+from ._find import is_gru
+from ._gru import GRU
+from ._gru_loop import run_gru_loop, why_not_gru
 from ._keras_loop import run_loop, why_not
 from ._lstm import LSTM
 
@@ -17,14 +20,14 @@ _LOOP = "inner_loop"
 
 @contextmanager
 def running_here(layers: Iterable[Any]) -> Iterator[None]:
-    """Run the loops of these layers through `ops.lstm`, as `conveyor.LSTM` does.
+    """Run the loops of these layers through `ops.lstm`, as `conveyor.LSTM` does, or `ops.gru`.
 
     Their weights are read where they are, and nothing of the layers is changed afterwards.
 
     Raises:
-        ConveyorError: a layer whose class computes something else than an LSTM.
+        ConveyorError: a layer whose class computes something else than an LSTM or a GRU.
     """
-    theirs = [layer for layer in layers if not isinstance(layer, LSTM)]
+    theirs = [layer for layer in layers if not isinstance(layer, (LSTM, GRU))]
     for layer in theirs:
         check_is_plain(layer)
     # Those that run here for good go on to.
@@ -44,9 +47,10 @@ def running_on(layers: Iterable[Any], engine: str) -> Iterator[None]:
     before: list[tuple[Any, dict[str, Any]]] = []
     try:
         for layer in layers:
-            kept = _OF_OURS if isinstance(layer, LSTM) else (_LOOP,)
+            ours = isinstance(layer, (LSTM, GRU))
+            kept = _OF_OURS if ours else (_LOOP,)
             before.append((layer, {name: vars(layer).get(name) for name in kept}))
-            if isinstance(layer, LSTM):
+            if ours:
                 layer.engine = engine
             else:
                 run_here(layer, engine)
@@ -64,9 +68,10 @@ _OF_OURS = ("engine", "_decision")
 
 
 def run_here(layer: Any, engine: str = "auto") -> None:
-    """Run the loop of this layer of Keras through `ops.lstm` from now on."""
+    """Run the loop of this layer of Keras through `ops.lstm` or `ops.gru` from now on."""
+    loop = run_gru_loop if is_gru(layer) else run_loop
     # Past Keras, which would look for weights in it.
-    object.__setattr__(layer, _LOOP, partial(run_loop, layer, engine=engine))
+    object.__setattr__(layer, _LOOP, partial(loop, layer, engine=engine))
 
 
 def runs_here(layer: Any) -> bool:
@@ -74,13 +79,19 @@ def runs_here(layer: Any) -> bool:
     return _LOOP in vars(layer)
 
 
+def why_not_here(layer: Any) -> str | None:
+    """Why neither `ops.lstm` nor `ops.gru` computes the loop of a layer; None where one does."""
+    return why_not_gru(layer) if is_gru(layer) else why_not(layer)
+
+
 def check_is_plain(layer: Any) -> None:
-    """Refuse a layer whose class computes something else than the LSTM of Keras."""
-    reason = why_not(layer)
+    """Refuse a layer whose class computes something else than the LSTM or the GRU of Keras."""
+    reason = why_not_here(layer)
     if reason is not None:
+        kind = "GRU" if is_gru(layer) else "LSTM"
         raise lesson(
-            f'LSTM "{layer.name}"',
-            "the computation of keras.layers.LSTM, whose states can be told",
+            f'{kind} "{layer.name}"',
+            f"the computation of keras.layers.{kind}, whose states can be told",
             reason,
-            "Write conveyor.LSTM or keras.layers.LSTM in its place.",
+            f"Write conveyor.{kind} or keras.layers.{kind} in its place.",
         )

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from .._engines import Array
-from .._vocabulary import STATE_NAMES, StateName
+from .._vocabulary import STATE_NAMES, AnyStateName, StateName
 from ..ops._lstm import lstm_and_decision
 from ._cell import LSTMCell
 from ._recording import Record, records
@@ -65,7 +65,7 @@ def run_loop(
     before = initial_state if _is_stack(layer) else [initial_state]
     zeros = layer.zero_output_for_mask and mask is not None
     x, backwards, after = sequences, layer.go_backwards, []
-    states: dict[StateName, Array] = {}
+    states: dict[AnyStateName, Array] = {}
     for n, cell in enumerate(cells):
         every = layer.return_sequences or zeros or n < len(cells) - 1
         states = _run(layer, cell, x, before[n], mask, training, backwards, every, engine)
@@ -74,14 +74,19 @@ def run_loop(
         if backwards and mask is not None:
             mask = keras.ops.flip(mask, axis=1)
         backwards = False  # hidden states come in the order in which the steps were read
-    last = states["hidden_state"]
-    outputs = last[:, None] if x is None else x
-    if zeros:
-        counts = keras.ops.cast(mask, "bool")[:, :, None]
-        outputs = keras.ops.where(counts, outputs, keras.ops.zeros_like(outputs))
-        last = outputs[:, -1]
+    last, outputs = outputs_for_keras(states["hidden_state"], x, mask if zeros else None)
     # A stack of one has the states of a cell, to Keras.
     return last, outputs, after[0] if len(after) == 1 else after
+
+
+def outputs_for_keras(last: Array, every: Array | None, mask: Array | None) -> tuple[Array, Array]:
+    """The last output and all outputs: zeros where `mask`, in the order read, skips a step."""
+    outputs = last[:, None] if every is None else every
+    if mask is None:
+        return last, outputs
+    counts = keras.ops.cast(mask, "bool")[:, :, None]
+    outputs = keras.ops.where(counts, outputs, keras.ops.zeros_like(outputs))
+    return outputs[:, -1], outputs
 
 
 def _run(
@@ -94,7 +99,7 @@ def _run(
     go_backwards: bool,
     every: bool,
     engine: str,
-) -> dict[StateName, Array]:
+) -> dict[AnyStateName, Array]:
     """The states of one cell over all steps."""
     # Those of a stateful layer are its variables, which the call writes to in the end.
     hidden_state, cell_state = map(keras.ops.copy, before)
@@ -121,7 +126,7 @@ def _run(
         engine=engine,
         where=f'{type(layer).__name__} "{layer.name}"',
     )
-    states = dict(zip(names, values, strict=True))
+    states: dict[AnyStateName, Array] = dict(zip(names, values, strict=True))
     if watching is not None:
         record = Record(layer, sequences, mask, hidden_state, cell_state, states, decision)
         states = watching.add(record)

@@ -10,7 +10,7 @@ from keras import ops as K
 
 from .. import _engines, ops
 from .._engines import Array, Decision
-from .._vocabulary import STATE_NAMES, StateName, has_time_axis
+from .._vocabulary import STATE_NAMES, AnyStateName, StateName, has_time_axis
 from ..ops import _checks as ops_checks
 from ..ops._lstm import lstm_and_decision
 from ..ops._remat import check_remat
@@ -428,7 +428,7 @@ class LSTM(
     def answered(self, call: dict[str, Any], values: Sequence[Array], decision: Decision) -> Any:
         """What the layer returns, of what `asked` asked for."""
         self._decision = decision
-        states = dict(zip(call["outputs"], values, strict=True))
+        states: dict[AnyStateName, Array] = dict(zip(call["outputs"], values, strict=True))
         mask = call["mask"]
         if self._memory is not None:
             self._memory.write([states[name] for name in self.remembered_names])

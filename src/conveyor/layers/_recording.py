@@ -1,4 +1,4 @@
-"""Watching every LSTM of a model while it runs."""
+"""Watching every LSTM and GRU of a model while it runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._engines import Array, Decision
-from .._vocabulary import StateName
+from .._vocabulary import AnyStateName
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,15 @@ class Record:
     inputs: Array  # (B, T, F), in the order in which the steps were given
     mask: Array | None  # (B, T), likewise
     hidden_state: Array  # (B, U) before the first step
-    cell_state: Array  # (B, U) before the first step
-    states: dict[StateName, Array]  # all eight, in the order in which the steps were read
+    cell_state: Array | None  # (B, U) before the first step; a GRU has none
+    # All eight, of a GRU all five, in the order in which the steps were read.
+    states: dict[AnyStateName, Array]
     decision: Decision  # which engine ran
     resets: Array | None = None  # (B, T), as `ops.lstm` has them
 
 
 # What the layer is to return in place of its states: the same, or with something added.
-Change = Callable[[Record], dict[StateName, Array]]
+Change = Callable[[Record], dict[AnyStateName, Array]]
 
 
 class Records(list[Record]):
@@ -35,7 +36,7 @@ class Records(list[Record]):
 
     change: Change | None = None
 
-    def add(self, record: Record) -> dict[StateName, Array]:
+    def add(self, record: Record) -> dict[AnyStateName, Array]:
         """Keep a record; the states to go on with."""
         self.append(record)
         return record.states if self.change is None else self.change(record)
@@ -46,7 +47,7 @@ _records: ContextVar[Records | None] = ContextVar("conveyor_records", default=No
 
 @contextmanager
 def recording() -> Iterator[Records]:
-    """Collect the eight states of every `conveyor.LSTM` that runs inside.
+    """Collect the states of every `conveyor.LSTM` and `conveyor.GRU` that runs inside.
 
     Nothing is computed twice: the forward pass that gives the output hands them out. Keras's
     own layers take part where `running_here` holds them. Call the model itself, not `predict`:

@@ -10,7 +10,7 @@ from keras import ops as K
 
 from .._engines import Array
 from .._errors import lesson
-from .._vocabulary import StateName
+from .._vocabulary import AnyStateName, StateName
 from . import _stack_states as given_states
 from ._recording import recording
 from ._stack_arguments import arguments_of_parts, seed_of_part
@@ -225,6 +225,6 @@ def make_parts(kind: type, given: dict[str, Any]) -> ByLayer:
     return ByLayer([[kind(**each) for each in row] for row in arguments_of_parts(given)])
 
 
-def _turned(layer: Any, part: Any, states: dict[StateName, Array]) -> dict[StateName, Array]:
+def _turned(layer: Any, part: Any, states: dict[AnyStateName, Array]) -> dict[AnyStateName, Array]:
     turn = part.go_backwards and not layer.go_backwards
     return {name: flipped(name, s) if turn else s for name, s in states.items()}

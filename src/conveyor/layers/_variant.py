@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from .._errors import lesson
-from .._vocabulary import StateName
+from .._vocabulary import AnyStateName
 from ..ops._variants import check_variant
 
 _NORMS = ("gates", "joint", "cell")
@@ -80,9 +80,10 @@ def variant_of(cell: Any) -> CellVariant:
     return variant
 
 
-def size_of(layer: Any, name: StateName) -> int:
+def size_of(layer: Any, name: AnyStateName) -> int:
     """The last axis of a state: `units`, and of hidden states those of a projection."""
-    hidden, cell = layer.cell.state_size
+    sizes = layer.cell.state_size
+    hidden, cell = (sizes, sizes) if isinstance(sizes, int) else sizes  # one: that of a GRU
     return int(hidden if name.startswith("hidden") else cell)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras import ops
 
+from .. import activations
 from .._errors import lesson
 
 # alpha and beta where the node gives none, as of the ONNX operators of these names. None: the
@@ -76,41 +75,14 @@ _PLAIN: dict[Activation, Any] = {
     Activation("elu", 1.0): keras.activations.elu,
 }
 
-_FORMULAS: dict[str, Callable[[Any, Any, Any], Any]] = {
-    "affine": lambda x, a, b: a * x + b,
-    "leakyrelu": lambda x, a, b: ops.where(x < 0, a * x, x),
-    "thresholdedrelu": lambda x, a, b: ops.where(x >= a, x, ops.zeros_like(x)),
-    "scaledtanh": lambda x, a, b: a * ops.tanh(b * x),
-    "hardsigmoid": lambda x, a, b: ops.clip(a * x + b, 0.0, 1.0),
-    "elu": lambda x, a, b: ops.where(x < 0, a * ops.expm1(ops.minimum(x, 0.0)), x),
+_WITH_NUMBERS: dict[str, Any] = {
+    "affine": activations.Affine,
+    "leakyrelu": activations.LeakyRelu,
+    "thresholdedrelu": activations.ThresholdedRelu,
+    "scaledtanh": activations.ScaledTanh,
+    "hardsigmoid": activations.HardSigmoid,
+    "elu": activations.Elu,
 }
-
-
-@keras.saving.register_keras_serializable(package="conveyor")
-class OnnxActivation:
-    """A function with numbers, as Keras takes and saves it.
-
-    Args:
-        name: affine, leakyrelu, thresholdedrelu, scaledtanh, hardsigmoid or elu.
-        alpha, beta: its numbers.
-    """
-
-    def __init__(self, name: str, alpha: float | None = None, beta: float | None = None) -> None:
-        self.name, self.alpha, self.beta = name, alpha, beta
-        self.__name__ = str(Activation(name, alpha, beta))
-
-    def __call__(self, x: Any) -> Any:
-        """The function, element by element."""
-        return _FORMULAS[self.name](x, self.alpha, self.beta)
-
-    def get_config(self) -> dict[str, Any]:
-        """What it is made with."""
-        return {"name": self.name, "alpha": self.alpha, "beta": self.beta}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> OnnxActivation:
-        """The function again."""
-        return cls(**config)
 
 
 def in_keras(activation: Activation) -> Any:
@@ -119,5 +91,48 @@ def in_keras(activation: Activation) -> Any:
         "hardsigmoid", activation.alpha, 0.5
     ):
         return keras.activations.hard_sigmoid
-    known = _PLAIN.get(activation)
-    return known or OnnxActivation(activation.name, activation.alpha, activation.beta)
+    if activation in _PLAIN:
+        return _PLAIN[activation]
+    numbers = [n for n in (activation.alpha, activation.beta) if n is not None]
+    return _WITH_NUMBERS[activation.name](*numbers)
+
+
+# As the operator spells them; those of Keras with the numbers that they have there.
+_SPELLED: dict[Any, tuple[str, float | None, float | None]] = {
+    keras.activations.sigmoid: ("Sigmoid", None, None),
+    keras.activations.tanh: ("Tanh", None, None),
+    keras.activations.relu: ("Relu", None, None),
+    keras.activations.softsign: ("Softsign", None, None),
+    keras.activations.softplus: ("Softplus", None, None),
+    keras.activations.linear: ("Affine", 1.0, 0.0),
+    keras.activations.hard_sigmoid: ("HardSigmoid", 1 / 6, 0.5),
+    keras.activations.elu: ("Elu", 1.0, None),
+    keras.activations.leaky_relu: ("LeakyRelu", 0.2, None),
+}
+
+
+def spelled(function: Any) -> tuple[str, float | None, float | None] | None:
+    """Name, alpha and beta of a function of a layer; None for one that the operator lacks."""
+    for kind in _WITH_NUMBERS.values():
+        if isinstance(function, kind):
+            return kind.__name__, function.alpha, getattr(function, "beta", None)
+    # By identity, as a callable object may have no hash.
+    return next((known for one, known in _SPELLED.items() if one is function), None)
+
+
+def is_odd_about_half(function: Any) -> bool:
+    """Whether 1 - f(z) is f(-z), as of the sigmoid."""
+    known = spelled(function)
+    return known is not None and (
+        known[0] == "Sigmoid" or (known[0], known[2]) == ("HardSigmoid", 0.5)
+    )
+
+
+def attributes_of(named: list[tuple[str, float | None, float | None]]) -> dict[str, Any]:
+    """The attributes of a node for the functions in its order."""
+    attributes: dict[str, Any] = {"activations": [name for name, _, _ in named]}
+    for key, place in (("activation_alpha", 1), ("activation_beta", 2)):
+        numbers = [entry[place] for entry in named if entry[place] is not None]
+        if numbers:
+            attributes[key] = numbers
+    return attributes

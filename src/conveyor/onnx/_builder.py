@@ -36,12 +36,19 @@ class Tensor:
         return replace(self, name=name, shape=self.shape if shape is None else shape)
 
 
+def _read_by(nodes: Any) -> set[str]:
+    """The names that nodes read, with those in the bodies of loops."""
+    read = {name for node in nodes for name in node.input}
+    bodies = (attribute.g.node for node in nodes for attribute in node.attribute)
+    return read.union(*map(_read_by, bodies))
+
+
 class Builder:
     """Nodes and constants, each with a name of its own.
 
     Args:
         opset: of the operators.
-        states: whether the states of LSTMs are inputs and outputs.
+        states: whether the states of LSTMs and GRUs are inputs and outputs.
     """
 
     def __init__(self, opset: int, *, states: bool = False) -> None:
@@ -109,25 +116,28 @@ class Builder:
         """The last time step first."""
         return self.at_end(value, 1, -1, _BEFORE_FIRST, -1)
 
-    def add_states(self, path: str, units: int, first: list[str]) -> tuple[str, str, str]:
-        """Inputs for the states before the first step; the path, with a number if taken.
+    def add_states(self, path: str, sizes: list[int], first: list[str]) -> tuple[str, ...]:
+        """Inputs for the states before the first step: hidden, and of an LSTM cell state.
+
+        In front of their names the path, with a number if taken.
 
         What a sequence begins with, where it is not zeros, goes into the file's metadata.
         """
         count = self._states[path] = self._states.get(path, 0) + 1
         path = path if count == 1 else f"{path}_{count}"
         names = [
-            self.add_input(f"{path}.{name}", (None, units), "float32") for name in FINAL_STATE_NAMES
+            self.add_input(f"{path}.{name}", (None, size), "float32")
+            for name, size in zip(FINAL_STATE_NAMES, sizes, strict=False)
         ]
         for name, constant in zip(names, first, strict=True):
             if constant:
                 self.first_states[name] = self.onnx.numpy_helper.to_array(self._constants[constant])
-        return path, names[0], names[1]
+        return path, *names
 
-    def add_next_states(self, path: str, states: dict[str, str], units: int) -> None:
+    def add_next_states(self, path: str, states: dict[str, str], sizes: list[int]) -> None:
         """Outputs for the states after the last step; `model` puts them behind all others."""
-        for name in FINAL_STATE_NAMES:
-            self._next[f"{path}.{name}"] = (states[name], units)
+        for name, size in zip(FINAL_STATE_NAMES, sizes, strict=False):
+            self._next[f"{path}.{name}"] = (states[name], size)
 
     def add_input(self, name: str, shape: tuple[int | None, ...], dtype: str) -> str:
         """An input of the graph; free axes are called batch and time_steps.
@@ -161,9 +171,9 @@ class Builder:
     def model(self, title: str) -> Any:
         """The ModelProto, checked."""
         helper = self.onnx.helper
-        for state, (value, units) in self._next.items():
-            self.add_output(value, f"{state}{NEXT}", (None, units))
-        read = {name for node in self.nodes for name in node.input}
+        for state, (value, size) in self._next.items():
+            self.add_output(value, f"{state}{NEXT}", (None, size))
+        read = _read_by(self.nodes)
         constants = [tensor for name, tensor in self._constants.items() if name in read]
         graph = helper.make_graph(self.nodes, title, self.inputs, self.outputs, constants)
         model = helper.make_model(

@@ -8,14 +8,15 @@ from typing import Any
 
 import keras
 
-from ._activations import OnnxActivation
+from .. import activations
 from ._builder import Builder
 
 
 def activate(build: Builder, activation: Any, x: str) -> str | None:
     """An activation of Keras; None where there is no node for it."""
-    if isinstance(activation, OnnxActivation):
-        return _WITH_NUMBERS[activation.name](build, x, activation.alpha, activation.beta)
+    with_numbers = _WITH_NUMBERS.get(type(activation))
+    if with_numbers is not None:
+        return with_numbers(build, x, activation)
     made = _FORMULAS.get(activation)
     if made is not None:
         return made(build, x)
@@ -56,25 +57,27 @@ _FORMULAS: dict[Any, Callable[[Builder, str], str]] = {
 }
 
 
-def _affine(build: Builder, x: str, a: float | None, b: float | None) -> str:
-    return build("Add", build("Mul", x, build.number(a or 0.0)), build.number(b or 0.0))
+def _affine(build: Builder, x: str, f: activations.Affine) -> str:
+    return build("Add", build("Mul", x, build.number(f.alpha)), build.number(f.beta))
 
 
-def _scaled_tanh(build: Builder, x: str, a: float | None, b: float | None) -> str:
-    inside = build("Tanh", build("Mul", x, build.number(b or 0.0)))
-    return build("Mul", inside, build.number(a or 0.0))
+def _scaled_tanh(build: Builder, x: str, f: activations.ScaledTanh) -> str:
+    inside = build("Tanh", build("Mul", x, build.number(f.beta)))
+    return build("Mul", inside, build.number(f.alpha))
 
 
-def _thresholded(build: Builder, x: str, a: float | None, b: float | None) -> str:
-    below = build("Less", x, build.number(a or 0.0))
-    return build("Where", below, build.number(0.0), x)
+def _thresholded(build: Builder, x: str, f: activations.ThresholdedRelu) -> str:
+    above = build("Greater", x, build.number(f.alpha))
+    return build("Where", above, x, build.number(0.0))
 
 
-_WITH_NUMBERS: dict[str, Callable[[Builder, str, float | None, float | None], str]] = {
-    "affine": _affine,
-    "leakyrelu": lambda build, x, a, b: build("LeakyRelu", x, alpha=a),
-    "thresholdedrelu": _thresholded,
-    "scaledtanh": _scaled_tanh,
-    "hardsigmoid": lambda build, x, a, b: build("HardSigmoid", x, alpha=a, beta=b),
-    "elu": lambda build, x, a, b: build("Elu", x, alpha=a),
+_WITH_NUMBERS: dict[type, Callable[[Builder, str, Any], str]] = {
+    activations.Affine: _affine,
+    activations.LeakyRelu: lambda build, x, f: build("LeakyRelu", x, alpha=float(f.alpha)),
+    activations.ThresholdedRelu: _thresholded,
+    activations.ScaledTanh: _scaled_tanh,
+    activations.HardSigmoid: lambda build, x, f: build(
+        "HardSigmoid", x, alpha=float(f.alpha), beta=float(f.beta)
+    ),
+    activations.Elu: lambda build, x, f: build("Elu", x, alpha=float(f.alpha)),
 }

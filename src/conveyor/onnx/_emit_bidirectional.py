@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..layers._keras_loop import cells_of, why_not
+from ..layers._variant import variant_of
 from ._builder import Builder, Tensor
 from ._emit_lstm import begin, emit_recurrent, zero_where_masked
-from ._lstm_node import Refuse, lstm_node, node_weights, rows_of
+from ._lstm_node import Refuse, attributes_beyond, fits, lstm_node, node_weights, rows_of
 from ._masked_steps import Steps
 
 
@@ -27,11 +29,14 @@ def emit_bidirectional(
     if not layer.return_sequences and x.mask is not None:
         plain = plain and not any(side.zero_output_for_mask for side in sides)
     same = len(cells) == 2 and cells[0].units == cells[1].units
+    # What the node has one of for both directions.
+    kinds = [(attributes_beyond(cell), variant_of(cell).peephole) for cell in cells]
+    same = same and all(map(fits, cells)) and kinds[0] == kinds[1]
     biased = len({cell.bias is None for cell in cells}) == 1
     forward = not layer.forward_layer.go_backwards
     if plain and same and biased and forward:
         return _in_one_node(build, layer, x, initial, path, refuse)
-    return _in_two(build, layer, x, initial, path, refuse)
+    return in_two(build, layer, x, initial, path, refuse)
 
 
 _OF_A_NODE = (None, ("hidden_states",), ("hidden_states", "hidden_state", "cell_state"))
@@ -77,12 +82,19 @@ def _halves(build: Builder, value: str, axis: int, hint: str) -> list[str]:
     return [build("Squeeze", part, build.integers(axis)) for part in parts]
 
 
-def _in_two(
-    build: Builder, layer: Any, x: Tensor, initial: list[str], path: str, refuse: Refuse
+def in_two(
+    build: Builder,
+    layer: Any,
+    x: Tensor,
+    initial: list[str],
+    path: str,
+    refuse: Refuse,
+    emit: Callable[..., list[Tensor]] = emit_recurrent,
 ) -> list[Tensor]:
+    """A node for each direction, which `emit` makes."""
     half = len(initial) // 2
     (y, *states), (y_back, *states_back) = (
-        emit_recurrent(build, side, x, given, f"{path}/{side.name}", refuse)
+        emit(build, side, x, given, f"{path}/{side.name}", refuse)
         for side, given in (
             (layer.forward_layer, initial[:half]),
             (layer.backward_layer, initial[half:]),

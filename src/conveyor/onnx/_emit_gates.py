@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ..convert._gates import ONNX_ORDER
 from ._builder import Builder
 from ._emit_activations import activate
 from ._lstm_node import NodeWeights, rows_of
+from ._over_time import over_time
 
 _FIELDS = {
     "input": "input_gates",
@@ -84,28 +83,10 @@ def _product(build: Builder, x: str, weight: str) -> str:
 
 def _sums(build: Builder, start: str, kept: str, added: str) -> str:
     """c = kept * c' + added at every step: (B, U) and twice (B, T, U) to (B, T, U)."""
-    helper = build.onnx.helper
 
-    def value(hint: str) -> Any:
-        kind = helper.np_dtype_to_tensor_dtype(np.dtype("float32"))
-        return helper.make_tensor_value_info(build.name(hint), kind, None)
+    def step(before: list[str], rows: list[str]) -> tuple[list[str], list[str]]:
+        after = build("Add", build("Mul", rows[0], before[0]), rows[1])
+        return [after], [after]
 
-    before, f, a, after, row = map(value, ("c_before", "c_kept", "c_added", "c", "c_row"))
-    rest = build.name("c_rest")
-    nodes = [
-        helper.make_node("Mul", [f.name, before.name], [rest]),
-        helper.make_node("Add", [rest, a.name], [after.name]),
-        helper.make_node("Identity", [after.name], [row.name]),
-    ]
-    body = helper.make_graph(nodes, build.name("cell_state_step"), [before, f, a], [after, row])
-    _, cell_states = build.many(
-        "Scan",
-        [start, kept, added],
-        2,
-        "cell_states",
-        body=body,
-        num_scan_inputs=2,
-        scan_input_axes=[1, 1],
-        scan_output_axes=[1],
-    )
-    return cell_states
+    rows = {kept: "float32", added: "float32"}
+    return over_time(build, step, [start], rows, "cell_states")[1][0]

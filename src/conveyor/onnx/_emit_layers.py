@@ -12,6 +12,7 @@ from ._emit_activations import activate
 from ._emit_merges import MERGES, Emit, broadcast
 from ._emit_shapes import SHAPES
 from ._lstm_node import to_numpy
+from ._normalised import normalised
 
 
 def emit_local(build: Builder, layer: Any, inputs: list[Tensor]) -> Tensor | None:
@@ -125,13 +126,7 @@ def _layer_normalization(build: Builder, layer: Any, inputs: list[Tensor]) -> Te
     x = inputs[0]
     if not _last_axis(layer, x) or getattr(layer, "rms_scaling", False):
         return None
-    # The operator of this name is newer than opset 14.
-    size, axis = build.number(float(x.shape[-1] or 1)), build.integers(-1)
-    mean = build("Div", build("ReduceSum", x.name, axis, keepdims=1), size)
-    centred = build("Sub", x.name, mean)
-    squares = build("ReduceSum", build("Mul", centred, centred), axis, keepdims=1)
-    variance = build("Add", build("Div", squares, size), build.number(layer.epsilon))
-    y = build("Div", centred, build("Sqrt", variance))
+    y = normalised(build, x.name, int(x.shape[-1] or 1), layer.epsilon)
     if layer.gamma is not None:
         y = build("Mul", y, build.constant(to_numpy(layer.gamma), f"{layer.name}/gamma"))
     if layer.beta is not None:

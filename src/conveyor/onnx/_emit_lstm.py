@@ -8,9 +8,11 @@ from typing import Any
 from .._vocabulary import has_time_axis
 from ..layers import LSTM
 from ..layers._keras_loop import cells_of, why_not
+from ..layers._variant import variant_of
 from ._builder import Builder, Tensor
 from ._emit_gates import INNER, emit_inner
-from ._lstm_node import Refuse, lstm_node, node_weights, rows_of, to_numpy
+from ._emit_scan import emit_scan
+from ._lstm_node import Refuse, fits, lstm_node, node_weights, rows_of, to_numpy
 from ._masked_steps import Steps
 
 # By the names of the vocabulary; with a time axis (B, T, U), in the order in which the layer reads.
@@ -36,17 +38,18 @@ def emit_recurrent(
             build, cell, value, before[2 * n : 2 * n + 2], backwards, where, refuse, names
         )
         every.append(states)
-        value = value.named(states["hidden_states"], (*x.shape[:2], int(cell.units)))
+        value = value.named(states["hidden_states"], (*x.shape[:2], int(cell.state_size[0])))
         if backwards and value.mask is not None:
             value = replace(value, mask=build.turned(value.mask))
         backwards = False
     ours = isinstance(layer, LSTM) and not layer.keras_masks
     handed_on = value if ours else replace(value, mask=x.mask)
-    returned = _returned(build, layer, names, value, every[-1], handed_on)
+    sizes = [int(size) for size in cells[-1].state_size]
+    returned = _returned(build, layer, names, value, every[-1], handed_on, sizes)
     if len(cells) > 1 and layer.return_state and getattr(layer, "outputs", None) is None:
         for cell, states in zip(cells, every, strict=True):
-            shape = (x.shape[0], int(cell.units))
-            returned += [Tensor(states[name], shape) for name in ("hidden_state", "cell_state")]
+            for name, size in zip(("hidden_state", "cell_state"), cell.state_size, strict=True):
+                returned.append(Tensor(states[name], (x.shape[0], int(size))))
     return returned
 
 
@@ -90,9 +93,18 @@ def emit_cell(
     names: tuple[str, ...] = (),
 ) -> States:
     """All steps of one cell; of gates and cell states those in `names`."""
+    sizes, mask = [int(size) for size in cell.state_size], x.mask
     if build.states:
-        path, *before = build.add_states(path, int(cell.units), before)
-    units, mask = int(cell.units), x.mask
+        path, *before = build.add_states(path, sizes, before)
+    if needs_scan(cell, names):
+        # In the order in which the layer reads.
+        read = build.turned(x.name) if backwards else x.name
+        mask = build.turned(mask) if backwards and mask is not None else mask
+        states = emit_scan(build, cell, read, mask, before, names, path, refuse)
+        if build.states:
+            build.add_next_states(path, states, sizes)
+        return states
+    units = int(cell.units)
     weights = node_weights(build, [cell], path, refuse)
     if mask is None:
         direction = "reverse" if backwards else "forward"
@@ -124,13 +136,20 @@ def emit_cell(
         )
     last = {"hidden_state": hidden_state, "cell_state": cell_state}
     if build.states:
-        build.add_next_states(path, last, units)
+        build.add_next_states(path, last, sizes)
     wanted = [name for name in INNER if name in names]
     return {
         "hidden_states": hidden_states,
         **last,
         **emit_inner(build, cell, weights, read, mask, hidden_states, before, wanted),
     }
+
+
+def needs_scan(cell: Any, names: tuple[str, ...] | None) -> bool:
+    """Whether a cell is more than a node of the operator LSTM and products beside it."""
+    v = variant_of(cell)
+    inner = set(names or ()) & set(INNER)
+    return not fits(cell) or bool(inner and (v.peephole or v.coupled or v.clip))
 
 
 def _batch_first(build: Builder, y: str) -> str:
@@ -162,9 +181,12 @@ def _returned(
     value: Tensor,
     states: States,
     handed_on: Tensor,
+    sizes: list[int],
 ) -> list[Tensor]:
-    """What the layer returns; time axes in the order in which it reads."""
-    batch, _, units = value.shape
+    """What the layer returns; time axes in the order in which it reads.
+
+    `sizes` are those of the hidden state, and of all else behind it.
+    """
     zeros = layer.zero_output_for_mask and value.mask is not None
     tensors = []
     for n, name in enumerate(names):
@@ -176,6 +198,8 @@ def _returned(
                 # To Keras this is the last of the zeroed outputs, not the state.
                 last = build.at_end(value.mask, 1, -1, 2**62)
                 found = build("Where", last, found, build.number(0.0))
-        with_time = has_time_axis(name)
-        tensors.append(handed_on.named(found) if with_time else Tensor(found, (batch, units)))
+        size = sizes[0 if name.startswith("hidden") else -1]
+        batch, time_steps, _ = value.shape
+        with_time = handed_on.named(found, (batch, time_steps, size))
+        tensors.append(with_time if has_time_axis(name) else Tensor(found, (batch, size)))
     return tensors

@@ -9,10 +9,10 @@ from typing import Any
 import keras
 
 from .._errors import lesson
-from ..convert._layouts import onnx_layer
-from ..convert._onnx import pick, read_onnx
+from ..convert._onnx import name_of, pick, read_onnx
+from ..convert._onnx_arrays import onnx_layer
 from ..layers import LSTM
-from ._activations import in_keras
+from ._activations import Activation, in_keras, is_odd_about_half
 from ._node import LSTMNode, read_node
 
 
@@ -23,7 +23,9 @@ def load_lstm(path: str | os.PathLike[str] | Any, name: str | None = None) -> An
     hidden_states, hidden_state and cell_state, which ONNX calls Y, Y_h and Y_c. What the graph
     gives the node as `sequence_lens` and initial states are `lengths=` and `initial_state=` at
     the call; at the steps behind its length a sequence repeats its last state, where ONNX, and
-    Keras's Bidirectional, have zeros.
+    Keras's Bidirectional, have zeros. `P` are peepholes, `input_forget=1` is `coupled=True`.
+    `clip` bounds what enters gates and candidate, as in ONNX Runtime; the text of ONNX names all
+    activations, and the one on the way out is none of these.
 
     Args:
         path: of the file, or a ModelProto.
@@ -36,9 +38,8 @@ def load_lstm(path: str | os.PathLike[str] | Any, name: str | None = None) -> An
         in which it reads.
 
     Raises:
-        ConveyorError: a file that is not valid, several nodes and no name, or a node with a
-            variant that the layer does not have: peepholes, clip, input_forget, or different
-            activations for the candidate and on the way out.
+        ConveyorError: a file that is not valid, several nodes and no name, or `input_forget=1`
+            with another activation of the gates than the sigmoid, or a hard one with beta 0.5.
 
     >>> from conveyor import convert
     >>> layer = LSTM(4)
@@ -47,27 +48,22 @@ def load_lstm(path: str | os.PathLike[str] | Any, name: str | None = None) -> An
     >>> again.units, again.output_names()
     (4, ('hidden_states', 'hidden_state', 'cell_state'))
     """
-    model = read_onnx(Path(path)) if isinstance(path, (str, os.PathLike)) else path
-    nodes = pick(model, name)
-    if len(nodes) > 1:
-        names = ", ".join(repr(read_node(model, node).name) for node in nodes)
-        raise lesson(
-            "conveyor.onnx.load_lstm",
-            f"the name of one of its LSTM nodes: {names}",
-            f"name={name!r}",
-            f"Write load_lstm(path, name={read_node(model, nodes[0]).name!r}).",
-        )
-    node = read_node(model, nodes[0])
+    node = read_node(*one_node(path, name, "LSTM"))
     _check(node)
-    arrays = {"W": node.w, "R": node.r} | ({} if node.b is None else {"B": node.b})
-    cells = onnx_layer(arrays)
+    arrays = {"W": node.w, "R": node.r, "B": node.b, "P": node.p}
+    there = {part: array for part, array in arrays.items() if array is not None}
+    cells = onnx_layer(there, node.input_forget)
     dtype = cells[0].kernel.dtype.name
     layers = [
         LSTM(
             node.units,
             activation=in_keras(node.activations[d][1]),
             recurrent_activation=in_keras(node.activations[d][0]),
+            output_activation=_other(node.activations[d]),
             use_bias=node.b is not None,
+            peephole=node.p is not None,
+            coupled=node.input_forget,
+            clip=node.clip,
             return_sequences=True,
             return_state=True,
             go_backwards=d == 1 or node.direction == "reverse",
@@ -77,30 +73,53 @@ def load_lstm(path: str | os.PathLike[str] | Any, name: str | None = None) -> An
     ]
     for layer, cell in zip(layers, cells, strict=True):
         layer.build((None, None, node.features))
-        weights = [cell.kernel, cell.recurrent_kernel]
-        layer.set_weights(weights if cell.bias is None else [*weights, cell.bias])
+        weights = [cell.kernel, cell.recurrent_kernel, cell.bias, cell.peepholes]
+        known = [weight for weight in weights if weight is not None]
+        layer.set_weights([w.reshape(v.shape) for w, v in zip(known, layer.weights, strict=True)])
+    return one_or_both(layers)
+
+
+def one_node(path: str | os.PathLike[str] | Any, name: str | None, kind: str) -> tuple[Any, Any]:
+    """A ModelProto, and its only LSTM or GRU node, or that of this name."""
+    model = read_onnx(Path(path)) if isinstance(path, (str, os.PathLike)) else path
+    nodes = pick(model, name, kind)
+    if len(nodes) > 1:
+        where = f"load_{kind.lower()}"
+        raise lesson(
+            f"conveyor.onnx.{where}",
+            f"the name of one of its {kind} nodes: {', '.join(repr(name_of(n)) for n in nodes)}",
+            f"name={name!r}",
+            f"Write {where}(path, name={name_of(nodes[0])!r}).",
+        )
+    return model, nodes[0]
+
+
+def one_or_both(layers: list[Any]) -> Any:
+    """A built layer, or two in one Bidirectional."""
     if len(layers) == 1:
         return layers[0]
+    dtype = layers[0].dtype_policy
     both = keras.layers.Bidirectional(layers[0], backward_layer=layers[1], dtype=dtype)
-    both.build((None, None, node.features))
+    both.build((None, None, layers[0].cell.kernel.shape[0]))
     # Keras makes copies of the two.
     both.set_weights([weight for layer in layers for weight in layer.get_weights()])
     return both
 
 
+def _other(activations: tuple[Activation, Activation, Activation]) -> Any:
+    """The function on the way out, where it is not that of the candidate."""
+    _, candidate, out = activations
+    return None if out == candidate else in_keras(out)
+
+
 def _check(node: LSTMNode) -> None:
-    lacking = {
-        "peepholes (P)": node.p is not None and bool(node.p.any()),
-        f"clip={node.clip}": node.clip is not None,
-        "input_forget=1": node.input_forget,
-    }
-    for f, g, h in node.activations:
-        lacking[f"activations {f}, {g}, {h}: two different ones for candidate and output"] = g != h
-    for what, is_so in lacking.items():
-        if is_so:
+    for gates, _, _ in node.activations:
+        if node.input_forget and not is_odd_about_half(in_keras(gates)):
             raise lesson(
                 f'conveyor.onnx.load_lstm: node "{node.name}"',
-                "a node that conveyor.LSTM has all of",
-                what,
-                "Run it in ONNX Runtime; conveyor.LSTM does not have this variant yet.",
+                "input_forget=1 with sigmoid, or hardsigmoid with beta=0.5, whose 1 - f(z) is "
+                "f(-z): ONNX makes the forget gate of the input gate, conveyor.LSTM the input "
+                "gate of the forget gate",
+                str(gates),
+                "Run it in ONNX Runtime.",
             )

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..convert._gates import ONNX_ORDER, to_order
 from ..layers._variant import variant_of
-from ._activations import OnnxActivation
+from ._activations import attributes_of, is_odd_about_half, spelled
 from ._builder import Builder
 
 Refuse = Any  # a function that makes the error
@@ -18,38 +18,72 @@ Refuse = Any  # a function that makes the error
 
 @dataclass(frozen=True)
 class NodeWeights:
-    """Names of initializers: W (D, 4U, F), R (D, 4U, U), B (D, 8U) or ""."""
+    """Names of initializers: W (D, 4U, F), R (D, 4U, U), B (D, 8U) and P (D, 3U), or ""."""
 
     w: str
     r: str
     b: str
+    p: str
+
+
+def fits(cell: Any) -> bool:
+    """Whether the operator has all of what a cell computes at inference."""
+    v = variant_of(cell)
+    lacks = v.output_transform or v.projection or v.norms or any(v.zoneout) or v.cell_clip
+    functions = (cell.recurrent_activation, cell.activation, _on_the_way_out(cell))
+    if lacks or any(spelled(function) is None for function in functions):
+        return False
+    return not v.coupled or is_odd_about_half(cell.recurrent_activation)
+
+
+def attributes_beyond(cell: Any) -> dict[str, Any]:
+    """Of its node, for what is beyond the plain LSTM."""
+    v = variant_of(cell)
+    bound = {} if v.clip is None else {"clip": v.clip}
+    return bound | ({"input_forget": 1} if v.coupled else {})
+
+
+def _on_the_way_out(cell: Any) -> Any:
+    return variant_of(cell).output_activation or cell.activation
+
+
+def check_float32(cell: Any, path: str, refuse: Refuse) -> None:
+    """Refuse weights in another type."""
+    if any(str(weight.dtype) != "float32" for weight in cell.weights):
+        raise refuse(path, cell, "whose weights are not float32")
 
 
 def node_weights(build: Builder, cells: list[Any], path: str, refuse: Refuse) -> NodeWeights:
     """The weights of one cell, or of two directions, as initializers."""
     for cell in cells:
-        beyond = [
-            argument
-            for argument in variant_of(cell).beyond_plain()
-            if not argument.startswith("recurrent_weight_dropout")  # of training alone
-        ]
-        if beyond:
-            raise refuse(
-                path, cell, f"with {' and '.join(beyond)}: the plain LSTM alone is written"
-            )
-    kernels = [(to_numpy(cell.kernel), to_numpy(cell.recurrent_kernel)) for cell in cells]
-    if any(kernel.dtype != np.float32 for pair in kernels for kernel in pair):
-        raise refuse(path, cells[0], "whose weights are not float32")
-    w, r = (
-        build.constant(np.stack([to_order(pair[n].T, ONNX_ORDER, 0) for pair in kernels]), name)
-        for n, name in enumerate((f"{path}/W", f"{path}/R"))
-    )
-    b = ""
+        check_float32(cell, path, refuse)
+
+    def constant(weights: list[np.ndarray], name: str) -> str:
+        packed = [to_order(weight, ONNX_ORDER, 0) for weight in weights]
+        return build.constant(np.stack(packed), f"{path}/{name}")
+
+    w = constant([_four_gates(cell, cell.kernel) for cell in cells], "W")
+    r = constant([_four_gates(cell, cell.recurrent_kernel) for cell in cells], "R")
+    b = p = ""
     if cells[0].bias is not None:
-        one = [to_order(to_numpy(cell.bias), ONNX_ORDER) for cell in cells]
+        one = [to_order(_four_gates(cell, cell.bias), ONNX_ORDER) for cell in cells]
         both = [np.concatenate([bias, np.zeros_like(bias)]) for bias in one]
         b = build.constant(np.stack(both), f"{path}/B")
-    return NodeWeights(w, r, b)
+    if variant_of(cells[0]).peephole:
+        # Input, forget, output here; input, output, forget there.
+        rows = [_four_gates(cell, cell.peephole_kernel).reshape(3, -1) for cell in cells]
+        p = build.constant(np.stack([row[[0, 2, 1]].reshape(-1) for row in rows]), f"{path}/P")
+    return NodeWeights(w, r, b, p)
+
+
+def _four_gates(cell: Any, weight: Any) -> np.ndarray:
+    """(F, G * U) to (4U, F), with an input gate where it is one minus the forget gate.
+
+    ONNX makes the forget gate of the input gate: 1 - sigmoid(z) is sigmoid(-z). The weights of
+    the forget gate, which it does not read then, say the same.
+    """
+    array = to_numpy(weight).T
+    return np.concatenate([-array[: cell.units], array]) if variant_of(cell).coupled else array
 
 
 def lstm_node(
@@ -67,8 +101,8 @@ def lstm_node(
     states = [_stacked(build, before[place::2], x) for place in (0, 1)]
     steps = build("Transpose", x, perm=[1, 0, 2])
     attributes: dict[str, Any] = {"hidden_size": int(cells[0].units), "direction": direction}
-    attributes |= _activations(cells, path, refuse)
-    inputs = [steps, weights.w, weights.r, weights.b, lengths, *states]
+    attributes |= _activations(cells, path, refuse) | attributes_beyond(cells[0])
+    inputs = [steps, weights.w, weights.r, weights.b, lengths, *states, weights.p]
     return build.many("LSTM", inputs, 3, path, **attributes)
 
 
@@ -93,41 +127,21 @@ def _stacked(build: Builder, states: list[str], x: str) -> str:
     return full[0] if len(full) == 1 else build("Concat", *full, axis=0)
 
 
-_NAMES: dict[Any, tuple[str, float | None, float | None]] = {
-    keras.activations.sigmoid: ("Sigmoid", None, None),
-    keras.activations.tanh: ("Tanh", None, None),
-    keras.activations.relu: ("Relu", None, None),
-    keras.activations.softsign: ("Softsign", None, None),
-    keras.activations.softplus: ("Softplus", None, None),
-    keras.activations.linear: ("Affine", 1.0, 0.0),
-    keras.activations.hard_sigmoid: ("HardSigmoid", 1 / 6, 0.5),
-    keras.activations.elu: ("Elu", 1.0, None),
-}
-_ONNX_NAMES = {
-    name.lower(): name
-    for name in ("Affine", "LeakyRelu", "ThresholdedRelu", "ScaledTanh", "HardSigmoid", "Elu")
-}
-
-
 def _activations(cells: list[Any], path: str, refuse: Refuse) -> dict[str, Any]:
     named = []
     for cell in cells:
-        for function in (cell.recurrent_activation, cell.activation, cell.activation):
-            if isinstance(function, OnnxActivation):
-                named.append((_ONNX_NAMES[function.name], function.alpha, function.beta))
-            elif function in _NAMES:
-                named.append(_NAMES[function])
-            else:
-                given = getattr(function, "__name__", function)
-                raise refuse(path, cell, f"with the activation {given}, which ONNX does not have")
-    if all(entry == usual for entry, usual in zip(named, _USUAL * len(cells), strict=True)):
-        return {}
-    attributes: dict[str, Any] = {"activations": [name for name, _, _ in named]}
-    for key, place in (("activation_alpha", 1), ("activation_beta", 2)):
-        numbers = [entry[place] for entry in named if entry[place] is not None]
-        if numbers:
-            attributes[key] = numbers
-    return attributes
+        for function in (cell.recurrent_activation, cell.activation, _on_the_way_out(cell)):
+            known = spelled(function)
+            if known is None:
+                raise unknown_activation(cell, function, path, refuse)
+            named.append(known)
+    return {} if named == _USUAL * len(cells) else attributes_of(named)
+
+
+def unknown_activation(cell: Any, function: Any, path: str, refuse: Refuse) -> Any:
+    """The error for a function that there is no node for."""
+    given = getattr(function, "__name__", function)
+    return refuse(path, cell, f"with the activation {given}, which ONNX does not have")
 
 
 _USUAL = [("Sigmoid", None, None), ("Tanh", None, None), ("Tanh", None, None)]

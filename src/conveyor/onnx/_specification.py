@@ -9,6 +9,9 @@ slow, and with every attribute.
     Ct = ft (.) Ct-1 + it (.) ct
     ot = f(Xt*(Wo^T) + Ht-1*(Ro^T) + Po (.) Ct + Wbo + Rbo)
     Ht = ot (.) h(Ct)
+
+With input_forget=1 ft is 1 - it, as ONNX Runtime has it. `clip` "is applied to the input of
+activations": of f and g, and not of h, as ONNX Runtime has it, too.
 """
 
 from __future__ import annotations
@@ -81,7 +84,10 @@ def run(
 
 
 def _step(node: LSTMNode, d: int, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
-    f, g, out = (_function(node, activation) for activation in node.activations[d])
+    f, g, out = (
+        _function(activation, bound)
+        for activation, bound in zip(node.activations[d], (node.clip, node.clip, None), strict=True)
+    )
     w, r = node.w[d].astype(np.float64), node.r[d].astype(np.float64)
     b = np.zeros(8 * node.units) if node.b is None else node.b[d].astype(np.float64)
     p = np.zeros(3 * node.units) if node.p is None else node.p[d].astype(np.float64)
@@ -95,11 +101,11 @@ def _step(node: LSTMNode, d: int, x: Array, h: Array, c: Array) -> tuple[Array, 
     return o * out(c), c
 
 
-def _function(node: LSTMNode, activation: Activation) -> Callable[[Array], Array]:
+def _function(activation: Activation, bound: float | None) -> Callable[[Array], Array]:
     function = _FUNCTIONS[activation.name]
 
     def clipped(x: Array) -> Array:
-        x = x if node.clip is None else np.clip(x, -node.clip, node.clip)
+        x = x if bound is None else np.clip(x, -bound, bound)
         return function(x, activation.alpha, activation.beta)
 
     return clipped

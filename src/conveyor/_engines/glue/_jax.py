@@ -15,7 +15,6 @@ import keras
 import numpy as np
 from jax import lax
 
-from .._gru_request import GRURequest, GRUStates
 from .._request import Activation, Array, LSTMRequest, Run, States
 from ._jax_linear import native_cross_entropy as native_cross_entropy
 from ._jax_linear import native_top_k as native_top_k
@@ -83,14 +82,6 @@ _summed_at_once = jax.jit(_summed, static_argnums=0)
 def sum_with_gradients(run: Any, arrays: Sequence[Array], labels: Array) -> tuple[Array, Any]:
     value, rest = _summed_at_once(run, tuple(arrays), labels)
     return value, rest
-
-
-def why_no_gru() -> str | None:
-    return "a GRU on JAX; it has that of PyTorch and NumPy"
-
-
-def native_gru(request: GRURequest) -> GRUStates:
-    raise NotImplementedError(why_no_gru())
 
 
 def threads() -> int:

@@ -135,7 +135,8 @@ def _primitive(name: str, shapes: Any, lowering: Any, portable: Any, what: str) 
     primitive.multiple_results = True
     primitive.def_impl(run_alone(primitive))
     primitive.def_abstract_eval(shapes)
-    elsewhere = as_portable(portable, f"{what} that is exported, or not for the CPU,")
+    says = f"{what} that is exported, or not for the CPU,"
+    elsewhere = as_portable(portable, lambda **_: says)
     mlir.register_lowering(primitive, elsewhere)
     mlir.register_lowering(primitive, unless_exported(lowering, elsewhere), "cpu")
     batching.primitive_batchers[primitive] = partial(one_by_one, primitive.bind)

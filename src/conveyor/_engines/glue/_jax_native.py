@@ -10,9 +10,9 @@ from typing import Any
 import jax
 from jax import lax
 
-from ..._vocabulary import STATE_NAMES
-from .. import _library, _native
-from .._request import Array, LSTMRequest, States
+from .. import _cells, _library
+from .._request import Array
+from ._jax_native_lowering import BACKWARD, FORWARD
 from ._jax_native_primitives import forward_p
 
 
@@ -33,22 +33,23 @@ def _platforms(arrays: Sequence[Array]) -> set[str]:
     return platforms if len(concrete) == len(arrays) else platforms | {jax.default_backend()}
 
 
-def native(request: LSTMRequest) -> States:
+def native(request: Any) -> dict[str, Array]:
     """The states of the request.
 
     Second and forward-mode derivatives are those of the portable engine, which a line in
     the log "conveyor" says at level INFO.
     """
     _register()
-    arrays = {n: a for n in _library.INPUTS if (a := getattr(request, n)) is not None}
+    cell = _cells.of(request)
+    arrays = cell.arrays(request)
     if "cell_state" in arrays:
-        dtype = _native.problem(request).state_dtype
+        dtype = cell.problem(request).state_dtype
         arrays["cell_state"] = lax.convert_element_type(arrays["cell_state"], dtype)
-    names = tuple(n for n in STATE_NAMES if n in request.outputs)
+    names = tuple(n for n in cell.states if n in request.outputs)
     nothing: dict[str, Any] = dict.fromkeys(request.arrays())
     states = forward_p.bind(
         *_varying_alike(tuple(arrays.values())),
-        lstm=replace(request, **nothing, unroll=False, outputs=()),
+        request=replace(request, **nothing, unroll=False, outputs=()),
         given=tuple(arrays),
         outputs=names,
         keep=False,
@@ -59,7 +60,7 @@ def native(request: LSTMRequest) -> States:
 @cache
 def _register() -> None:
     core = _library._core()
-    for name in ("conveyor_jax_forward", "conveyor_jax_backward"):
+    for name in (*FORWARD.values(), *BACKWARD.values()):
         handler = jax.ffi.pycapsule(getattr(core, name))
         jax.ffi.register_ffi_target(name, handler, platform="cpu")
 

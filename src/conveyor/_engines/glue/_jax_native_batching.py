@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.interpreters import batching
 
-from .._library import WEIGHTS as _WEIGHTS
+from .. import _cells
 from .._request import Array
 from . import _jax_native_portable as portable
 
@@ -30,12 +30,13 @@ def register(forward_p: Any, tangent_p: Any, backward_p: Any) -> None:
 
 def _forward(primitive: Any, arrays: Sequence[Array], dims: _Dims, **params: Any) -> _Results:
     given, keep = params["given"], params["keep"]
+    weights = _cells.of(params["request"]).weights
     mapped = {name for name, dim in zip(given, dims, strict=True) if dim is not None}
-    if keep or mapped & set(_WEIGHTS):
+    if keep or mapped & set(weights):
         return one_by_one(primitive.bind, arrays, dims, **params)
     size = _size(arrays, dims)
     folded = [
-        a if name in _WEIGHTS else _fold(name, a, dim, size)
+        a if name in weights else _fold(name, a, dim, size)
         for name, a, dim in zip(given, arrays, dims, strict=True)
     ]
     states = primitive.bind(*folded, **params)

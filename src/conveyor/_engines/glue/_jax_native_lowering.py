@@ -11,26 +11,34 @@ import jax
 import numpy as np
 from jax.interpreters import mlir
 
-from ..._vocabulary import STATE_NAMES
-from .. import _layout, _library, _native
-from .._request import Array, LSTMRequest
+from .. import _cells
+from .._cells import Names
+from .._request import Array
 from . import _jax_native_portable as portable
-from ._jax_native_portable import Names, StateNames, as_request
+from ._jax_native_portable import as_request
 
 _Lowering = Callable[..., Any]
+
+# The handlers of the core.
+FORWARD = {_cells.LSTM: "conveyor_jax_forward", _cells.GRU: "conveyor_jax_gru_forward"}
+BACKWARD = {_cells.LSTM: "conveyor_jax_backward", _cells.GRU: "conveyor_jax_gru_backward"}
 
 
 def register(forward_p: Any, tangent_p: Any, backward_p: Any) -> None:
     """The core on the CPU; everywhere else, and in forward mode, the portable engine."""
-    elsewhere = "an LSTM that is exported, or compiled for another platform than the CPU,"
+    elsewhere = _of_cell("that is exported, or compiled for another platform than the CPU,")
     forward = as_portable(portable.forward, elsewhere)
     backward = as_portable(portable.backward, elsewhere)
-    tangent = as_portable(portable.tangent, "an LSTM differentiated in forward mode")
+    tangent = as_portable(portable.tangent, _of_cell("differentiated in forward mode"))
     mlir.register_lowering(forward_p, forward)
     mlir.register_lowering(tangent_p, tangent)
     mlir.register_lowering(backward_p, backward)
     mlir.register_lowering(forward_p, unless_exported(_forward, forward), "cpu")
     mlir.register_lowering(backward_p, unless_exported(_backward, backward), "cpu")
+
+
+def _of_cell(rest: str) -> Callable[..., str]:
+    return lambda **params: f"{_cells.of(params['request']).what} {rest}"
 
 
 def say(what: str) -> None:
@@ -53,12 +61,12 @@ def run_alone(primitive: Any) -> Callable[..., Sequence[Array]]:
     return run
 
 
-def as_portable(function: Callable[..., Any], what: str) -> _Lowering:
-    """The portable function, and a line in the log that says so."""
+def as_portable(function: Callable[..., Any], what: Callable[..., str]) -> _Lowering:
+    """The portable function, and a line in the log that says so: `what` of the parameters."""
     lowering: _Lowering = mlir.lower_fun(function, multiple_results=True)
 
     def say_and_lower(ctx: Any, *operands: Any, **params: Any) -> Any:
-        say(what)
+        say(what(**params))
         return lowering(ctx, *operands, **params)
 
     return say_and_lower
@@ -75,13 +83,14 @@ def unless_exported(lowering: _Lowering, otherwise: _Lowering) -> _Lowering:
 
 
 def _forward(
-    ctx: Any, *operands: Any, lstm: LSTMRequest, given: Names, outputs: StateNames, keep: bool
+    ctx: Any, *operands: Any, request: Any, given: Names, outputs: Names, keep: bool
 ) -> Any:
-    return jax.ffi.ffi_lowering("conveyor_jax_forward")(
+    cell = _cells.of(request)
+    return jax.ffi.ffi_lowering(FORWARD[cell])(
         ctx,
         *operands,
-        **_attributes(ctx, lstm, given),
-        states=_bits(outputs, STATE_NAMES),
+        **_attributes(ctx, request, given),
+        states=_bits(outputs, cell.states),
         reserve=np.int64(keep),
     )
 
@@ -89,26 +98,28 @@ def _forward(
 def _backward(
     ctx: Any,
     *operands: Any,
-    lstm: LSTMRequest,
+    request: Any,
     given: Names,
-    arriving: StateNames,
+    arriving: Names,
     wanted: Names,
 ) -> Any:
-    return jax.ffi.ffi_lowering("conveyor_jax_backward")(
+    cell = _cells.of(request)
+    return jax.ffi.ffi_lowering(BACKWARD[cell])(
         ctx,
         *operands,
-        **_attributes(ctx, lstm, given),
-        states=_bits(arriving, STATE_NAMES),
-        gradients=_bits(wanted, _library.INPUTS),
+        **_attributes(ctx, request, given),
+        states=_bits(arriving, cell.states),
+        gradients=_bits(wanted, cell.inputs),
     )
 
 
-def _attributes(ctx: Any, lstm: LSTMRequest, given: Names) -> dict[str, Any]:
-    """What `native/bindings/jax_ffi.cc` reads."""
-    p = _native.problem(as_request(lstm, given, ctx.avals_in))
+def _attributes(ctx: Any, request: Any, given: Names) -> dict[str, Any]:
+    """What `native/bindings/jax_cells.cc` reads."""
+    cell = _cells.of(request)
+    problem = cell.problem(as_request(request, given, ctx.avals_in))
     return {
-        "inputs": _bits(given, _library.INPUTS),
-        "lstm": np.array(_layout.numbers(p), np.int64),
+        "inputs": _bits(given, cell.inputs),
+        "problem": np.array(cell.core.numbers(problem), np.int64),
     }
 
 

@@ -13,59 +13,54 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..._vocabulary import StateName
-from .. import _library, _native, _portable
-from .._request import Array, LSTMRequest
-
-Names = tuple[str, ...]
-StateNames = tuple[StateName, ...]
+from .. import _cells
+from .._cells import Names
+from .._request import Array
 
 
-def as_request(lstm: LSTMRequest, given: Names, operands: Sequence[Array]) -> LSTMRequest:
+def as_request(request: Any, given: Names, operands: Sequence[Array]) -> Any:
     """The request with its arrays, which come first among the operands."""
     named: dict[str, Any] = dict(zip(given, operands, strict=False))
-    return replace(lstm, **named)
+    return replace(request, **named)
 
 
-def forward(
-    *arrays: Array, lstm: LSTMRequest, given: Names, outputs: StateNames, keep: bool
-) -> list[Array]:
+def forward(*arrays: Array, request: Any, given: Names, outputs: Names, keep: bool) -> list[Array]:
     """The states, and where the core would keep something, room for it that nobody reads."""
-    r = as_request(lstm, given, arrays)
-    states = _portable.run(replace(r, outputs=outputs))
-    reserve = [jnp.zeros(_library.reserve_bytes(_native.problem(r)), "uint8")] if keep else []
-    return [*(states[name] for name in outputs), *reserve]
+    r = as_request(request, given, arrays)
+    cell = _cells.of(r)
+    states = cell.run(replace(r, outputs=outputs))
+    reserve = [jnp.zeros(cell.core.reserve_bytes(cell.problem(r)), "uint8")] if keep else []
+    return [*states, *reserve]
 
 
 def tangent(
-    *operands: Array, lstm: LSTMRequest, given: Names, outputs: StateNames, moving: Names
+    *operands: Array, request: Any, given: Names, outputs: Names, moving: Names
 ) -> list[Array]:
     """How the states move when arrays move, by forward-mode differentiation."""
-    states_of, at = _function_of(moving, lstm, given, outputs, operands)
+    states_of, at = _function_of(moving, request, given, outputs, operands)
     t_states: list[Array]
     _, t_states = jax.jvp(states_of, at, operands[len(given) + 2 :])
     return t_states
 
 
 def backward(
-    *operands: Array, lstm: LSTMRequest, given: Names, arriving: StateNames, wanted: Names
+    *operands: Array, request: Any, given: Names, arriving: Names, wanted: Names
 ) -> tuple[Array, ...]:
     """The gradients of arrays, by reverse-mode differentiation."""
-    states_of, at = _function_of(wanted, lstm, given, arriving, operands)
+    states_of, at = _function_of(wanted, request, given, arriving, operands)
     _, gradients_of = jax.vjp(states_of, *at)
     gradients: tuple[Array, ...] = gradients_of(list(operands[len(given) + 2 :]))
     return gradients
 
 
 def _function_of(
-    names: Names, lstm: LSTMRequest, given: Names, outputs: StateNames, operands: Sequence[Array]
+    names: Names, request: Any, given: Names, outputs: Names, operands: Sequence[Array]
 ) -> tuple[Callable[..., list[Array]], tuple[Array, ...]]:
     """The states as a function of the named arrays alone, and where to take it."""
-    r = as_request(lstm, given, operands)
+    r = as_request(request, given, operands)
 
     def states_of(*arrays: Array) -> list[Array]:
         changed: dict[str, Any] = dict(zip(names, arrays, strict=True))
-        states = _portable.run(replace(r, **changed, outputs=outputs))
-        return [states[name] for name in outputs]
+        return _cells.of(r).run(replace(r, **changed, outputs=outputs))
 
     return states_of, tuple(getattr(r, name) for name in names)

@@ -8,8 +8,9 @@
 `backward_p` as its transpose. It runs on the portable engine, and only in forward mode. Nothing
 that is not asked for is computed: an absent cotangent is absent here too, not zeros.
 
-Parameters: `lstm`, a request without its arrays; `given`, the names of the arrays, which come
-first among the operands; names of states and of gradients, in the order of the core.
+Parameters: `request`, of an LSTM or of a GRU, without its arrays; `given`, the names of the
+arrays, which come first among the operands; names of states and of gradients, in the order of the
+core.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, partial_eval
 from jax.sharding import NamedSharding, PartitionSpec
 
-from ..._vocabulary import STATE_NAMES, StateName, has_time_axis
-from .. import _library, _native
-from .._request import Array, LSTMRequest
+from ..._vocabulary import has_time_axis
+from .. import _cells
+from .._cells import Names
+from .._request import Array
 from . import _jax_native_batching, _jax_native_lowering, _jax_native_portable
-from ._jax_native_portable import Names, StateNames, as_request
+from ._jax_native_portable import as_request
 
 
 def _primitive(name: str) -> Any:
@@ -35,9 +37,9 @@ def _primitive(name: str) -> Any:
     return primitive
 
 
-forward_p = _primitive("conveyor_lstm_forward")
-tangent_p = _primitive("conveyor_lstm_tangent")
-backward_p = _primitive("conveyor_lstm_backward")
+forward_p = _primitive("conveyor_forward")
+tangent_p = _primitive("conveyor_tangent")
+backward_p = _primitive("conveyor_backward")
 
 
 # ------------------------------------------------------------------------------------ shapes
@@ -49,32 +51,33 @@ def like(x: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
     return x.update(shape=shape, dtype=dtype, weak_type=False, sharding=sharding)
 
 
-def _state(r: LSTMRequest, name: StateName) -> Any:
+def _state(r: Any, name: str) -> Any:
     batch, time_steps, _ = r.x.shape
-    units = r.recurrent_kernel.shape[0]
-    return like(r.x, (batch, time_steps, units) if has_time_axis(name) else (batch, units))
+    size = _cells.of(r).state_size(name, r.recurrent_kernel)
+    return like(r.x, (batch, time_steps, size) if has_time_axis(name) else (batch, size))
 
 
 def _forward_shapes(
-    *arrays: Any, lstm: LSTMRequest, given: Names, outputs: StateNames, keep: bool
+    *arrays: Any, request: Any, given: Names, outputs: Names, keep: bool
 ) -> list[Any]:
-    r = as_request(lstm, given, arrays)
+    r = as_request(request, given, arrays)
     states = [_state(r, name) for name in outputs]
     if not keep:
         return states
-    size = _library.reserve_bytes(_native.problem(r))
+    cell = _cells.of(r)
+    size = cell.core.reserve_bytes(cell.problem(r))
     return [*states, like(r.x, (size,), "uint8")]
 
 
 def _tangent_shapes(
-    *operands: Any, lstm: LSTMRequest, given: Names, outputs: StateNames, moving: Names
+    *operands: Any, request: Any, given: Names, outputs: Names, moving: Names
 ) -> list[Any]:
-    r = as_request(lstm, given, operands)
+    r = as_request(request, given, operands)
     return [_state(r, name) for name in outputs]
 
 
 def _backward_shapes(
-    *operands: Any, lstm: LSTMRequest, given: Names, arriving: StateNames, wanted: Names
+    *operands: Any, request: Any, given: Names, arriving: Names, wanted: Names
 ) -> Any:
     return [operands[given.index(name)].update(weak_type=False) for name in wanted]
 
@@ -88,18 +91,21 @@ backward_p.def_abstract_eval(_backward_shapes)
 
 
 def _forward_jvp(
-    arrays: Any, tangents: Any, *, lstm: LSTMRequest, given: Names, outputs: StateNames, keep: bool
+    arrays: Any, tangents: Any, *, request: Any, given: Names, outputs: Names, keep: bool
 ) -> tuple[list[Array], list[Any]]:
+    cell = _cells.of(request)
     moving = tuple(
         name
         for name, tangent in zip(given, tangents, strict=True)
-        if type(tangent) is not ad.Zero and name in _library.DIFFERENTIABLE
+        if type(tangent) is not ad.Zero and name in cell.differentiable
     )
     if not moving:
-        values = forward_p.bind(*arrays, lstm=lstm, given=given, outputs=outputs, keep=keep)
+        values = forward_p.bind(*arrays, request=request, given=given, outputs=outputs, keep=keep)
         return values, [_still(value) for value in values]
-    kept = tuple(n for n in STATE_NAMES if n in outputs or n == "hidden_states")
-    *values, reserve = forward_p.bind(*arrays, lstm=lstm, given=given, outputs=kept, keep=True)
+    kept = tuple(n for n in cell.states if n in outputs or n == "hidden_states")
+    *values, reserve = forward_p.bind(
+        *arrays, request=request, given=given, outputs=kept, keep=True
+    )
     states = dict(zip(kept, values, strict=True))
     primals = [states[name] for name in outputs]
     t_states: list[Any] = tangent_p.bind(
@@ -107,7 +113,7 @@ def _forward_jvp(
         states["hidden_states"],
         reserve,
         *(tangents[given.index(name)] for name in moving),
-        lstm=lstm,
+        request=request,
         given=given,
         outputs=outputs,
         moving=moving,
@@ -124,9 +130,9 @@ def _still(value: Array) -> Any:
 def _tangent_transpose(
     d_states: Any,
     *operands: Any,
-    lstm: LSTMRequest,
+    request: Any,
     given: Names,
-    outputs: StateNames,
+    outputs: Names,
     moving: Names,
 ) -> list[Any]:
     known, tangents = operands[: len(given) + 2], operands[len(given) + 2 :]
@@ -137,7 +143,7 @@ def _tangent_transpose(
     gradients = backward_p.bind(
         *known,
         *arriving.values(),
-        lstm=lstm,
+        request=request,
         given=given,
         arriving=tuple(arriving),
         wanted=wanted,
@@ -149,9 +155,9 @@ def _tangent_transpose(
 def _backward_transpose(
     d_gradients: Any,
     *operands: Any,
-    lstm: LSTMRequest,
+    request: Any,
     given: Names,
-    arriving: StateNames,
+    arriving: Names,
     wanted: Names,
 ) -> list[Any]:
     known, d_states = operands[: len(given) + 2], operands[len(given) + 2 :]
@@ -161,7 +167,7 @@ def _backward_transpose(
     t_states = tangent_p.bind(
         *known,
         *tangents.values(),
-        lstm=lstm,
+        request=request,
         given=given,
         outputs=arriving,
         moving=tuple(tangents),
@@ -176,7 +182,8 @@ def _second_jvp(primitive: Any, portable: Any) -> Any:
     """What the portable engine does, differentiated: for `tangent_p` and `backward_p`."""
 
     def rule(operands: Any, tangents: Any, **params: Any) -> tuple[list[Array], list[Array]]:
-        _jax_native_lowering.say("the second derivative of an LSTM")
+        what = _cells.of(params["request"]).what
+        _jax_native_lowering.say(f"the second derivative of {what}")
         arrays = len(params["given"])
         # hidden_states and the reserve are functions of the arrays, and move with them.
         moving = [

@@ -39,8 +39,12 @@ def why_not_native(arrays: Sequence[Array]) -> str | None:
     return None  # there is nothing but arrays, and no gradient
 
 
-def native(request: LSTMRequest) -> States:
-    states, _ = _native_numpy.forward(_native.problem(request), request.arrays(), request.outputs)
+def native(request: LSTMRequest | GRURequest) -> States | GRUStates:
+    r = request
+    if isinstance(r, GRURequest):
+        found, _ = _native_gru.forward(_native_gru.problem(r), r.arrays(), r.outputs)
+        return cast(GRUStates, found)
+    states, _ = _native_numpy.forward(_native.problem(r), r.arrays(), r.outputs)
     return states
 
 
@@ -48,16 +52,6 @@ def native_together(requests: Sequence[LSTMRequest]) -> list[States]:
     return _native_numpy.forward_together(
         [(_native.problem(r), r.arrays(), r.outputs) for r in requests]
     )
-
-
-def why_no_gru() -> str | None:
-    return None
-
-
-def native_gru(request: GRURequest) -> GRUStates:
-    problem = _native_gru.problem(request)
-    states, _ = _native_gru.forward(problem, request.arrays(), request.outputs)
-    return cast(GRUStates, states)
 
 
 def native_cross_entropy(*arrays: Any, **options: Any) -> list[Array]:

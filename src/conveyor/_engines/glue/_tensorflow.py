@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from .._gru_request import GRURequest, GRUStates
 from .._request import Activation, Array, LSTMRequest, Run, States
 from . import _state_variable
 from . import _tensorflow_native_gradients as _tensorflow_native_gradients  # registers them
@@ -83,14 +82,6 @@ def sum_with_gradients(run: Any, arrays: Sequence[Array], labels: Array) -> tupl
 
     value, *rest = summed(*arrays)
     return value, tuple(map(tf.stop_gradient, rest))
-
-
-def why_no_gru() -> str | None:
-    return "a GRU on TensorFlow; it has that of PyTorch and NumPy"
-
-
-def native_gru(request: GRURequest) -> GRUStates:
-    raise NotImplementedError(why_no_gru())
 
 
 def threads() -> int:

@@ -1,4 +1,4 @@
-"""The native engine on TensorFlow: two ops of its own, without Python inside.
+"""The native engine on TensorFlow: ops of its own, without Python inside.
 
 `native/bindings/tensorflow/` registers them through TensorFlow's C API, so they run in graphs
 on TensorFlow's threads, and their gradients are those of any other op. They are there in
@@ -10,7 +10,7 @@ trace anew
 - a `get_concrete_function()` that is saved as a signature.
 
 There it, or who reads the SavedModel without conveyor, fails with the name of the op,
-`Conveyor>LstmForward`; `engine="portable"` is for such functions.
+`Conveyor>LstmForward` or `Conveyor>GruForward`; `engine="portable"` is for such functions.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from ..._vocabulary import STATE_NAMES, StateName, has_time_axis
-from .. import _layout, _library
-from .._library import INPUTS
-from .._options import options, text_of_request
-from .._request import Array, LSTMRequest, States
+from ..._vocabulary import has_time_axis
+from .. import _cells, _library
+from .._cells import Cell
+from .._request import Array
 
 # Code that traces a function in order to write it down for another process.
 _EXPORTERS = ("keras.src.export.", "tensorflow.python.saved_model.", "tensorflow.lite.", "tf2onnx.")
@@ -46,57 +45,53 @@ def why_not_native(arrays: Sequence[Array]) -> str | None:
     return None
 
 
-def native(request: LSTMRequest) -> States:
+def native(request: Any) -> dict[str, Array]:
     """The states of the request; also a step of a graph, with dimensions that come later."""
-    r = request
-    arrays = {name: getattr(r, name) for name in INPUTS if getattr(r, name) is not None}
-    if r.cell_state is not None:
+    r, cell = request, _cells.of(request)
+    arrays = cell.arrays(r)
+    if "cell_state" in arrays:
         arrays["cell_state"] = tf.cast(r.cell_state, state_dtype(r.x.dtype))
-    names = in_order(r.outputs)
+    names = [name for name in cell.states if name in r.outputs]  # as the ops return them
     states, _ = forward(
+        cell,
         list(arrays.values()),
         names,
-        given=bits(arrays, INPUTS),
+        given=bits(arrays, cell.inputs),
         keep=recording(),
-        **_told(r.x.dtype.name, text_of_request(r), threads()),
+        **_told(cell, r.x.dtype.name, cell.text_of_request(r), threads()),
     )
     return dict(zip(names, states, strict=True))
 
 
 @cache
-def _told(dtype: str, text: str, threads: int) -> dict[str, Any]:
+def _told(cell: Cell, dtype: str, text: str, threads: int) -> dict[str, Any]:
     """What the ops are told besides: of the sizes, they find out themselves."""
-    problem = _library.Problem(dtype, 1, 1, 1, 1, options(text), threads=threads)
-    return {"lstm": list(_layout.numbers(problem)), "options": text}
+    problem = cell.core.Problem(dtype, 1, 1, 1, 1, cell.written.options(text), threads=threads)
+    return {"problem": list(cell.core.numbers(problem)), "options": text}
 
 
 def forward(
-    arrays: Sequence[Array], names: Sequence[StateName], *, keep: bool, **told: Any
+    cell: Cell, arrays: Sequence[Array], names: Sequence[str], *, keep: bool, **told: Any
 ) -> tuple[list[Array], list[Array]]:
     """The named states, and with `keep` hidden_states and what else the gradients need."""
     x, recurrent_kernel = arrays[0], arrays[2]
     result_types = [x.dtype] * len(names)
     if keep:
         result_types += [tf.uint8] + [x.dtype] * ("hidden_states" not in names)
-    results = ops().conveyor_lstm_forward(
+    results = wrapper(cell, "forward")(
         arrays,
         result_types=result_types,
-        states=bits(names, STATE_NAMES),
+        states=bits(names, cell.states),
         keep=int(keep),
         **told,
     )
     states, kept = results[: len(names)], results[len(names) :]
     if not tf.executing_eagerly():
         batch, time_steps = x.shape[:2]
-        units = recurrent_kernel.shape[0]
         for name, state in zip(names, states, strict=True):
-            state.set_shape([batch, time_steps, units] if has_time_axis(name) else [batch, units])
+            size = cell.state_size(name, recurrent_kernel)
+            state.set_shape([batch, time_steps, size] if has_time_axis(name) else [batch, size])
     return states, kept
-
-
-def in_order(names: Sequence[StateName]) -> list[StateName]:
-    """In the order in which the ops return them."""
-    return [name for name in STATE_NAMES if name in names]
 
 
 def bits(names: Any, order: Sequence[str]) -> int:
@@ -107,6 +102,14 @@ def bits(names: Any, order: Sequence[str]) -> int:
 def state_dtype(dtype: Any) -> Any:
     """Of the cell state before the first step, and of its gradient."""
     return tf.float32 if dtype == tf.bfloat16 else dtype
+
+
+def wrapper(cell: Cell, direction: str) -> Any:
+    """The Python function of an op: "forward" or "backward"."""
+    return getattr(ops(), f"conveyor_{_NAMES[cell]}_{direction}")
+
+
+_NAMES = {_cells.LSTM: "lstm", _cells.GRU: "gru"}
 
 
 def ops() -> ModuleType:
@@ -176,7 +179,7 @@ def _load() -> ModuleType | str:
         loaded: ModuleType = tf.load_op_library(str(found[0]))
     except tf.errors.OpError as error:
         return f"{found[0].name} does not load: {error.message}"
-    if not hasattr(loaded, "conveyor_linear_cross_entropy"):
+    if not hasattr(loaded, "conveyor_gru_backward"):
         return f"TensorFlow {tf.__version__} has no C API for ops that this process could find"
     return loaded
 

@@ -13,8 +13,6 @@ import torch
 from ..._errors import ConveyorError
 from .._request import Activation, Array, LSTMRequest, Run, States
 from . import _state_variable
-from ._torch_gru import native_gru as native_gru
-from ._torch_gru import why_no_gru as why_no_gru
 from ._torch_linear import native_cross_entropy as native_cross_entropy
 from ._torch_linear import native_top_k as native_top_k
 from ._torch_native import native as native

@@ -2,12 +2,13 @@
 
 The core has no derivative of its backward pass. Where one is asked for (`create_graph=True`
 followed by another backward, `torch.func.hessian`, a gradient penalty) the portable engine
-runs the same LSTM again, and autograd differentiates that, as often as is wanted.
+runs the same cell again, and autograd differentiates that, as often as is wanted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,55 +16,51 @@ from torch._C import DispatchKey, DispatchKeySet, _after_autograd_keyset, _AutoD
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd.function import _SingleLevelFunction
 
-from .. import _portable
-from .._library import DIFFERENTIABLE, INPUTS
-from .._options import options as as_options
-from .._request import Array, LSTMRequest
+from .._request import Array
 from ._torch_operators import (
+    LSTM,
+    Operators,
     backward,
     forward,
     forward_training,
     kept,
     library,
-    lstm,
-    lstm_backward,
-    lstm_training,
 )
 
-_N = len(INPUTS)
 _KERNEL = DispatchKeySet(DispatchKey.CPU).raw_repr()
 
 
 class _First(_SingleLevelFunction):
-    """What runs, and the arguments of `lstm_training` -> its results."""
+    """The operators, what runs, and the arguments of `training` -> its results."""
 
     @staticmethod
-    def forward(ctx: Any, run: Any, *arguments: Any) -> tuple[Array, ...]:
-        *states, reserve = run(*arguments)
+    def forward(ctx: Any, of: Operators, run: Any, *arguments: Any) -> tuple[Array, ...]:
+        *states, reserve = run(of, *arguments)
         hidden_states = states[arguments[-1].index("hidden_states")]
         ctx.set_materialize_grads(False)  # zeros would be computed with
         ctx.mark_non_differentiable(reserve)
-        ctx.save_for_backward(*arguments[:_N], hidden_states, reserve)
-        ctx.options = arguments[_N:]
+        ctx.save_for_backward(*arguments[: of.inputs], hidden_states, reserve)
+        ctx.of, ctx.options = of, arguments[of.inputs :]
         return *states, reserve
 
     @staticmethod
     def backward(ctx: Any, *d_results: Array | None) -> tuple[Array | None, ...]:
-        needs = ctx.needs_input_grad[1:]
+        needs, of = ctx.needs_input_grad[2:], ctx.of
         *arrays, hidden_states, reserve = ctx.saved_tensors
-        wanted = [name for name, need in zip(INPUTS, needs, strict=False) if need]
+        wanted = [name for name, need in zip(of.cell.inputs, needs, strict=False) if need]
         d_inputs = iter(
-            lstm_backward(*arrays, *ctx.options, hidden_states, reserve, d_results[:-1], wanted)
+            of.backward(*arrays, *ctx.options, hidden_states, reserve, d_results[:-1], wanted)
         )
-        return None, *[next(d_inputs) if need else None for need in needs]
+        return None, None, *[next(d_inputs) if need else None for need in needs]
 
 
 class _Second(_SingleLevelFunction):
-    """What runs, the arguments of `lstm_backward` that need no gradient, and the rest."""
+    """The operators, what runs, the arguments of `backward` without gradients, and the rest."""
 
     @staticmethod
     def forward(
         ctx: Any,
+        of: Operators,
         run: Any,
         options: list[Any],
         hidden_states: Array,
@@ -71,26 +68,26 @@ class _Second(_SingleLevelFunction):
         wanted: list[str],
         *tensors: Array | None,
     ) -> tuple[Array, ...]:
-        arrays, d_states = tensors[:_N], tensors[_N:]
-        d_inputs = run(*arrays, *options, hidden_states, reserve, d_states, wanted)
+        arrays, d_states = tensors[: of.inputs], tensors[of.inputs :]
+        d_inputs = run(of, *arrays, *options, hidden_states, reserve, d_states, wanted)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors)
-        ctx.options, ctx.wanted = options, wanted
+        ctx.of, ctx.options, ctx.wanted = of, options, wanted
         return tuple(d_inputs)
 
     @staticmethod
     def backward(ctx: Any, *dd_inputs: Array | None) -> tuple[Array | None, ...]:
-        tensors = ctx.saved_tensors
-        arrays = dict(zip(INPUTS, tensors, strict=False))
-        d_states = tensors[_N:]
+        tensors, cell = ctx.saved_tensors, ctx.of.cell
+        arrays = dict(zip(cell.inputs, tensors, strict=False))
+        d_states = tensors[ctx.of.inputs :]
         arriving = [n for n, d in enumerate(d_states) if d is not None]
-        *options, names = ctx.options
+        options, names = ctx.options
         # Every float goes in as an argument: its gradient may be asked for.
-        floats = [n for n, a in arrays.items() if a is not None and n in DIFFERENTIABLE]
+        floats = [n for n, a in arrays.items() if a is not None and n in cell.differentiable]
 
         def states(*given: Array) -> tuple[Array, ...]:
             inputs = {**arrays, **dict(zip(floats, given, strict=True))}
-            return _portable_states(inputs, options, [names[n] for n in arriving])
+            return tuple(cell.portable(inputs, options, [names[n] for n in arriving]))
 
         def gradients(given: tuple[Array, ...], d: tuple[Array, ...]) -> tuple[Array, ...]:
             _, pull = torch.func.vjp(states, *given)
@@ -108,51 +105,43 @@ class _Second(_SingleLevelFunction):
         by_name = dict(zip(floats, dd_given, strict=True))
         by_position = dict(zip(arriving, dd_states, strict=True))
         return (
-            *(None,) * 5,
-            *(by_name.get(name) for name in INPUTS),
+            *(None,) * 6,
+            *(by_name.get(name) for name in cell.inputs),
             *(by_position.get(n) for n in range(len(d_states))),
         )
 
 
-def _portable_states(
-    inputs: dict[str, Any], options: list[Any], names: list[Any]
-) -> tuple[Array, ...]:
-    (text,) = options
-    request = LSTMRequest(
-        **inputs,
-        **as_options(text).of_request(),
-        unroll=False,
-        outputs=tuple(names),
-    )
-    states = _portable.run(request)
-    return tuple(states[name] for name in names)
-
-
-def _lstm(keys: Any, *arguments: Any) -> list[Array]:
-    if _want_gradient(arguments[:_N]):
+def _plain(of: Operators, keys: Any, *arguments: Any) -> list[Array]:
+    if _want_gradient(arguments[: of.inputs]):
         *rest, names = arguments
-        return _lstm_training(keys, *rest, kept(names))[: len(names)]
+        return _training(of, keys, *rest, kept(names))[: len(names)]
     below = keys & _after_autograd_keyset
-    return forward(*arguments) if _is_plain(below) else _redispatch(lstm, below, arguments)
+    if _is_plain(below):
+        return forward(of, *arguments)
+    return _redispatch(of.forward, below, arguments)
 
 
-def _lstm_training(keys: Any, *arguments: Any) -> list[Array]:
+def _training(of: Operators, keys: Any, *arguments: Any) -> list[Array]:
     below = keys & _after_autograd_keyset
     plain = _is_plain(below)
-    if _want_gradient(arguments[:_N]):
-        return _record(_First, plain, forward_training if plain else _training_below, *arguments)
-    return forward_training(*arguments) if plain else _redispatch(lstm_training, below, arguments)
+    if _want_gradient(arguments[: of.inputs]):
+        run = forward_training if plain else _training_below
+        return _record(_First, plain, of, run, *arguments)
+    if plain:
+        return forward_training(of, *arguments)
+    return _redispatch(of.training, below, arguments)
 
 
-def _lstm_backward(keys: Any, *arguments: Any) -> list[Array]:
+def _backward(of: Operators, keys: Any, *arguments: Any) -> list[Array]:
     below = keys & _after_autograd_keyset
     plain = _is_plain(below)
     *first, hidden_states, reserve, d_states, wanted = arguments
-    arrays, options = first[:_N], first[_N:]
+    arrays, options = first[: of.inputs], first[of.inputs :]
     if _want_gradient((*arrays, *d_states)):
-        given = (backward if plain else _backward_below, options, hidden_states, reserve, wanted)
+        run = backward if plain else _backward_below
+        given = (of, run, options, hidden_states, reserve, wanted)
         return _record(_Second, plain, *given, *arrays, *d_states)
-    return backward(*arguments) if plain else _redispatch(lstm_backward, below, arguments)
+    return backward(of, *arguments) if plain else _redispatch(of.backward, below, arguments)
 
 
 def _want_gradient(tensors: Iterable[Array | None]) -> bool:
@@ -179,16 +168,28 @@ def _record(function: Any, plain: bool, *arguments: Any) -> list[Array]:
         return list(function.apply(*arguments))
 
 
-def _level_below(operator: Any) -> Any:
-    def run(*arguments: Any) -> Any:
-        # A function's forward runs without gradients; the level below may want its own.
-        with torch.enable_grad(), _AutoDispatchBelowAutograd():
-            return operator(*arguments)
-
-    return run
+def _training_below(of: Operators, *arguments: Any) -> Any:
+    return _level_below(of.training, arguments)
 
 
-_training_below, _backward_below = _level_below(lstm_training), _level_below(lstm_backward)
-library.impl("lstm", _lstm, "Autograd", with_keyset=True)
-library.impl("lstm_training", _lstm_training, "Autograd", with_keyset=True)
-library.impl("lstm_backward", _lstm_backward, "Autograd", with_keyset=True)
+def _backward_below(of: Operators, *arguments: Any) -> Any:
+    return _level_below(of.backward, arguments)
+
+
+def _level_below(operator: Any, arguments: Any) -> Any:
+    # A function's forward runs without gradients; the level below may want its own.
+    with torch.enable_grad(), _AutoDispatchBelowAutograd():
+        return operator(*arguments)
+
+
+def register(of: Operators) -> None:
+    """The gradients of the operators of a cell."""
+    for operator, function in (
+        (of.forward, _plain),
+        (of.training, _training),
+        (of.backward, _backward),
+    ):
+        library.impl(operator, partial(function, of), "Autograd", with_keyset=True)
+
+
+register(LSTM)

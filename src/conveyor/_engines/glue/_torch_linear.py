@@ -14,7 +14,7 @@ import torch
 
 from .. import _library, _linear
 from .._request import Array
-from ._torch_operators import _check, library
+from ._torch_operators import check, library
 from ._torch_vmap import one_by_one
 
 library.define(
@@ -106,11 +106,11 @@ def _check_all(
 ) -> None:
     """`conveyor.ops` has looked; this is for those who call the operators themselves."""
     (rows, width), classes, dtype = features.shape, kernel.shape[0], features.dtype
-    _check((kernel.shape, kernel.dtype), "kernel", (classes, width), dtype)
+    check((kernel.shape, kernel.dtype), "kernel", (classes, width), dtype)
     if labels is not None:
-        _check((labels.shape, labels.dtype), "labels", (rows,), torch.int32)
+        check((labels.shape, labels.dtype), "labels", (rows,), torch.int32)
     if bias is not None:
-        _check((bias.shape, bias.dtype), "bias", (classes,), torch.float32)
+        check((bias.shape, bias.dtype), "bias", (classes,), torch.float32)
 
 
 def _problem(features: Array, kernel: Array) -> _linear.Problem:

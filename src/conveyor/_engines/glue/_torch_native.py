@@ -9,12 +9,14 @@ import torch
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from .. import _library
+from .. import _gru_options, _library
+from .._gru_request import GRURequest, GRUStates
 from .._options import text_of_request
 from .._request import Array, LSTMRequest, States
 from . import _torch_gradients as _torch_gradients
 from . import _torch_openmp
 from . import _torch_vmap as _torch_vmap
+from ._torch_gru import gru
 from ._torch_operators import lstm
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
@@ -44,8 +46,10 @@ def _is_traced() -> bool:
     return bool(torch.compiler.is_compiling() or torch.jit.is_tracing())
 
 
-def native(request: LSTMRequest) -> States:
+def native(request: LSTMRequest | GRURequest) -> States | GRUStates:
     """The states of the request, from the native engine."""
+    if isinstance(request, GRURequest):
+        return _gru(request)
     states = lstm(*arguments(request))
     return dict(zip(request.outputs, states, strict=True))
 
@@ -67,9 +71,32 @@ def arguments(request: LSTMRequest) -> tuple[Any, ...]:
         r.peephole,
         r.hidden_zoneout,
         r.cell_zoneout,
+        r.output_kernel,
+        r.output_bias,
+        r.projection_kernel,
+        r.gate_scale,
+        r.cell_scale,
+        r.cell_shift,
         text_of_request(r),
         r.outputs,
     )
+
+
+def _gru(r: GRURequest) -> GRUStates:
+    states = gru(
+        r.x,
+        r.kernel,
+        r.recurrent_kernel,
+        r.bias,
+        r.hidden_state,
+        r.mask,
+        r.dropout_mask,
+        r.recurrent_dropout_mask,
+        r.resets,
+        _gru_options.text_of_request(r),
+        r.outputs,
+    )
+    return dict(zip(r.outputs, states, strict=True))
 
 
 def _in_state_dtype(cell_state: Array | None, x: Array) -> Array | None:

@@ -7,7 +7,7 @@ each goes through its own operator: that knows what to do, and the numbers are t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch._C import _after_ADInplaceOrView_keyset
@@ -18,7 +18,7 @@ from .._library import INPUTS
 from .._request import Array, LSTMRequest, States
 from ._torch_gradients import _is_plain
 from ._torch_native import _PLAIN, _is_traced, arguments, native
-from ._torch_operators import backward_together, forward_together, kept, lstm_backward
+from ._torch_operators import LSTM, backward_together, forward_together, kept
 
 _N = len(INPUTS)
 
@@ -28,7 +28,7 @@ def native_together(requests: Sequence[LSTMRequest]) -> list[States]:
     several = [arguments(request) for request in requests]
     tensors = [t for each in several for t in each[:_N]]
     if len(several) == 1 or not _nobody_looks_on(tensors):
-        return [native(request) for request in requests]
+        return cast(list[States], [native(request) for request in requests])
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
         options = [(*each[_N:-1], kept(each[-1])) for each in several]
         flat = iter(_Together.apply(options, *tensors))
@@ -90,7 +90,7 @@ class _Together(_SingleLevelFunction):
         if len(run) > 1 and not torch.is_grad_enabled() and _nobody_looks_on(d_results):
             gradients = iter(backward_together(run))
         else:
-            gradients = (lstm_backward(*each) for each in run)
+            gradients = (LSTM.backward(*each) for each in run)
         found: list[Array | None] = []
         for n, its in enumerate(reached):
             d_inputs = iter(next(gradients) if its else ())

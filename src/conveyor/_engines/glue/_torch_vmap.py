@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
-from .._library import INPUTS, WEIGHTS
 from .._request import Array
-from ._torch_operators import library, lstm, lstm_backward, lstm_training
-
-_N = len(INPUTS)
-_WEIGHTS = set(WEIGHTS)
+from ._torch_operators import LSTM, Operators, library
 
 
-def _lstm(info: Any, in_dims: Sequence[Any], *arguments: Any) -> tuple[list[Array], list[int]]:
-    mapped = {name for name, dim in zip(INPUTS, in_dims, strict=False) if dim is not None}
-    if mapped & _WEIGHTS:
-        return one_by_one(lstm)(info, in_dims, *arguments)
+def _forward(
+    of: Operators, info: Any, in_dims: Sequence[Any], *arguments: Any
+) -> tuple[list[Array], list[int]]:
+    inputs, weights = of.cell.inputs, of.cell.weights
+    mapped = {name for name, dim in zip(inputs, in_dims, strict=False) if dim is not None}
+    if mapped & set(weights):
+        return one_by_one(of.forward)(info, in_dims, *arguments)
     # The same weights for all: more rows of one batch.
     count, batch = info.batch_size, _rows_of_one(arguments[0], in_dims[0])
     arrays = [
-        a if a is None or name in _WEIGHTS else _fold(a, dim, count, name)
-        for name, a, dim in zip(INPUTS, arguments, in_dims, strict=False)
+        a if a is None or name in weights else _fold(a, dim, count, name)
+        for name, a, dim in zip(inputs, arguments, in_dims, strict=False)
     ]
-    states = lstm(*arrays, *arguments[_N:])
+    states = of.forward(*arrays, *arguments[of.inputs :])
     return [s.unflatten(0, (count, batch)) for s in states], [0] * len(states)
 
 
@@ -37,7 +37,7 @@ def _rows_of_one(x: Array, dim: int | None) -> int:
 def _fold(array: Array, dim: int | None, count: int, name: str) -> Array:
     """(count, B, ...) -> (count * B, ...), also where B is not the first axis."""
     array = array.expand(count, *array.shape) if dim is None else array.movedim(dim, 0)
-    per_gate = "dropout" in name and array.ndim == 4  # (count, 4, B, ...)
+    per_gate = "dropout" in name and array.ndim == 4  # (count, gates, B, ...)
     return array.movedim(0, 1).flatten(1, 2) if per_gate else array.flatten(0, 1)
 
 
@@ -61,7 +61,12 @@ def _take(argument: Any, dim: Any, n: int) -> Any:
     return argument if dim is None else argument.select(dim, n)
 
 
-torch.library.register_vmap("conveyor::lstm", _lstm, lib=library)
-# What the reserve keeps cannot be cut by rows, and each has gradients of the weights.
-for _operator in (lstm_training, lstm_backward):
-    torch.library.register_vmap(_operator, one_by_one(_operator), lib=library)
+def register(of: Operators) -> None:
+    """Those of a cell."""
+    torch.library.register_vmap(of.forward, partial(_forward, of), lib=library)
+    # What the reserve keeps cannot be cut by rows, and each has gradients of the weights.
+    for operator in (of.training, of.backward):
+        torch.library.register_vmap(operator, one_by_one(operator), lib=library)
+
+
+register(LSTM)

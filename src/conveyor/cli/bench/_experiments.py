@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ..._vocabulary import STATE_NAMES
 from ._job import MODES, DType, Job, Mask, Mode
 from ._peers import BY_NAME
+from ._variants import VARIANTS
 
 Contestants = tuple[tuple[str, Job], ...]
 
@@ -105,6 +106,23 @@ def _fit(plan: Plan) -> Iterator[Contestants]:
         yield plan.all_at(job, peers=beside)
 
 
+def _variants(plan: Plan) -> Iterator[Contestants]:
+    """Each beside the plain LSTM, and beside whoever else has it."""
+    own = tuple(name for name in plan.own() if BY_NAME[name].backend != "tensorflow")
+    others = tuple(name for name in plan.peers if not BY_NAME[name].own)
+    for mode in plan.modes:
+        for size in _TWO:
+            plain = Job(*size, mode=mode)
+            for variant in VARIANTS:
+                if mode == "training" and variant.endswith("inference"):
+                    continue
+                if mode == "inference" and variant.endswith(("training", "dropout")):
+                    continue
+                job = replace(plain, variant=variant)
+                ours = plan.all_at(plain, job, peers=own)
+                yield ours + plan.all_at(job, peers=others)
+
+
 def _memory(plan: Plan) -> Iterator[Contestants]:
     for mode in plan.modes:
         for size in ((64, 100, 128, 512), (256, 100, 32, 64)):
@@ -120,5 +138,6 @@ EXPERIMENTS: dict[str, Callable[[Plan], Iterator[Contestants]]] = {
     "stream": _stream,
     "scaling": _scaling,
     "fit": _fit,
+    "variants": _variants,
     "memory": _memory,
 }

@@ -37,6 +37,7 @@ class Job:
     dtype: DType = "float32"
     outputs: tuple[StateName, ...] = ("hidden_states",)
     mask: Mask = "none"
+    variant: str = ""  # beyond the plain LSTM, see _variants
 
     @property
     def size(self) -> str:

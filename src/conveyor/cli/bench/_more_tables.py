@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from ._compare import fastest
+from ._job import Job
 from ._peers import BY_NAME
 from ._report import Race, Report, Timing
 from ._tables import NOTHING, Table, milliseconds, times
@@ -149,6 +150,44 @@ def fit(report: Report) -> Iterator[Table]:
             ("backend", "conveyor.LSTM, ms a batch", "keras.layers.LSTM, ms a batch", "ratio"),
             tuple(rows),
         )
+
+
+def variants(report: Report) -> Iterator[Table]:
+    """Beyond the plain LSTM, against the plain one and against others that have it."""
+    races = [r for r in report.of("variants") if any(t.job.variant for t in r.timings)]
+    for mode, size in dict.fromkeys((_job_of(r).mode, _job_of(r).size) for r in races):
+        chosen = [r for r in races if (_job_of(r).mode, _job_of(r).size) == (mode, size)]
+        own = [p for p in BY_NAME if any(p == t.peer and BY_NAME[p].own for t in chosen[0].timings)]
+        rows = []
+        for race in chosen:
+            cells: list[str] = []
+            for peer in own:
+                times_of = {t.job.variant: t.median for t in race.timings if t.peer == peer}
+                plain, its = (times_of.get(v) for v in ("", _job_of(race).variant))
+                cells += [
+                    milliseconds(its),
+                    times(its / plain if its and plain else None),
+                ]
+            others = [t for t in race.timings if not BY_NAME[t.peer].own]
+            said = ", ".join(f"{milliseconds(t.median)} {t.peer}" for t in others)
+            best = min(
+                (t.median for t in race.timings if BY_NAME[t.peer].own and t.job.variant),
+                default=None,
+            )
+            ratio = times(others[0].median / best if others and best else None)
+            rows.append((_job_of(race).variant, *cells, said or NOTHING, ratio))
+        columns = (
+            "",
+            *(c for name in own for c in (f"{name}, ms", "of the plain LSTM")),
+            "others, ms",
+            "times conveyor's",
+        )
+        yield Table(f"variants/{mode}/{size}", f"{mode.capitalize()}, {size}", columns, tuple(rows))
+
+
+def _job_of(race: Race) -> Job:
+    """That of the variant."""
+    return next(t.job for t in race.timings if t.job.variant)
 
 
 def memory(report: Report) -> Iterator[Table]:

@@ -25,6 +25,7 @@ class Peer:
     modes: tuple[Mode, ...]
     dtypes: tuple[DType, ...] = ("float32",)
     needs: tuple[str, ...] = ()  # packages
+    variants: tuple[str, ...] = ("",)  # "" is the plain LSTM; conveyor has all
     slow: bool = False  # left to the long form
 
     @property
@@ -46,7 +47,10 @@ class Peer:
         """Whether it has what the job asks for."""
         if job.mode not in self.modes or job.dtype not in self.dtypes:
             return False
-        return self.own or (job.outputs == ("hidden_states",) and job.mask == "none")
+        if self.own:
+            return True
+        plain = job.outputs == ("hidden_states",) and job.mask == "none"
+        return plain and job.variant in self.variants
 
 
 # conveyor itself first: with the first that can do a job all others must agree.
@@ -111,6 +115,33 @@ PEERS: tuple[Peer, ...] = (
         (*_SEQUENCES, "stream"),
         _BOTH,
         needs=("torch",),
+    ),
+    Peer(
+        "torch variant",
+        "torch.nn.LSTM(proj_size=) and torch.nn.GRU, batch_first; inference_mode",
+        "_torch_variants",
+        "torch",
+        _SEQUENCES,
+        needs=("torch",),
+        variants=("projection", "GRU"),
+    ),
+    Peer(
+        "torchrecurrent",
+        "torchrecurrent.PeepholeLSTM",
+        "_torch_variants",
+        "torch",
+        _SEQUENCES,
+        needs=("torch", "torchrecurrent"),
+        variants=("peephole",),
+    ),
+    Peer(
+        "haste",
+        "haste_pytorch's layers on the CPU, where it runs operations of PyTorch step by step",
+        "_torch_variants",
+        "torch",
+        _SEQUENCES,
+        needs=("torch", "haste_pytorch"),
+        variants=("layer_norm=joint,cell", "recurrent_weight_dropout"),
     ),
     Peer(
         "torch cell",

@@ -130,7 +130,7 @@ def _set_up(
 def _disagrees(
     peer: str, job: Job, values: Values, references: dict[tuple[object, ...], tuple[str, Values]]
 ) -> str | None:
-    same = (job.size, job.mode, job.mask)
+    same = (job.size, job.mode, job.mask, job.variant)
     judge, expected = references.setdefault(same, (peer, values))
     for name in sorted(values.keys() & expected.keys()):
         off = distance(values[name], expected[name])

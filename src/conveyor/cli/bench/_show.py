@@ -22,6 +22,7 @@ _ALL = (
     _more_tables.stream,
     _more_tables.scaling,
     _more_tables.fit,
+    _more_tables.variants,
     _more_tables.memory,
     _tables.failures,
 )

@@ -1,8 +1,8 @@
-"""Plots of what an LSTM does over time: each takes an `Axes` of matplotlib and returns it.
+"""Plots of what an LSTM or a GRU does over time: each takes an `Axes` of matplotlib and returns it.
 
 plot_states         one state of all units as a heat map
-plot_gates          the gates, the candidate and the cell state of one unit
-plot_memory         what each step still holds in the cell state
+plot_gates          the gates, the candidate and the memory of one unit
+plot_memory         what each step still holds in the cell state, of a GRU in the hidden state
 plot_saturation     how often each gate of each unit stands at 0 and at 1
 plot_gradient_flow  the gradients at each step, on a logarithmic axis
 

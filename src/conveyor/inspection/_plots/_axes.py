@@ -26,6 +26,9 @@ COLOURS = {
     "output_gates": "#009E73",
     "candidates": "#B65F93",
     "cell_states": "#000000",
+    "update_gates": "#D55E00",
+    "reset_gates": "#0072B2",
+    "hidden_states": "#000000",
 }
 GREY = "#dedede"
 

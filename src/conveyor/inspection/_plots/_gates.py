@@ -1,4 +1,4 @@
-"""The gates, the candidate and the cell state of one unit over time."""
+"""The gates, the candidate and the memory of one unit over time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._kinds import GRU_KIND, kind_in
 from .._tree import masked_steps, one_layer, sample_of, select, variables, with_samples
 from ._axes import COLOURS, FONT_SIZE, axes, label_time, shade_masked, title
 
@@ -21,6 +22,12 @@ _LINES = {
     "candidates": (0, (5, 1.5, 1, 1.5)),
     "cell_states": "-",
 }
+_LINES_OF_GRU = {
+    "update_gates": (0, (5, 1.5)),
+    "reset_gates": "-",
+    "candidates": (0, (5, 1.5, 1, 1.5)),
+    "hidden_states": "-",
+}
 
 
 def plot_gates(
@@ -29,7 +36,7 @@ def plot_gates(
     """How one unit works: its three gates and its candidate, and its cell state behind them.
 
     Gates and candidate are on the left axis, the cell state on an axis of its own at the right;
-    zero is at the same height on both.
+    zero is at the same height on both. Of a GRU: two gates, the candidate, the hidden state.
 
     Args:
         layer: one layer of a trace, `trace["encoder"]`.
@@ -53,32 +60,34 @@ def plot_gates(
     where = "plot_gates"
     path, dataset = one_layer(layer, where)
     dataset = select(sample_of(dataset, sample, where), "unit", [unit], where)
-    courses = variables(with_samples(dataset), _LINES, where)
-    values = {name: course[0, :, 0] for name, course in zip(_LINES, courses, strict=True)}
+    kind = kind_in(dataset)
+    lines = _LINES_OF_GRU if kind is GRU_KIND else _LINES
+    courses = variables(with_samples(dataset), lines, where)
+    values = {name: course[0, :, 0] for name, course in zip(lines, courses, strict=True)}
     (masked,) = masked_steps(with_samples(dataset))
     ax = axes(ax, where)
     notes = shade_masked(ax, masked)
     right = ax.twinx()
     for name, course in values.items():
-        on = right if name == "cell_states" else ax
+        on = right if name == kind.memory else ax
         on.plot(
             np.arange(len(course)),
             course,
             color=COLOURS[name],
-            linestyle=_LINES[name],
+            linestyle=lines[name],
             linewidth=(2.4 if on is right else 1.6) * (1 if len(course) <= 100 else 0.6),
             marker="o" if len(course) <= 60 else None,  # a step between two masked ones shows
             markersize=2.5,
             label=name.removesuffix("s").replace("_", " "),
         )
-    *gates, cell = values.values()
-    for axis, shown in ((ax, np.concatenate(gates)), (right, cell)):
+    *gates, memory = values.values()
+    for axis, shown in ((ax, np.concatenate(gates)), (right, memory)):
         half = 1.08 * max(1.0, np.abs(shown[np.isfinite(shown)]).max(initial=0.0))
         axis.set_ylim(-half, half)
         axis.tick_params(axis="y", labelsize=FONT_SIZE)
     ax.axhline(0, color="black", linewidth=0.6, zorder=0.5, label="_zero")
     ax.set_ylabel("gates, candidate", fontsize=FONT_SIZE)
-    right.set_ylabel("cell state", fontsize=FONT_SIZE)
+    right.set_ylabel(kind.last_memory.replace("_", " "), fontsize=FONT_SIZE)
     if any(not np.all(np.isfinite(course[~masked])) for course in values.values()):
         notes.append("(where a line breaks off: NaN or infinite)")
     _legend(ax, right)

@@ -49,9 +49,11 @@ def plot_gradient_flow(
     """
     path, found = _one(flow, layer)
     ax = axes(ax, "plot_gradient_flow")
-    steps = np.arange(len(found.d_cell_states))
+    steps = np.arange(len(found.d_hidden_states))
     ax.set_yscale("log")
     for name, label, colour, style in _LINES:
+        if getattr(found, name) is None:  # a GRU has no cell state
+            continue
         norms = np.asarray(getattr(found, name), float)
         ax.plot(
             steps,

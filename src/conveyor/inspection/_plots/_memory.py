@@ -1,4 +1,4 @@
-"""What each step still holds in the cell state."""
+"""What each step still holds in the memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._kinds import kind_in
 from .._memory import memory
 from .._tree import Booleans, masked_steps, one_layer, sample_of, select, variables, with_samples
 from ._axes import FONT_SIZE, axes, label_time, shade_masked, title
@@ -23,7 +24,7 @@ def plot_memory(
     ax: Axes | None = None,
     units: Sequence[int] | None = None,
 ) -> Axes:
-    """A heat map of what each step still holds in the cell state of each unit.
+    """A heat map of what each step still holds in the cell state of each unit, of a GRU in h.
 
     Args:
         layer: one layer of what `conveyor.memory` gives, or of a trace.
@@ -32,7 +33,7 @@ def plot_memory(
         units: the units to show, in this order; all without.
 
     Returns:
-        The Axes. Each row adds up to the cell state of its unit. Where the layer did not begin
+        The Axes. Each row adds up to the state of its unit. Where the layer did not begin
         with zeros, a column "before" shows what the first state still holds.
 
     Raises:
@@ -71,7 +72,8 @@ def plot_memory(
     if began:
         _mark_initial(ax, len(masked) - 1, backward=backward)
     step = dataset.attrs.get("at", "the last step")
-    title(ax, f"What the cell state after {step} holds of each step", path, dataset)
+    held = kind_in(dataset).last_memory.replace("_", " ")
+    title(ax, f"What the {held} after {step} holds of each step", path, dataset)
     return ax
 
 

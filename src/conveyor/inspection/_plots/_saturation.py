@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._health import Health, health
-from .._health_numbers import GATES, LayerHealth
+from .._health_numbers import LayerHealth
 from ._axes import COLOURS, FONT_SIZE, axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from xarray import Dataset, DataTree
 
-_MARKERS = {"input_gates": "o", "forget_gates": "s", "output_gates": "^"}
+_MARKERS = {
+    "input_gates": "o",
+    "forget_gates": "s",
+    "output_gates": "^",
+    "update_gates": "s",
+    "reset_gates": "o",
+}
 
 
 def plot_saturation(
@@ -49,7 +55,7 @@ def plot_saturation(
     numbers = _numbers(found, layer)
     ax = axes(ax, "plot_saturation", (5.2, 5.0))
     ax.plot([0, 1], [1, 0], color="0.6", linewidth=0.8, zorder=0)
-    for gate in GATES:
+    for gate in numbers.left_saturated:
         ax.scatter(
             numbers.left_saturated[gate],
             numbers.right_saturated[gate],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..._errors import lesson
+from .._kinds import ALL_GATES, kind_in
 from .._trace_arrays import over_time
 from .._tree import masked_steps, one_layer, sample_of, select, variables, with_samples
 from ._axes import axes, label_time, sentence, shade_masked, title
@@ -17,12 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from xarray import Dataset, DataTree
 
-_GATES = ("input_gates", "forget_gates", "output_gates")
-
 
 def plot_states(
     layer: DataTree | Dataset,
-    state: str = "cell_states",
+    state: str | None = None,
     sample: int = 0,
     ax: Axes | None = None,
     units: Sequence[int] | None = None,
@@ -32,7 +31,9 @@ def plot_states(
     Args:
         layer: one layer of a trace, `trace["encoder"]`.
         state: a state with a time axis: `cell_states`, `hidden_states`, `input_gates`,
-            `forget_gates`, `candidates`, `output_gates`, or a pre-activation.
+            `forget_gates`, `candidates`, `output_gates`, of a GRU `hidden_states`,
+            `update_gates`, `reset_gates`, `candidates`, or a pre-activation. Without it the cell
+            states, of a GRU the hidden states.
         sample: which sample, by its number in the trace.
         ax: where to draw; a new figure without.
         units: the units to show, in this order; all without.
@@ -53,12 +54,14 @@ def plot_states(
     """
     where = "plot_states"
     path, dataset = one_layer(layer, where)
+    state = kind_in(dataset).memory if state is None else state
     if not over_time(state):
         raise lesson(
             f"{where}(state=...)",
             "a state with a time axis",
             repr(state),
-            f'Write state="cell_states", or another that the trace has: {_there(dataset)}.',
+            f'Write state="{kind_in(dataset).memory}", or another that the trace has: '
+            f"{_there(dataset)}.",
         )
     dataset = sample_of(dataset, sample, where)
     if units is not None:
@@ -66,7 +69,7 @@ def plot_states(
     (values,) = variables(with_samples(dataset), [state], where)
     (masked,) = masked_steps(with_samples(dataset))
     ax = axes(ax, where)
-    is_gate = state in _GATES and bool(np.all(~np.isfinite(values) | (abs(values - 0.5) <= 0.5)))
+    is_gate = state in ALL_GATES and bool(np.all(~np.isfinite(values) | (abs(values - 0.5) <= 0.5)))
     label = state.replace("_", " ")
     notes = heat_map(ax, values[0], masked, gate=is_gate, label=label)
     label_units(ax, dataset["unit"].to_numpy())

@@ -11,10 +11,11 @@ from typing import Any
 import keras
 
 from .... import ops
+from .. import _variants
 from .._job import Job, arrays, masking
 from .._peers import Peer
 from . import _classifier, _streams, _versions
-from ._ready import GRADIENTS, Arrays, Ready
+from ._ready import Arrays, Ready, gradients_of, variant_arrays
 
 WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 Function = Callable[..., Sequence[Any]]  # (x, *weights) -> outputs
@@ -43,18 +44,29 @@ def prepare(job: Job, peer: Peer, *, threads: int, engine: str) -> Ready:
     framework = _framework()
     given = arrays(job)
     x, cotangent = (framework.array(given[name], job.dtype) for name in ("x", "cotangent"))
-    make = partial(_conveyor, engine=engine) if peer.own else _keras
-    function, weights = make(job, given)
+    names: tuple[str, ...] = WEIGHTS
+    if job.variant:
+        given, names, function = _variant(job, engine)
+        weights = [framework.array(given[name], job.dtype) for name in names]
+        x, cotangent = (framework.array(given[name], job.dtype) for name in ("x", "cotangent"))
+    else:
+        make = partial(_conveyor, engine=engine) if peer.own else _keras
+        function, weights = make(job, given)
     options = {"xla": True} if peer.name.endswith(" xla") else {}
     if job.mode == "inference":
         run = framework.inference(function, x, weights, **options)
         return Ready(run, lambda outputs: _named(job, outputs))
     run = framework.training(function, x, weights, cotangent, **options)
-    return Ready(run, lambda both: _named(job, *both))
+    return Ready(run, lambda both: _named(job, both[0], both[1], names))
 
 
-def _named(job: Job, outputs: Sequence[Any], gradients: Sequence[Any] = ()) -> Arrays:
-    names = (*job.outputs, *(GRADIENTS if gradients else ()))
+def _named(
+    job: Job,
+    outputs: Sequence[Any],
+    gradients: Sequence[Any] = (),
+    trained: Sequence[str] = WEIGHTS,
+) -> Arrays:
+    names = (*job.outputs, *(gradients_of(trained) if gradients else ()))
     to_numpy = _framework().to_numpy
     return {n: to_numpy(a) for n, a in zip(names, (*outputs, *gradients), strict=True)}
 
@@ -68,6 +80,24 @@ def _conveyor(job: Job, given: Arrays, engine: str) -> tuple[Function, list[Any]
         return outputs if len(job.outputs) > 1 else (outputs,)
 
     return function, [array(given[name], job.dtype) for name in WEIGHTS]
+
+
+def _variant(job: Job, engine: str) -> tuple[Arrays, tuple[str, ...], Function]:
+    """What is beyond the plain LSTM: its arrays, which of them are trained, and the function."""
+    given, names, constants = variant_arrays(job)
+    array = _framework().array
+    fixed = {name: array(values, values.dtype.name) for name, values in constants.items()}
+    factors = fixed.pop("recurrent_factors", None)
+    options = {**fixed, **_variants.arguments(job.variant), "engine": engine}
+    run = ops.gru if job.variant == "GRU" else ops.lstm
+
+    def function(x: Any, *weights: Any) -> Sequence[Any]:
+        named = dict(zip(names, weights, strict=True))
+        if factors is not None:
+            named["recurrent_kernel"] = named["recurrent_kernel"] * factors
+        return (run(x, **named, **options, outputs="hidden_states"),)
+
+    return given, names, function
 
 
 def _keras(job: Job, given: Arrays) -> tuple[Function, list[Any]]:

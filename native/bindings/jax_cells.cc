@@ -1,0 +1,116 @@
+// The recurrent cells of the core as XLA custom calls: what `jax.ffi` runs.
+//
+// The attribute `problem` is the beginning of the struct of a cell, up to its addresses; `inputs`,
+// `states` and `gradients` are bit sets that say which operands and results there are, in the order
+// of the header.
+#include <cstddef>
+
+#include "cells.h"
+#include "jax_call.h"
+
+namespace {
+
+using conveyor::Call;
+using conveyor::CellArray;
+using conveyor::Element;
+using conveyor::Gru;
+using conveyor::Lstm;
+using conveyor::handle;
+
+// What forward and backward are both told: the attributes, and the operands that come first.
+template <class Cell>
+struct Request {
+  typename Cell::Struct cell{};
+
+  explicit Request(Call& call) {
+    constexpr size_t kNumbers = offsetof(typename Cell::Struct, x) / sizeof(int64_t);
+    int64_t numbers[kNumbers] = {};
+    call.integers("problem", numbers, kNumbers);
+    std::memcpy(static_cast<void*>(&cell), numbers, sizeof numbers);
+    cell.interrupted = nullptr;  // XLA calls without the interpreter's lock
+    if (cell.dtype < CONVEYOR_FLOAT32 || cell.dtype > CONVEYOR_BFLOAT16) call.fail("dtype: unknown");
+    const int64_t given = call.attribute("inputs");
+    const void* inputs[Cell::kInputs] = {};
+    for (int n = 0; n < Cell::kInputs; ++n)
+      if (given >> n & 1) inputs[n] = operand(call, Cell::input(cell, n), n);
+    conveyor::set_inputs<Cell>(cell, inputs);
+  }
+
+  const void* operand(Call& call, const CellArray& a, int input = 0) const {
+    return call.operand(a.name, dtype(a), count(a, input));
+  }
+  void* result(Call& call, const CellArray& a, int input = 0) const {
+    return call.result(a.name, dtype(a), count(a, input));
+  }
+  int64_t reserve_bytes() const {
+    return Cell::reserve_bytes(cell);
+  }
+
+ private:
+  XLA_FFI_DataType dtype(const CellArray& a) const {
+    if (a.element == Element::kBool) return XLA_FFI_DataType_PRED;
+    if (a.element == Element::kByte) return XLA_FFI_DataType_U8;
+    if (cell.dtype == CONVEYOR_FLOAT64) return XLA_FFI_DataType_F64;
+    const bool wide = cell.dtype == CONVEYOR_FLOAT32 || a.element == Element::kState;
+    return wide ? XLA_FFI_DataType_F32 : XLA_FFI_DataType_BF16;
+  }
+  int64_t count(const CellArray& a, int input) const {
+    int64_t all = 1;
+    for (const char* axis = a.axes; *axis; ++axis)
+      all = conveyor::product(all, conveyor::axis_size<Cell>(cell, input, *axis));
+    return all;
+  }
+};
+
+template <class Cell>
+XLA_FFI_Error* forward(Call& call) {
+  const Request<Cell> request(call);
+  typename Cell::Outputs out{};
+  out.size = sizeof out;
+  const int64_t states = call.attribute("states");
+  for (int n = 0; n < Cell::kStates; ++n)
+    if (states >> n & 1) out.states[n] = request.result(call, Cell::state(n));
+  if (call.attribute("reserve"))
+    out.reserve = call.result("reserve", XLA_FFI_DataType_U8, request.reserve_bytes());
+  return call.finish([&] { return Cell::forward(&request.cell, &out); });
+}
+
+template <class Cell>
+XLA_FFI_Error* backward(Call& call) {
+  const Request<Cell> request(call);
+  typename Cell::Gradients g{};
+  g.size = sizeof g;
+  g.hidden_states = request.operand(call, Cell::state(CONVEYOR_HIDDEN_STATES));
+  g.reserve = call.operand("reserve", XLA_FFI_DataType_U8, request.reserve_bytes());
+  const int64_t states = call.attribute("states");
+  for (int n = 0; n < Cell::kStates; ++n)
+    if (states >> n & 1) g.d_states[n] = request.operand(call, Cell::state(n));
+  const int64_t wanted = call.attribute("gradients");
+  for (int n = 0; n < Cell::kInputs; ++n) {
+    void** const gradient = Cell::gradient(g, n);
+    if (gradient && (wanted >> n & 1))
+      *gradient = request.result(call, Cell::input(request.cell, n), n);
+  }
+  return call.finish([&] { return Cell::backward(&request.cell, &g); });
+}
+
+}  // namespace
+
+extern "C" {
+
+CONVEYOR_API XLA_FFI_Error* conveyor_jax_forward(XLA_FFI_CallFrame* frame) {
+  return handle(frame, forward<Lstm>);
+}
+
+CONVEYOR_API XLA_FFI_Error* conveyor_jax_backward(XLA_FFI_CallFrame* frame) {
+  return handle(frame, backward<Lstm>);
+}
+
+CONVEYOR_API XLA_FFI_Error* conveyor_jax_gru_forward(XLA_FFI_CallFrame* frame) {
+  return handle(frame, forward<Gru>);
+}
+
+CONVEYOR_API XLA_FFI_Error* conveyor_jax_gru_backward(XLA_FFI_CallFrame* frame) {
+  return handle(frame, backward<Gru>);
+}
+}
