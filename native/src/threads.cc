@@ -7,6 +7,7 @@
 
 #include "conveyor/lstm.h"
 #include "cpu.h"
+#include "group.h"
 #include "openmp.h"
 #include "worker.h"
 
@@ -159,7 +160,10 @@ void Team::barrier() {
   all_came_.wait([&] { return round_.load() != round; });
 }
 
+thread_local Group* own_group = nullptr;
+
 void run_team(int wanted, void (*task)(void*, Team&, int), void* context, double seconds) {
+  if (own_group) return own_group->run(wanted, task, context);
   const bool others_run = pool->running.fetch_add(1) > 0;
   Worker* workers[kMostWorkers];
   int n = 0;

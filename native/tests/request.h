@@ -99,6 +99,7 @@ class Request {
   void forward_by_reference();
   void backward_by_reference();
   bool same_results(const Request& other) const;
+  conveyor_lstm_outputs outputs(bool keep_reserve);
   conveyor_lstm_gradients wanted();
 
   const Options options;
@@ -112,7 +113,6 @@ class Request {
  private:
   int64_t state_count(int state) const;
   bool has(int gradient) const;
-  conveyor_lstm_outputs outputs(bool keep_reserve);
   int state_dtype() const;
 
   std::unique_ptr<char[]> reserve_;

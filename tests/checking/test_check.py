@@ -84,10 +84,7 @@ MODELS = {
     trained: ({"streaming"}, {"mask against unpadded": "makes no mask"}),
     bidirectional: ({"mask against unpadded"}, {"streaming": "reads the last time step first"}),
     nested: ({"mask against unpadded"}, {"streaming": "initial_state is given"}),
-    beside_a_gru: (
-        set(),
-        {"streaming": "GRUCell", "ONNX Runtime": "gru", **ABSENT},
-    ),
+    beside_a_gru: ({"streaming"}, ABSENT),
     stateful: ({"streaming", "mask against unpadded"}, {"ONNX Runtime": "stateful=True"}),
     stateful_of_keras: (
         {"streaming"},
@@ -157,8 +154,10 @@ def test_paths_of_a_gru(make):
     assert before[1:] == after[1:]
     assert all(b[n] is a[n] for b, a in zip(before[0], after[0], strict=True) for n in b)
     rows = {row.path: row for row in found.rows}
-    also = {"mask against unpadded"} if make is of_grus else set()
-    for name in (COMPARED | also) - {"ONNX Runtime"} - set(ABSENT):
+    also, absent = {"mask against unpadded"}, set(ABSENT)
+    if make is stateful_gru:
+        also, absent = {"streaming"}, absent | {"ONNX Runtime"}
+    for name in (COMPARED | also) - absent:
         assert rows[name].difference is not None, rows[name]
     assert "conveyor.GRU, " in rows["as it is"].note
     count = "3 GRUs, each" if make is of_grus else "the GRU"

@@ -207,7 +207,7 @@ UNFIT = {
     "activation=relu": lambda: convert.weights_of(built(layers.LSTM(4, activation="relu"))),
     "go_backwards": lambda: convert.weights_of(built(layers.LSTM(4, go_backwards=True))),
     "not built": lambda: convert.weights_of(layers.LSTM(4)),
-    "GRU": lambda: convert.weights_of(built(layers.GRU(4))),
+    "SimpleRNN": lambda: convert.weights_of(built(layers.SimpleRNN(4))),
     "merge_mode='sum'": lambda: convert.weights_of(
         built(layers.Bidirectional(layers.LSTM(4), merge_mode="sum"))
     ),

@@ -160,6 +160,9 @@ def test_what_the_sides_have_no_place_for():
         ),
         "output_activation=relu": lambda: convert.weights_of(made(output_activation="relu")),
         "clip to be a positive number": lambda: weights(1, 1, clip=-1.0),
+        "one LSTM a layer, or two of the same": lambda: convert.LSTMWeights(
+            (weights(1, 1).layers[0] + weights(1, 1, clip=0.5).layers[0],)
+        ),
     }.items():
         with pytest.raises(ConveyorError, match=message):
             convert_it()

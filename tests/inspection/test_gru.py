@@ -13,6 +13,7 @@ from keras import layers
 import conveyor
 from conveyor import GRU, ConveyorError, trace
 from conveyor._vocabulary import GRU_STATE_NAMES, has_time_axis
+from conveyor.layers import running_here
 from frameworks import BACKEND, TOLERANCE, assert_close, to_numpy
 from grus import GRUCase, reference_gru
 
@@ -153,6 +154,19 @@ def test_a_stateful_layer_has_its_state_back(kind) -> None:
     node = trace(model, X)["gru"]
     np.testing.assert_array_equal(node["initial_hidden_state"], before)
     np.testing.assert_array_equal(to_numpy(keras.tree.flatten(layer.states)[0]), before)
+
+
+@pytest.mark.parametrize("go_backwards", [True, False])
+def test_zero_output_for_mask_is_as_in_keras(go_backwards) -> None:
+    options = {"return_sequences": True, "return_state": True, "zero_output_for_mask": True}
+    layer = layers.GRU(3, reset_after=False, go_backwards=go_backwards, **options)
+    mask = np.array([[1, 1, 0, 1, 0, 0]] * 4, bool)
+    layer.build(X.shape)
+    expected = [to_numpy(value) for value in layer(X, mask=mask)]
+    with running_here([layer]):
+        actual = layer(X, mask=mask)
+    for a, e in zip(actual, expected, strict=True):
+        assert_close(a, e)
 
 
 class OwnStep(layers.GRUCell):

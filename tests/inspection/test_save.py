@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
-from conveyor import LSTM, ConveyorError
+from conveyor import GRU, LSTM, ConveyorError
 from conveyor.inspection import describe, explain
 from conveyor.inspection._sheet import draw_sheet
 
@@ -83,9 +83,10 @@ def test_the_colours_are_in_the_file_and_exchanged_for_dark_readers(stack, tmp_p
     assert {dark for *_, dark in rules} == DARK
 
 
-def test_the_drawing_in_the_docs_is_what_is_drawn() -> None:
-    there = Path(__file__).parents[2] / "docs" / "images" / "flow.svg"
-    layer = LSTM(64, return_sequences=True, name="encoder")
+@pytest.mark.parametrize(("kind", "name"), [(LSTM, "flow"), (GRU, "gru")])
+def test_the_drawing_in_the_docs_is_what_is_drawn(kind, name) -> None:
+    there = Path(__file__).parents[2] / "docs" / "images" / f"{name}.svg"
+    layer = kind(64, return_sequences=True, name="encoder")
     assert there.read_text("utf-8") == draw_sheet(explain(layer, (20, 32)).flows)
 
 

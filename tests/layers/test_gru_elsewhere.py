@@ -1,4 +1,4 @@
-"""`conveyor.GRU` in the tools around the layer: used where they can, else refused by name."""
+"""`conveyor.GRU` in the tools around the layer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import conveyor
-from conveyor import GRU, ConveyorError, Input
+from conveyor import GRU, Input
 from frameworks import assert_close
 
 X = np.random.default_rng(0).normal(size=(2, 12, 3)).astype("float32")
@@ -69,16 +69,3 @@ def test_accelerate_puts_it_where_it_is_faster(options) -> None:
         assert_close(layer.states[0], before)
     else:
         assert_close(model.predict(masked, verbose=0), expected)
-
-
-@pytest.mark.parametrize(
-    "use",
-    [
-        conveyor.Stream,
-        lambda model: conveyor.onnx.export(model, "never.onnx"),
-        lambda model: conveyor.convert.to_torch(model.layers[0]),
-    ],
-)
-def test_what_has_no_gru_says_so(use) -> None:
-    with pytest.raises(ConveyorError, match=r"LSTM|GRU"):
-        use(model_of(GRU(4, return_sequences=True)))

@@ -151,11 +151,17 @@ def cubed(x):
     return x**3
 
 
+def with_a_place():
+    x = keras.Input((8, F))
+    return keras.Model(x, layers.LSTM(F)(x) + x[:, 0])
+
+
 REFUSED = {
+    "GetItem": with_a_place,
     'Conv1D "conv"': lambda: with_layer(
         layers.Conv1D(2, 2, strides=2, padding="same", name="conv")
     ),
-    'GRU "gru"': lambda: with_layer(layers.GRU(2, name="gru")),
+    'SimpleRNN "rnn"': lambda: with_layer(layers.SimpleRNN(2, name="rnn")),
     "activation cubed": lambda: with_layer(LSTM(2, activation=cubed)),
     "float64": lambda: with_layer(LSTM(2, dtype="float64")),
     "mixed|bfloat16": lambda: with_layer(LSTM(2, dtype="mixed_bfloat16")),

@@ -12,7 +12,7 @@ from conveyor import ConveyorError, ops
 from conveyor._engines import _library
 from conveyor._vocabulary import GRU_STATE_NAMES
 from conveyor.activations import HardSigmoid
-from frameworks import BACKEND, assert_close, compiled, gradients, to_numpy
+from frameworks import assert_close, compiled, gradients, to_numpy
 from grus import LARGE, SMALL, GRUCase, reference_gru
 from oracles import finite_differences
 
@@ -92,7 +92,6 @@ def gradients_of(case: GRUCase, engine: str, dtype: str) -> tuple[list[str], lis
     return names, cotangents, gradients(run, [arguments[n] for n in names], cotangents)
 
 
-@pytest.mark.skipif(BACKEND == "numpy", reason="no gradients")
 @pytest.mark.parametrize("case", [c for c in SMALL if c.mask != "none"], ids=str)
 def test_gradients_of_the_portable_engine_that_arrive_at_all_five(case: GRUCase) -> None:
     # Those of the core are compared with finite differences in test_gru_library.
@@ -108,7 +107,7 @@ def test_gradients_of_the_portable_engine_that_arrive_at_all_five(case: GRUCase)
         np.testing.assert_allclose(mine, expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.skipif(BACKEND == "numpy" or not NATIVE, reason="no gradients, or no core")
+@pytest.mark.skipif(not NATIVE, reason="no core")
 @pytest.mark.parametrize("case", [*SMALL[:2], *LARGE[-2:]], ids=str)
 def test_gradients_of_both_engines_are_the_same(case: GRUCase) -> None:
     native, portable = (gradients_of(case, *on)[-1] for on in reversed(ON))
@@ -117,7 +116,7 @@ def test_gradients_of_both_engines_are_the_same(case: GRUCase) -> None:
         assert_close(mine / scale, expected / scale, scale=5)
 
 
-@pytest.mark.skipif(BACKEND == "numpy" or not NATIVE, reason="no gradients, or no core")
+@pytest.mark.skipif(not NATIVE, reason="no core")
 def test_activations_that_the_core_has_from_keras_and_from_onnx() -> None:
     # Slopes of both follow from what goes in alone.
     case = GRUCase(name="others", mask="holes", initial_state=True)

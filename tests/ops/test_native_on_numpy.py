@@ -8,8 +8,9 @@ import pytest
 
 from cases import CASES, Case
 from conveyor import LSTM, _engines, ops
-from conveyor._vocabulary import STATE_NAMES
+from conveyor._vocabulary import GRU_STATE_NAMES, STATE_NAMES
 from frameworks import assert_close, only_on
+from grus import LARGE, SMALL, GRUCase, reference_gru
 from oracles import reference_forward
 
 pytestmark = [
@@ -27,6 +28,16 @@ def test_all_eight_states(case: Case, engine: str) -> None:
     expected = reference_forward(**arguments)
     actual = ops.lstm(**arguments, outputs=STATE_NAMES, engine=engine)
     for name, value in zip(STATE_NAMES, actual, strict=True):
+        assert_close(value, expected[name])
+
+
+@pytest.mark.parametrize("engine", ["native", "portable"])
+@pytest.mark.parametrize("case", SMALL + LARGE, ids=str)
+def test_all_five_states_of_a_gru(case: GRUCase, engine: str) -> None:
+    arguments = case.arguments("float32")
+    expected = reference_gru(**arguments)
+    actual = ops.gru(**arguments, outputs=GRU_STATE_NAMES, engine=engine)
+    for name, value in zip(GRU_STATE_NAMES, actual, strict=True):
         assert_close(value, expected[name])
 
 

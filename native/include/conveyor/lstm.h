@@ -232,6 +232,18 @@ CONVEYOR_API int conveyor_lstm_forward(const conveyor_lstm* lstm,
 CONVEYOR_API int conveyor_lstm_backward(const conveyor_lstm* lstm,
                                         const conveyor_lstm_gradients* gradients);
 
+/* The same for `count` requests that do not wait for each other, such as the two directions of a
+ * layer: side by side, each on its share of the threads, where that is faster. Results are those of
+ * one call after the other, whose first status that is not OK is returned; none runs where one is
+ * invalid. Outputs of one must not overlap any array of another. Of `interrupted` the first
+ * request's counts, and ends all; of `threads` the largest. */
+CONVEYOR_API int conveyor_lstm_forward_together(const conveyor_lstm* const* lstms,
+                                                const conveyor_lstm_outputs* const* outputs,
+                                                int32_t count);
+CONVEYOR_API int conveyor_lstm_backward_together(const conveyor_lstm* const* lstms,
+                                                 const conveyor_lstm_gradients* const* gradients,
+                                                 int32_t count);
+
 /* Why the last call of this thread was invalid; "" where it was not. */
 CONVEYOR_API const char* conveyor_error(void);
 

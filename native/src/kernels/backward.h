@@ -74,8 +74,7 @@ class Backward {
     dc_ = memory_.take<T>(s_.B * s_.padded);
     dh_ = memory_.take<T>(s_.B * s_.hidden_padded);
     if (wants_weights_) {
-      const int gates = by_gate() ? 4 : 1;
-      input_ = memory_.take<A>(gates * (paired_rows() * input_row_ + 16));
+      input_ = memory_.take<A>(gates_at_once_ * (paired_rows() * input_row_ + 16));
       products_ = kPair == 1 ? dz_ : memory_.take<A>(s_.P * paired_rows() * 4 * L);
       weights_ = memory_.take<T>(s_.P * (inputs_ + M) * 4 * L);
     }
@@ -145,7 +144,7 @@ class Backward {
         if (by_rows ? stop_.alone(member, round) : stop_.meet(team, member, round)) break;
         if (steps_.resets(t)) restart(t, rows, tiles, local);
       }
-      if (wants_weights_) gather(begin, end, team, member);
+      if (wants_weights_) gather(begin, end, 0, team, member);
       if (stop_.meet(team, member, round)) return;
       if (kPair > 1 && wants_weights_) {
         pair_rows(steps_.before(end) - steps_.before(begin), share(s_.P, team.size(), member));
@@ -231,13 +230,13 @@ class Backward {
   // In backward_gather.h.
   static constexpr int64_t kAhead = 4;  // rows that gather fetches ahead
   void prepare(Team& team, int member, Local local);
-  void gather(int64_t begin, int64_t end, Team& team, int member);
+  void gather(int64_t begin, int64_t end, int first_gate, Team& team, int member);
   void prefetch_row(int64_t b, int64_t t) const;
-  void put_input(int g, int64_t row, int64_t k, reg value, int lanes);
+  void put_input(int n, int64_t row, int64_t k, reg value, int lanes);
   void pair_rows(int64_t rows, Range panels);
-  void gather_row(int64_t b, int64_t t, int g, int64_t row);
+  void gather_row(int64_t b, int64_t t, int g, int n, int64_t row);
   void copy_row(const Real* from, int64_t width, const Real* masks, int count, int64_t b, int g,
-                int64_t row, int64_t first);
+                int place, int64_t row, int64_t first);
 
   // In backward_products.h.
   void input_gradient(int64_t begin, int64_t end, Team& team, int member);
@@ -252,7 +251,12 @@ class Backward {
   void weight_gradient(int64_t begin, int64_t end, Team& team, int member);
   void weight_product(reg (&sum)[M][4], const A* a, const A* dz, int64_t K);
   void weight_product_by_gate(reg (&acc)[M][4], int64_t row, const A* dz, int64_t K);
+  void weight_gradient_of_gate(int g, Range part, int64_t blocks, int64_t K, bool first, bool last,
+                               int member);
+  template <int W>
+  void weight_products_of_gate(int g, int64_t p, int64_t row, int64_t K, bool first, bool last);
   void write_weights(const reg (&sum)[4], int64_t row, int64_t p) const;
+  void write_weights_of_gate(int g, reg sum, int64_t row, int64_t p) const;
   void write_no_weights(const Team& team, int member) const;
   void write_sums();
 
@@ -270,6 +274,7 @@ class Backward {
 
   int64_t width_ = 0, stride_ = 0, tiles_ = 0, x_tiles_ = 0, inputs_ = 0, input_row_ = 0;
   int64_t more_inputs_ = 0;  // columns of input_ that are not of [x h' 1]
+  int gates_at_once_ = 1;  // whose rows input_ holds, where each gate has its own
   int64_t chunk_ = 1, chunk_rows_ = 0, local_bytes_ = 0;
   bool wants_weights_ = false, wants_x_ = false, usual_ = false;
   int64_t read_width_ = 0;  // width_ in A

@@ -37,10 +37,10 @@ inline void Backward<V, Real, State>::prepare(Team& team, int member, Local loca
   std::memset(local.pending, dh ? kHolds : 0, s_.B);
 }
 
-// Rows of [x h' 1] for the chunk, each member a part.
+// Rows of [x h' 1] for the chunk, each member a part; as the gates from `first_gate` on have them.
 template <class V, class Real, class State>
-inline void Backward<V, Real, State>::gather(int64_t begin, int64_t end, Team& team, int member) {
-  const int gates = by_gate() ? 4 : 1;
+inline void Backward<V, Real, State>::gather(int64_t begin, int64_t end, int first_gate, Team& team,
+                                              int member) {
   for (int64_t t = end - 1; t >= begin; --t) {
     const Range part = share(steps_.count(t), team.size(), member);
     const int64_t first = chunk_row(t, end);
@@ -48,14 +48,13 @@ inline void Backward<V, Real, State>::gather(int64_t begin, int64_t end, Team& t
       const int64_t b = steps_.row(t, k);
       // Rows lie in a page each, and no processor foresees that.
       if (k + kAhead < part.end) prefetch_row(steps_.row(t, k + kAhead), t);
-      for (int g = 0; g < gates; ++g)
-        gather_row(b, t, g, first + k);
+      for (int n = 0; n < gates_at_once_; ++n) gather_row(b, t, first_gate + n, n, first + k);
     }
   }
   const int64_t rows = steps_.before(end) - steps_.before(begin);
   if (rows % kPair && member == 0)
-    for (int g = 0; g < gates; ++g)
-      for (int64_t k = 0; k < input_row_; k += L) put_input(g, rows, k, V::zero(), L);
+    for (int n = 0; n < gates_at_once_; ++n)
+      for (int64_t k = 0; k < input_row_; k += L) put_input(n, rows, k, V::zero(), L);
 }
 
 template <class V, class Real, class State>
@@ -68,11 +67,11 @@ inline void Backward<V, Real, State>::prefetch_row(int64_t b, int64_t t) const {
   for (int64_t k = 0; k < std::min(s_.H, 16 * kLine); k += kLine) V::prefetch(h + k);
 }
 
-// `lanes` inputs of a row of the chunk from the k-th on.
+// `lanes` inputs of a row of the chunk from the k-th on, of the n-th of the gates at once.
 template <class V, class Real, class State>
-inline void Backward<V, Real, State>::put_input(int g, int64_t row, int64_t k, reg value,
+inline void Backward<V, Real, State>::put_input(int n, int64_t row, int64_t k, reg value,
                                                 int lanes) {
-  A* to = input_ + (g * paired_rows() + row / kPair) * input_row_ + k;
+  A* to = input_ + (n * paired_rows() + row / kPair) * input_row_ + k;
   if constexpr (kPair == 1)
     V::store_n(to, value, lanes);
   else
@@ -95,28 +94,28 @@ inline void Backward<V, Real, State>::pair_rows(int64_t rows, Range panels) {
 }
 
 template <class V, class Real, class State>
-inline void Backward<V, Real, State>::gather_row(int64_t b, int64_t t, int g, int64_t row) {
+inline void Backward<V, Real, State>::gather_row(int64_t b, int64_t t, int g, int n, int64_t row) {
   const Real* x = static_cast<const Real*>(l_.x) + (b * s_.T + steps_.time(t)) * s_.F;
   const Real* h = hidden_before(b, t);
-  copy_row(x, s_.F, static_cast<const Real*>(l_.dropout_mask), l_.dropout_masks, b, g, row, 0);
+  copy_row(x, s_.F, static_cast<const Real*>(l_.dropout_mask), l_.dropout_masks, b, g, n, row, 0);
   copy_row(h, s_.H, static_cast<const Real*>(l_.recurrent_dropout_mask),
-           l_.recurrent_dropout_masks, b, g, row, s_.F);
+           l_.recurrent_dropout_masks, b, g, n, row, s_.F);
   const int64_t end = input_row_ - more_inputs_;
   for (int64_t k = s_.F + s_.H; k < end; k += L)
-    put_input(g, row, k, k == s_.F + s_.H ? V::first(V::set1(1), 1) : V::zero(),
+    put_input(n, row, k, k == s_.F + s_.H ? V::first(V::set1(1), 1) : V::zero(),
               static_cast<int>(std::min<int64_t>(L, end - k)));
 }
 
 template <class V, class Real, class State>
 inline void Backward<V, Real, State>::copy_row(const Real* from, int64_t width, const Real* masks,
-                                               int count, int64_t b, int g, int64_t row,
-                                               int64_t first) {
+                                               int count, int64_t b, int g, int place,
+                                               int64_t row, int64_t first) {
   if (count) masks += ((count == 4 ? g * s_.B : 0) + b) * width;
   for (int64_t k = 0; k < width; k += L) {
     const int n = static_cast<int>(std::min<int64_t>(L, width - k));
     reg value = from ? Io::load(from + k, n) : V::zero();
     if (count) value = V::mul(value, Io::load(masks + k, n));
-    put_input(g, row, first + k, value, n);
+    put_input(place, row, first + k, value, n);
   }
 }
 

@@ -113,14 +113,15 @@ inline void Backward<V, Real, State>::recurrent_product(reg (&dh)[R][N], const B
     return;
   }
   for (int g = 0; g < 4; ++g) {
-    reg one[R][N];
-    clear<V, R, N>(one);
-    const A* part[R];
+    reg one[R][N], sum[R][N];
+    clear<V, R, N>(sum);
     for (int64_t p = 0; p < s_.P; ++p) {
+      const A* part[R];
       const int64_t at = (p * 4 + g) * L / kPair;
       for (int m = 0; m < R; ++m) part[m] = rows[m] + at;
-      accumulate<V, R, N>(one, part, w + at * N * L, L / kPair);
+      add_product<V, R, N>(sum, part, w + at * N * L, L / kPair);
     }
+    copy<V, R, N>(sum, one);
     scale_hidden<R>(one, one, block, n, t, g);
     for (int m = 0; m < R; ++m)
       for (int v = 0; v < N; ++v) dh[m][v] = V::add(dh[m][v], one[m][v]);

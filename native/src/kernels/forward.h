@@ -90,8 +90,8 @@ class Forward {
   struct Block {
     int rows;
     int64_t b[M];
-    const A* x[M];  // features; by gate: [F][4]
-    const A* h[M];  // hidden state before the step; by gate: [H][4]
+    const A* x[M];  // features; by gate: [4][F]
+    const A* h[M];  // hidden state before the step; by gate: [4][H]
     const A* h_before[M];  // the same, without dropout
     A* h_after[M];
     const T* z[M];  // the projection of x, [P][4][L], where it is computed ahead
@@ -125,8 +125,9 @@ class Forward {
     stage_x_ = l_.dropout_masks != 0 || !std::is_same<typename Read::Element, Real>::value ||
                s_.F % V::kPair != 0;
     const int64_t steps = std::max<int64_t>(1, ahead_);
-    if (stage_x_) x_ = memory_.take<A>(steps * s_.B * f_ * x_gates_);
-    if (l_.recurrent_dropout_masks) dropped_ = memory_.take<A>(s_.B * u_ * h_gates_);
+    x_staged_ = staged(s_.F), h_staged_ = staged(s_.H);
+    if (stage_x_) x_ = memory_.take<A>(steps * s_.B * x_staged_ * x_gates_);
+    if (l_.recurrent_dropout_masks) dropped_ = memory_.take<A>(s_.B * h_staged_ * h_gates_);
     if (ahead_) z_ = memory_.take<T>(steps * s_.B * s_.padded * 4);
     const int most = l_.threads ? l_.threads : conveyor_threads();
     blocks_per_member_ = s_.B * steps / M + 2;
@@ -143,6 +144,12 @@ class Forward {
       if (state) prefer_huge_pages(state, s_.B * s_.T * s_.U * sizeof(Real));
     if (out_.reserve)
       prefer_huge_pages(out_.reserve, conveyor_lstm_reserve_bytes(&l_));
+  }
+
+  // A that hold a row of so many elements in whole vectors. As Shape::row.
+  static int64_t staged(int64_t elements) {
+    const int64_t padded = (elements + L - 1) / L * L;
+    return (padded % 256 ? padded : padded + 16) / V::kPair;
   }
 
   bool splits_rows(int threads) const {
@@ -193,7 +200,7 @@ class Forward {
   T* cell(int64_t p, int64_t b, int64_t lane = 0) const { return c_ + (p * s_.B + b) * L + lane; }
 
   const A* x_row(int64_t t, int64_t b, int64_t t0) const {
-    if (stage_x_) return x_ + ((t - t0) * s_.B + b) * f_ * x_gates_;
+    if (stage_x_) return x_ + ((t - t0) * s_.B + b) * x_staged_ * x_gates_;
     return reinterpret_cast<const A*>(static_cast<const Real*>(l_.x) +
                                       (b * s_.T + steps_.time(t)) * s_.F);
   }
@@ -210,7 +217,7 @@ class Forward {
   static void load_rows(reg (&acc)[R][4], const T* const (&z)[M], int64_t p);
   template <int R>
   static void add_masked_product(reg (&acc)[R][4], const A* const (&rows)[R], const A* w, int64_t K,
-                                 int gates);
+                                 int gates, int64_t staged);
   template <int R>
   void tile(const Block& block, int64_t p, int64_t t);
   template <int K>
@@ -237,7 +244,7 @@ class Forward {
   void stage(int64_t t, Range active, int64_t t0);
   template <class From>
   void apply_masks(const From* from, const Real* masks, int count, int64_t b, int64_t width,
-                   A* to) const;
+                   A* to, int64_t apart) const;
   void drop_hidden(int64_t t, Range active, const uint8_t* parity);
   void project(Team& team, int member, int64_t t0, Range rows, Range panels, Block* blocks,
                bool by_rows, int64_t& round);
@@ -266,6 +273,7 @@ class Forward {
   int64_t ahead_ = 0;  // steps whose x W is computed together; 0: each with its own step
   int x_gates_ = 1, h_gates_ = 1;
   int64_t f_ = 0, u_ = 0, row_ = 0;  // in A: features, hidden, a row of hidden states
+  int64_t x_staged_ = 0, h_staged_ = 0;  // in A: rows that a product reads instead
   A *kernel_ = nullptr, *recurrent_ = nullptr, *h_[2] = {}, *x_ = nullptr, *dropped_ = nullptr;
   T *bias_ = nullptr, *peephole_ = nullptr, *c_ = nullptr, *z_ = nullptr;
   Block* blocks_ = nullptr;

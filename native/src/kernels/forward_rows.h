@@ -59,25 +59,24 @@ inline void Forward<V, Real, State>::stage(int64_t t, Range active, int64_t t0) 
   for (int64_t n = active.begin; n < active.end; ++n) {
     const int64_t b = steps_.row(t, n);
     const Real* from = static_cast<const Real*>(l_.x) + (b * s_.T + steps_.time(t)) * s_.F;
-    A* to = x_ + ((t - t0) * s_.B + b) * f_ * x_gates_;
-    apply_masks(from, static_cast<const Real*>(l_.dropout_mask), l_.dropout_masks, b, s_.F, to);
+    A* to = x_ + ((t - t0) * s_.B + b) * x_staged_ * x_gates_;
+    apply_masks(from, static_cast<const Real*>(l_.dropout_mask), l_.dropout_masks, b, s_.F, to,
+                x_staged_);
   }
 }
 
 template <class V, class Real, class State>
 template <class From>
 inline void Forward<V, Real, State>::apply_masks(const From* from, const Real* masks, int count,
-                                                 int64_t b, int64_t width, A* to) const {
-  constexpr int kPair = V::kPair;
-  const int gates = count == 4 ? 4 : 1;
-  if (width % kPair) std::memset(to + width / kPair * gates, 0, gates * sizeof(A));
-  for (int64_t k = 0; k < width; ++k) {
-    const T value = static_cast<T>(load_one(from + k));
-    for (int g = 0; g < gates; ++g) {
-      const T factor =
-          count ? static_cast<T>(load_one(masks + (g * s_.B + b) * width + k)) : T(1);
-      Read::set(to, (k / kPair * gates + g) * kPair + k % kPair, value * factor);
-    }
+                                                 int64_t b, int64_t width, A* to,
+                                                 int64_t apart) const {
+  for (int64_t k = 0; k < width; k += L) {
+    const int n = static_cast<int>(std::min<int64_t>(L, width - k));
+    const reg value = V::template Io<From>::load(from + k, n);
+    if (!count) Read::store(to, k, value);
+    for (int g = 0; g < count; ++g)
+      Read::store(to + g * apart, k,
+                  V::mul(value, Io::load(masks + (g * s_.B + b) * width + k, n)));
   }
 }
 
@@ -87,7 +86,7 @@ inline void Forward<V, Real, State>::drop_hidden(int64_t t, Range active, const 
     const int64_t b = steps_.row(t, n);
     apply_masks(Read::elements(h_[parity[b]] + b * row_),
                 static_cast<const Real*>(l_.recurrent_dropout_mask), l_.recurrent_dropout_masks,
-                b, s_.H, dropped_ + b * u_ * h_gates_);
+                b, s_.H, dropped_ + b * h_staged_ * h_gates_, h_staged_);
   }
 }
 
@@ -131,7 +130,7 @@ inline int64_t Forward<V, Real, State>::make_blocks(int64_t t, Range active, con
     for (int64_t r = 0; r < part.size(); ++r) {
       const int64_t b = steps_.row(t, active.begin + part.begin + r);
       block.b[r] = b;
-      block.h[r] = dropped_ ? dropped_ + b * u_ * h_gates_ : h_[parity[b]] + b * row_;
+      block.h[r] = dropped_ ? dropped_ + b * h_staged_ * h_gates_ : h_[parity[b]] + b * row_;
       block.h_before[r] = h_[parity[b]] + b * row_;
       block.h_after[r] = h_[parity[b] ^ 1] + b * row_;
       if (ahead_)

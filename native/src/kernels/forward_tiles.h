@@ -44,7 +44,7 @@ inline void Forward<V, Real, State>::project_tile(const Block& block, int64_t p)
   const A* rows[R];
   for (int m = 0; m < R; ++m) rows[m] = block.x[m];
   start<R>(acc, bias_ + p * 4 * L);
-  add_masked_product<R>(acc, rows, kernel_ + p * f_ * 4 * L, f_, x_gates_);
+  add_masked_product<R>(acc, rows, kernel_ + p * f_ * 4 * L, f_, x_gates_, x_staged_);
   for (int m = 0; m < R; ++m)
     for (int g = 0; g < 4; ++g)
       V::store(const_cast<T*>(block.z[m]) + (p * 4 + g) * L, acc[m][g]);
@@ -73,11 +73,12 @@ inline __attribute__((always_inline)) void Forward<V, Real, State>::load_rows(
 template <class V, class Real, class State>
 template <int R>
 inline __attribute__((always_inline)) void Forward<V, Real, State>::add_masked_product(
-    reg (&acc)[R][4], const A* const (&rows)[R], const A* w, int64_t K, int gates) {
+    reg (&acc)[R][4], const A* const (&rows)[R], const A* w, int64_t K, int gates,
+    int64_t staged) {
   if (__builtin_expect(gates == 1, 1))
     accumulate<V, R, 4>(acc, rows, w, K);
   else
-    accumulate_by_gate<V, R>(acc, rows, w, K);
+    accumulate_by_gate<V, R>(acc, rows, staged, w, K);
 }
 
 template <class V, class Real, class State>
@@ -109,9 +110,9 @@ inline void Forward<V, Real, State>::tile(const Block& block, int64_t p, int64_t
       const A* x[R];
       for (int m = 0; m < R; ++m) x[m] = block.x[m];
       start<R>(acc, bias_ + p * 4 * L);
-      add_masked_product<R>(acc, x, kernel_ + p * f_ * 4 * L, f_, x_gates_);
+      add_masked_product<R>(acc, x, kernel_ + p * f_ * 4 * L, f_, x_gates_, x_staged_);
     }
-    add_masked_product<R>(acc, rows, recurrent, u_, h_gates_);
+    add_masked_product<R>(acc, rows, recurrent, u_, h_gates_, h_staged_);
   }
   constexpr int kGroup = R % 3 == 0 ? 3 : 2;
   int m = 0;
@@ -138,7 +139,7 @@ inline void Forward<V, Real, State>::tile_of_panels(const Block& block, int64_t 
     start<1>(z, ahead_ ? block.z[0] + p * 4 * L : bias_ + p * 4 * L);
     if (!ahead_) {
       const A* x[1] = {block.x[0]};
-      add_masked_product<1>(z, x, kernel_ + p * f_ * 4 * L, f_, x_gates_);
+      add_masked_product<1>(z, x, kernel_ + p * f_ * 4 * L, f_, x_gates_, x_staged_);
     }
     if (up)
       add_halves<true>(z[0], block.h[0], recurrent_ + p * u_ * 4 * L);

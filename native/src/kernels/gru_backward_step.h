@@ -49,16 +49,16 @@ inline void GruBackward<V, Real>::pointwise(int64_t b, int64_t t, int64_t at, in
   const reg d = V::load(dh(b, p)), h = hidden(b, t, p);
   const reg to_z = V::fma(d, V::sub(h, g), arriving(CONVEYOR_GRU_UPDATE_GATES, b, t, p));
   const reg to_g = V::fma(d, V::sub(V::set1(1), z), arriving(CONVEYOR_GRU_CANDIDATES, b, t, p));
-  const reg dg = V::mul(to_g, phi.slope(in_g, g));
+  const reg dg = V::mul(to_g, functions_.slope(phi, in_g, g));
   T* to = dz(p, at);
   V::store(to + kG * L, dg);
-  V::store(to + kZ * L, V::mul(to_z, sigma.slope(in_z, z)));
+  V::store(to + kZ * L, V::mul(to_z, functions_.slope(sigma, in_z, z)));
   V::store(dh(b, p), V::mul(d, z));
   if (!after_) return;
   const reg in_r = kept(kReset, b, t, p), r = functions_.value(sigma, in_r);
   const reg of_state = kept(kOfState, b, t, p);
   const reg to_r = V::fma(dg, of_state, arriving(CONVEYOR_GRU_RESET_GATES, b, t, p));
-  V::store(to + kR * L, V::mul(to_r, sigma.slope(in_r, r)));
+  V::store(to + kR * L, V::mul(to_r, functions_.slope(sigma, in_r, r)));
   V::store(to + kS * L, V::mul(dg, r));
 }
 
@@ -102,7 +102,7 @@ inline void GruBackward<V, Real>::through_reset(const Block& block, int64_t n, i
       const reg d = dropped(acc[m][p - n * N], V::mul(r, h), 2, b, p);
       const reg to_r = V::fma(d, h, arriving(CONVEYOR_GRU_RESET_GATES, b, t, p));
       T* to = dz(p, block.at[m]);
-      V::store(to + kR * L, V::mul(to_r, functions_.sigma.slope(in_r, r)));
+      V::store(to + kR * L, V::mul(to_r, functions_.slope(functions_.sigma, in_r, r)));
       V::store(to + kS * L, V::zero());
       V::store(dh(b, p), V::fma(d, r, V::load(dh(b, p))));
     }

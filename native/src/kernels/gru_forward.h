@@ -159,7 +159,7 @@ class GruForward {
   void candidate_tile(const Block& block, int64_t n, int64_t t, const uint8_t* parity);
   template <int R, int G>
   void add(reg (&acc)[R][G], const Block& block, const T* w, int64_t K, int gates, int64_t stride);
-  void keep(int which, reg value, int64_t b, int64_t t, int64_t p);
+  void keep(int first, reg one, reg two, int64_t b, int64_t t, int64_t p);
   void write(int64_t b, int64_t t, int64_t p, reg z, reg r, reg g, reg h);
 
   Real* real(int state) const { return static_cast<Real*>(out_.states[state]); }

@@ -66,13 +66,15 @@ inline void GruForward<V, Real>::project_tile(const Block& block, int64_t p) {
     for (int g = 0; g < 3; ++g) V::store(block.z[m] + (p * 3 + g) * L, acc[m][g]);
 }
 
-// One of the four parts of the reserve of a step.
+// Two of the four parts of the reserve of a step.
 template <class V, class Real>
-inline void GruForward<V, Real>::keep(int which, reg value, int64_t b, int64_t t, int64_t p) {
+inline void GruForward<V, Real>::keep(int first, reg one, reg two, int64_t b, int64_t t,
+                                      int64_t p) {
   const int64_t units = reserved_units(s_.U);
-  if (out_.reserve)
-    Io::store(static_cast<Real*>(out_.reserve) + ((t * s_.B + b) * 4 + which) * units + p * L,
-              value, L);
+  Real* to =
+      static_cast<Real*>(out_.reserve) + ((t * s_.B + b) * 4 + first) * units + p * L;
+  Io::store(to, one, L);
+  Io::store(to + units, two, L);
 }
 
 // What is wanted of a step that counts.
@@ -102,24 +104,24 @@ inline void GruForward<V, Real>::tile(const Block& block, int64_t p, int64_t t,
   constexpr int K = R % 2 ? 1 : 2;
 #pragma GCC unroll 1
   for (int m = 0; m < R; m += K) {
-    reg y[2 * K], g[K], into[K];
+    reg y[2 * K], g[K], in[K];
     for (int k = 0; k < K; ++k) y[2 * k] = acc[m + k][0], y[2 * k + 1] = acc[m + k][1];
-    functions_.sigma.template apply<2 * K>(y);
+    functions_.template sigmas<2 * K>(y);
     for (int k = 0; k < K; ++k)
-      into[k] = g[k] =
+      in[k] = g[k] =
           V::fma(y[2 * k + 1], acc[m + k][2], V::load(block.z[m + k] + (p * 3 + 2) * L));
-    functions_.phi.template apply<K>(g);
+    functions_.template phis<K>(g);
     for (int k = 0; k < K; ++k) {
       const int64_t b = block.b[m + k];
       const reg h = V::load(before(b, parity) + p * L);
       const reg after = V::fma(y[2 * k], V::sub(h, g[k]), g[k]);
       V::store(following(b, parity) + p * L, after);
       write(b, t, p, y[2 * k], y[2 * k + 1], g[k], after);
-      const bool inputs = functions_.keeps_inputs;
-      keep(kUpdate, inputs ? acc[m + k][0] : y[2 * k], b, t, p);
-      keep(kReset, inputs ? acc[m + k][1] : y[2 * k + 1], b, t, p);
-      keep(kCandidate, inputs ? into[k] : g[k], b, t, p);
-      keep(kOfState, acc[m + k][2], b, t, p);
+      if (!out_.reserve) continue;
+      if (functions_.keeps_inputs)
+        y[2 * k] = acc[m + k][0], y[2 * k + 1] = acc[m + k][1], g[k] = in[k];
+      keep(kUpdate, y[2 * k], y[2 * k + 1], b, t, p);
+      keep(kCandidate, g[k], acc[m + k][2], b, t, p);
     }
   }
 }
@@ -137,9 +139,9 @@ inline void GruForward<V, Real>::reset_tile(const Block& block, int64_t p, int64
   for (int m = 0; m < R; ++m) {
     const int64_t b = block.b[m];
     reg y[2] = {acc[m][0], acc[m][1]};
-    functions_.sigma.template apply<2>(y);
-    keep(kUpdate, functions_.keeps_inputs ? acc[m][0] : y[0], b, t, p);
-    keep(kReset, functions_.keeps_inputs ? acc[m][1] : y[1], b, t, p);
+    functions_.template sigmas<2>(y);
+    if (out_.reserve && functions_.keeps_inputs) keep(kUpdate, acc[m][0], acc[m][1], b, t, p);
+    if (out_.reserve && !functions_.keeps_inputs) keep(kUpdate, y[0], y[1], b, t, p);
     const T* h = dropped_ ? block.in[m] + (h_gates_ == 3 ? 2 * row_ : 0) : before(b, parity);
     V::store(update_ + b * s_.padded + p * L, y[0]);
     V::store(reset_ + b * row_ + p * L, V::mul(y[1], V::first(V::load(h + p * L), lanes(p))));
@@ -165,7 +167,7 @@ inline void GruForward<V, Real>::candidate_tile(const Block& block, int64_t n, i
     const int64_t b = block.b[m];
     reg y[N];
     for (int v = 0; v < N; ++v) y[v] = acc[m][v];
-    functions_.phi.template apply<N>(y);
+    functions_.template phis<N>(y);
     for (int v = 0; v < panels; ++v) {
       const int64_t p = n * N + v;
       const reg z = V::load(update_ + b * s_.padded + p * L), g = y[v];
@@ -173,8 +175,8 @@ inline void GruForward<V, Real>::candidate_tile(const Block& block, int64_t n, i
       const reg after = V::fma(z, V::sub(h, g), g);
       V::store(following(b, parity) + p * L, after);
       write(b, t, p, z, V::load(block.z[m] + (p * 3 + 1) * L), g, after);
-      keep(kCandidate, functions_.keeps_inputs ? acc[m][v] : g, b, t, p);
-      keep(kOfState, V::zero(), b, t, p);
+      if (out_.reserve)
+        keep(kCandidate, functions_.keeps_inputs ? acc[m][v] : g, V::zero(), b, t, p);
     }
   }
 }

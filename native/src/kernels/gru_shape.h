@@ -47,15 +47,41 @@ struct GruFunctions {
   explicit GruFunctions(const conveyor_lstm& l)
       : phi(Function<V>::of(l, CONVEYOR_PHI)),
         sigma(Function<V>::of(l, CONVEYOR_SIGMA)),
-        keeps_inputs(!phi.slope_from_value() || !sigma.slope_from_value()) {}
+        keeps_inputs(!phi.slope_from_value() || !sigma.slope_from_value()),
+        usual_(phi.kind() == CONVEYOR_TANH && sigma.kind() == CONVEYOR_SIGMOID) {}
+
+  // N side by side: alone, each would wait for itself.
+  template <int N>
+  inline __attribute__((always_inline)) void sigmas(typename V::reg (&z)[N]) const {
+    if constexpr (Act::is_float) {
+      if (usual_) return Act::template sigmoids<N>(z, z);
+    }
+    for (auto& one : z) one = sigma.value(one);
+  }
+  template <int N>
+  inline __attribute__((always_inline)) void phis(typename V::reg (&z)[N]) const {
+    if constexpr (Act::is_float) {
+      if (usual_) return Act::template tanhs<N>(z, z);
+    }
+    for (auto& one : z) one = phi.value(one);
+  }
 
   // What the reserve keeps of a gate, made into its value.
   typename V::reg value(const Function<V>& function, typename V::reg kept) const {
     return keeps_inputs ? function.value(kept) : kept;
   }
+  // Of what the reserve keeps and its value.
+  typename V::reg slope(const Function<V>& function, typename V::reg kept,
+                        typename V::reg value) const {
+    return keeps_inputs ? function.slope(kept, value) : Act::slope(function.kind(), value);
+  }
 
   const Function<V> phi, sigma;
   const bool keeps_inputs;
+
+ private:
+  using Act = Activation<V>;
+  const bool usual_;
 };
 
 // Units as the reserve has them, padded to the widest vector.

@@ -52,6 +52,7 @@ class StagedBackward : private Backward<V, Real, State> {
     // Beside [x h' 1] in a row of inputs: c as W5 reads it, o * psi() as P does.
     if (transform || projection)
       this->more_inputs_ = (transform ? s_.padded : 0) + (projection ? s_.padded : 0) + M;
+    if (this->by_gate()) this->gates_at_once_ = 4;
     this->plan();
     const StagedCell<V, Real> row(l_, s_, variant_, memory_);
     row_of_ = &row;
@@ -192,7 +193,7 @@ class StagedBackward : private Backward<V, Real, State> {
           meet();
         }
       }
-      if (this->wants_weights_) this->gather(begin, end, team, member);
+      if (this->wants_weights_) this->gather(begin, end, 0, team, member);
       if (stop_.meet(team, member, round)) return;
       if (this->wants_x_) this->input_gradient(begin, end, team, member);
       if (this->wants_weights_) products(begin, end, team, member);

@@ -26,12 +26,13 @@ inline void StagedForward<V, Real, State>::into_gates(const Block& block, int64_
     this->template load_rows<R>(z, block.z, p);
   else
     this->template start<R>(z, bias);
-  if (!ahead_) this->template add_masked_product<R>(z, x, kernel, this->f_, this->x_gates_);
+  if (!ahead_) this->template add_masked_product<R>(z, x, kernel, this->f_, this->x_gates_, this->x_staged_);
   if (row_of_->joint) {
     store(z, [&](int64_t b) { return x_of(b, t); });
     clear<V, R, 4>(z);
   }
-  this->template add_masked_product<R>(z, h, recurrent, this->u_, this->h_gates_);
+  this->template add_masked_product<R>(z, h, recurrent, this->u_, this->h_gates_,
+                                        this->h_staged_);
   store(z, [&](int64_t b) { return z_of(b, t); });
 }
 

@@ -56,19 +56,22 @@ inline __attribute__((always_inline)) void accumulate(typename V::reg (&sum)[M][
   copy<V, M, N>(acc, sum);
 }
 
-// The same where each of the four gates has a row of its own: rows[m] is [K][4].
+// The same where each of the four gates has a row of its own, `apart` from each other.
 template <class V, int M>
-inline void accumulate_by_gate(typename V::reg (&acc)[M][4], const typename V::A* const (&rows)[M],
-                               const typename V::A* w, int64_t K) {
+inline void accumulate_by_gate(typename V::reg (&sum)[M][4], const typename V::A* const (&rows)[M],
+                               int64_t apart, const typename V::A* w, int64_t K) {
+  typename V::reg acc[M][4];
+  copy<V, M, 4>(sum, acc);
   for (int64_t k = 0; k < K; ++k, w += 4 * V::L) {
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 8
       for (int n = 0; n < 4; ++n)
         acc[m][n] =
-            V::dot(V::broadcast(rows[m] + 4 * k + n), V::weights(w + n * V::L), acc[m][n]);
+            V::dot(V::broadcast(rows[m] + n * apart + k), V::weights(w + n * V::L), acc[m][n]);
     }
   }
+  copy<V, M, 4>(acc, sum);
 }
 
 template <class V, int M, int N>

@@ -123,6 +123,15 @@ def run(request: LSTMRequest, decision: Decision) -> States:
     return cast(States, glue.active().compiled(engine, request))
 
 
+def run_together(requests: Sequence[LSTMRequest], decisions: Sequence[Decision]) -> list[States]:
+    """The same for several that do not wait for each other."""
+    together = glue.active().native_together
+    native = all(decision.engine == "native" for decision in decisions)
+    if together is None or not native or any(request.remat for request in requests):
+        return [run(r, decision) for r, decision in zip(requests, decisions, strict=True)]
+    return cast(list[States], together(requests))
+
+
 def run_gru(request: GRURequest, decision: Decision) -> GRUStates:
     """The same as `run` for a GRU."""
     engine = _native.run_gru if decision.engine == "native" else _portable_gru.run
@@ -149,6 +158,7 @@ __all__ = [
     "EngineName",
     "GRURequest",
     "LSTMRequest",
+    "States",
     "Variant",
     "check_name",
     "choose",
@@ -161,5 +171,6 @@ __all__ = [
     "run",
     "run_cross_entropy",
     "run_gru",
+    "run_together",
     "run_top_k",
 ]

@@ -10,7 +10,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from ctypes import POINTER, c_char_p, c_int, c_int64, c_void_p
+from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_void_p
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -250,6 +250,8 @@ def _find_and_load() -> ctypes.CDLL | str:
 def _declare(core: ctypes.CDLL) -> None:
     core.conveyor_lstm_forward.argtypes = [c_char_p, c_char_p]  # structs, packed
     core.conveyor_lstm_backward.argtypes = [c_char_p, c_char_p]
+    core.conveyor_lstm_forward_together.argtypes = [POINTER(c_char_p), POINTER(c_char_p), c_int32]
+    core.conveyor_lstm_backward_together.argtypes = [POINTER(c_char_p), POINTER(c_char_p), c_int32]
     core.conveyor_linear_cross_entropy.argtypes = [c_char_p, c_char_p]
     core.conveyor_linear_top_k.argtypes = [c_char_p, c_char_p]
     core.conveyor_lstm_reserve_bytes.argtypes = [c_char_p]

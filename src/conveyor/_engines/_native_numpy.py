@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from .._vocabulary import StateName
-from . import _library, _linear
+from .._vocabulary import STATE_NAMES, StateName
+from . import _library, _linear, _together
 from ._library import Problem
 
 Inputs = Mapping[str, np.ndarray | None]  # by the names of LSTMRequest
@@ -25,8 +25,7 @@ def forward(
     `hidden_states` must be among the names then.
     """
     p = problem
-    dtype = numpy_dtype(p.dtype)
-    states = {name: _empty(p.state_shape(name), dtype) for name in names}
+    states = _states(p, names)
     kept = _empty((_library.reserve_bytes(p),), np.dtype("uint8")) if reserve else None
     arrays = _as_the_core_reads(p, inputs)
     _library.forward(
@@ -36,6 +35,33 @@ def forward(
         None if kept is None else _address(kept),
     )
     return states, kept
+
+
+def forward_together(
+    several: Iterable[tuple[Problem, Inputs, Iterable[StateName]]],
+) -> list[dict[StateName, np.ndarray]]:
+    """The named states of each."""
+    results, calls, kept_alive = [], [], []
+    for problem, inputs, names in several:
+        arrays = _as_the_core_reads(problem, inputs)
+        states = _states(problem, names)
+        to = {name: _address(state) for name, state in states.items()}
+        calls.append(
+            _together.forward_call(
+                problem,
+                [_addresses(arrays).get(name) or 0 for name in _library.INPUTS],
+                [to.get(name) or 0 for name in STATE_NAMES],
+            )
+        )
+        results.append(states)
+        kept_alive.append(arrays)
+    _together.forward(calls)
+    return results
+
+
+def _states(p: Problem, names: Iterable[StateName]) -> dict[StateName, np.ndarray]:
+    dtype = numpy_dtype(p.dtype)
+    return {name: _empty(p.state_shape(name), dtype) for name in names}
 
 
 def backward(

@@ -1,4 +1,4 @@
-"""`conveyor convert`: the weights of LSTMs from one kind of file to another."""
+"""`conveyor convert`: the weights of LSTMs and GRUs from one kind of file to another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def convert(
     weights: Annotated[
         Path,
         typer.Argument(
-            help="A file with the weights of LSTMs: .pt or .pth (a state dict of PyTorch), "
+            help="A file with the weights of LSTMs or GRUs: .pt or .pth (a state dict of PyTorch), "
             ".safetensors, .onnx, .keras."
         ),
     ],
@@ -29,12 +29,12 @@ def convert(
     name: Annotated[
         str | None,
         typer.Option(
-            help="Which LSTM, where there are several: a layer, a node, or what stands before "
+            help="Which one, where there are several: a layer, a node, or what stands before "
             "weight_ih_l0."
         ),
     ] = None,
 ) -> None:
-    """Convert the weights of LSTMs, and run both sides on a random batch.
+    """Convert the weights of LSTMs or GRUs, and run both sides on a random batch.
 
     Layers on top of each other and two directions stay together. Nothing is ever unpickled; a
     file that is not what it claims is refused.

@@ -26,11 +26,11 @@ def export(
     states: Annotated[
         bool,
         typer.Option(
-            "--states", help="States of the LSTMs as inputs and outputs, to feed it chunks."
+            "--states", help="States of LSTMs and GRUs as inputs and outputs, to feed it chunks."
         ),
     ] = False,
 ) -> None:
-    """Write a model as ONNX: one LSTM node a layer, batch and time steps free.
+    """Write a model as ONNX: one LSTM or GRU node a layer, batch and time steps free.
 
     Of a translator the encoder, a step of the decoder, and a script that translates with them.
     Checked, run in ONNX Runtime and compared with the model before anything is put in its place.

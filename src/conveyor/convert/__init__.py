@@ -1,4 +1,4 @@
-"""Weights of LSTMs from one framework to another, each conversion run on both sides.
+"""Weights of LSTMs and GRUs from one framework to another, each conversion run on both sides.
 
 from conveyor import convert
 
@@ -15,6 +15,8 @@ from ._convert import to_keras as to_keras
 from ._convert import to_onnx as to_onnx
 from ._convert import to_torch as to_torch
 from ._convert import weights_of as weights_of
+from ._gru_weights import GRUCellWeights as GRUCellWeights
+from ._gru_weights import GRUWeights as GRUWeights
 from ._haste import HasteLSTM as HasteLSTM
 from ._tensorflow import BlockLSTM as BlockLSTM
 from ._weights import CellWeights as CellWeights
@@ -23,6 +25,8 @@ from ._weights import LSTMWeights as LSTMWeights
 __all__ = [
     "BlockLSTM",
     "CellWeights",
+    "GRUCellWeights",
+    "GRUWeights",
     "HasteLSTM",
     "LSTMWeights",
     "save",

@@ -9,30 +9,35 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from .._errors import lesson
-from . import _flax, _haste, _keras, _onnx, _tensorflow, _torch
+from .._errors import ConveyorError, lesson
+from . import _flax, _gru_torch, _haste, _keras, _onnx, _tensorflow, _torch
+from ._gru_flax import flax_gru_params, run_gru
+from ._gru_keras import keras_gru_model
+from ._gru_onnx import onnx_gru_model
+from ._gru_weights import GRUWeights, same_grus
 from ._haste import HasteLSTM
 from ._layouts import LAYOUTS
 from ._proof import Proof, Run, prove
 from ._safetensors import write_safetensors
-from ._sources import Source, look_at
+from ._sources import Source, Weights, look_at
 from ._tensorflow import BlockLSTM
 from ._weights import LSTMWeights
 
 
-def weights_of(source: Source, name: str | None = None) -> LSTMWeights:
-    """The weights of LSTMs, wherever they are.
+def weights_of(source: Source, name: str | None = None) -> Weights:
+    """The weights of LSTMs, or of GRUs, wherever they are.
 
     Args:
-        source: a layer of Keras or conveyor (LSTM, Bidirectional, RNN of LSTM cells), a list of
-            them, or a model; a `torch.nn.LSTM` or `LSTMCell`, or a state dict; parameters of
-            flax's LSTMCell; an ONNX model; a `BlockLSTM`; a `HasteLSTM`; or the path of a file,
+        source: a layer of Keras or conveyor (LSTM, GRU, Bidirectional, RNN of their cells), a list
+            of them, or a model; a `torch.nn.LSTM`, `GRU` or cell, or a state dict; parameters of
+            flax's LSTMCell or GRUCell; an ONNX model; a `BlockLSTM`; a `HasteLSTM`; or the path of
+            a file,
             .safetensors, .pt, .pth, .onnx or .keras.
         name: which, where there are several: of the layer, the node, or what stands before the
-            names of the weights.
+            names of the weights. Without one the LSTMs of a model are meant, where it has some.
 
     Returns:
-        LSTMWeights: gates in conveyor's order, biases added up.
+        LSTMWeights: gates in conveyor's order, biases added up. Or GRUWeights.
 
     Raises:
         ConveyorError: anything else, a file that is not what its name says, or an LSTM that
@@ -50,14 +55,15 @@ def weights_of(source: Source, name: str | None = None) -> LSTMWeights:
 def to_keras(
     source: Source, *, name: str | None = None, one_layer: bool = False, verbose: bool = True
 ) -> Any:
-    """A `keras.Sequential` of `conveyor.LSTM`s, (B, T, F) to the hidden states of all steps.
+    """A `keras.Sequential` of `conveyor.LSTM`s or `GRU`s, (B, T, F) to hidden states of all steps.
 
     `model.layers[n].get_weights()` are what Keras's own layer takes.
 
     Args:
         source, name: see `weights_of`.
         one_layer: put all layers and directions into one `conveyor.LSTM(units, num_layers=...,
-            bidirectional=...)`, as one `torch.nn.LSTM` has them; it is `model.layers[0]`.
+            bidirectional=...)`, as one `torch.nn.LSTM` has them; it is `model.layers[0]`. LSTMs
+            alone.
         verbose: print the largest difference between both sides on a random batch.
 
     >>> import keras
@@ -68,34 +74,55 @@ def to_keras(
     (None, None, 4)
     """
     run, weights = look_at(source, name)
+    if isinstance(weights, GRUWeights):
+        if one_layer:
+            raise _of_lstms_alone("one_layer=True")
+        model = keras_gru_model(weights)
+        _prove(weights, run, {"conveyor.GRU": _keras.runner(model)}, verbose)
+        return model
     model = _keras.keras_model(weights, one_layer=one_layer)
     _prove(weights, run, {"conveyor.LSTM": _keras.runner(model)}, verbose)
     return model
 
 
+def _of_lstms_alone(what: str) -> ConveyorError:
+    return lesson(
+        "conveyor.convert", f"LSTMs for {what}", "GRUs", "Leave it out, or convert LSTMs."
+    )
+
+
 def to_torch(source: Source, *, name: str | None = None, verbose: bool = True) -> Any:
     """A `torch.nn.LSTM(batch_first=True)`, of as many layers and directions; needs PyTorch.
 
-    Its second bias is zero: the first is Keras's.
+    Its second bias is zero: the first is Keras's. Of GRUs a `torch.nn.GRU`, with both biases.
     """
     run, weights = look_at(source, name)
-    module = _torch.torch_module(weights)
-    _prove(weights, run, {"torch.nn.LSTM": lambda x: _torch.run(module, x)}, verbose)
+    module = (
+        _gru_torch.torch_module(weights)
+        if isinstance(weights, GRUWeights)
+        else _torch.torch_module(weights)
+    )
+    side = f"torch.nn.{type(module).__name__}"
+    _prove(weights, run, {side: lambda x: _torch.run(module, x)}, verbose)
     return module
 
 
 def to_flax(source: Source, *, name: str | None = None, verbose: bool = True) -> Any:
-    """Parameters for flax's `LSTMCell` and `OptimizedLSTMCell`, as NumPy arrays by name."""
+    """Parameters for flax's `LSTMCell` and `OptimizedLSTMCell`, or `GRUCell`: arrays by name."""
     run, weights = look_at(source, name)
+    if isinstance(weights, GRUWeights):
+        params = flax_gru_params(weights)
+        _prove(weights, run, {"flax GRUCell": lambda x: run_gru(params, x)}, verbose)
+        return params
     params = _flax.flax_params(weights)
     _prove(weights, run, {"flax LSTMCell": lambda x: _flax.run(params, x)}, verbose)
     return params
 
 
 def to_onnx(source: Source, *, name: str | None = None, verbose: bool = True) -> Any:
-    """An ONNX model of one LSTM node a layer, (B, T, F) to hidden states; batch and time free."""
+    """An ONNX model of one node a layer, (B, T, F) to hidden states; batch and time free."""
     run, weights = look_at(source, name)
-    model = _onnx.onnx_model(weights)
+    model = _onnx_model(weights)
     _prove(weights, run, {"ONNX Runtime": lambda x: _onnx.run(model, x)}, verbose)
     return model
 
@@ -116,6 +143,8 @@ def to_block_lstm(
         forget_bias: what version 1 is told to add to the forget gate.
     """
     run, weights = look_at(source, name)
+    if isinstance(weights, GRUWeights):
+        raise _of_lstms_alone("a BlockLSTM")
     block = _tensorflow.block_lstm(weights, version=version, forget_bias=forget_bias)
     side = "BlockLSTM" if version == 1 else "BlockLSTMV2"
     _prove(weights, run, {side: lambda x: _tensorflow.run(block, x)}, verbose)
@@ -128,6 +157,8 @@ def to_haste(source: Source, *, name: str | None = None, verbose: bool = True) -
     The other side that is run are haste's equations in NumPy: haste itself needs CUDA.
     """
     run, weights = look_at(source, name)
+    if isinstance(weights, GRUWeights):
+        raise _of_lstms_alone("haste")
     lstm = _haste.haste_lstm(weights)
     _prove(weights, run, {"haste's equations": lambda x: _haste.run(lstm, x)}, verbose)
     return lstm
@@ -174,7 +205,10 @@ def save(
     try:
         _WRITERS[path.suffix](weights, part, layout or "keras")
         again = look_at(part, None)[1]
-        differs = not _equal(again, weights)
+        if isinstance(weights, GRUWeights) or isinstance(again, GRUWeights):
+            differs = not same_grus(again, weights)
+        else:
+            differs = not _equal(again, weights)
         if differs:
             raise AssertionError(f"{path} would not hold what was to be written")
         os.replace(part, path)
@@ -200,26 +234,40 @@ def _equal(a: LSTMWeights, b: LSTMWeights) -> bool:
     return True
 
 
-def _write_keras(weights: LSTMWeights, path: Path, layout: str) -> None:
-    _keras.keras_model(weights).save(path)
+def _write_keras(weights: Weights, path: Path, layout: str) -> None:
+    if isinstance(weights, GRUWeights):
+        keras_gru_model(weights).save(path)
+    else:
+        _keras.keras_model(weights).save(path)
 
 
-def _write_onnx(weights: LSTMWeights, path: Path, layout: str) -> None:
-    _onnx.onnx_package().save(_onnx.onnx_model(weights), path)
+def _onnx_model(weights: Weights) -> Any:
+    if isinstance(weights, GRUWeights):
+        return onnx_gru_model(weights)
+    return _onnx.onnx_model(weights)
+
+
+def _write_onnx(weights: Weights, path: Path, layout: str) -> None:
+    _onnx.onnx_package().save(_onnx_model(weights), path)
+
+
+def _write_torch(weights: Weights, path: Path, layout: str) -> None:
+    if isinstance(weights, GRUWeights):
+        _gru_torch.write_state_dict(weights, path)
+    else:
+        _torch.write_state_dict(weights, path)
 
 
 _WRITERS = {
     ".safetensors": write_safetensors,
-    ".pt": lambda weights, path, layout: _torch.write_state_dict(weights, path),
-    ".pth": lambda weights, path, layout: _torch.write_state_dict(weights, path),
+    ".pt": _write_torch,
+    ".pth": _write_torch,
     ".onnx": _write_onnx,
     ".keras": _write_keras,
 }
 
 
-def _prove(
-    weights: LSTMWeights, one: dict[str, Run], other: dict[str, Run], verbose: bool
-) -> Proof:
+def _prove(weights: Weights, one: dict[str, Run], other: dict[str, Run], verbose: bool) -> Proof:
     proof = prove(weights, {**one, **other})
     if verbose:
         Console().print(f"conveyor.convert: {proof}", markup=False, highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._errors import lesson
+from ._gru_weights import GRUWeights
 from ._layouts import listed, pack
 from ._onnx_arrays import onnx_layer
 from ._weights import CellWeights, LSTMWeights
@@ -27,18 +28,21 @@ def onnx_package() -> Any:
     return onnx
 
 
-def pick(model: Any, name: str | None = None) -> list[Any]:
-    """The LSTM nodes of a ModelProto, in their order; or the node `name`."""
+def pick(model: Any, name: str | None = None, kind: str = "LSTM") -> list[Any]:
+    """The LSTM or GRU nodes of a ModelProto, in their order; or the node `name`."""
     graph = model.graph
-    nodes = [node for node in graph.node if node.op_type == "LSTM" and not node.domain]
+    nodes = [node for node in graph.node if node.op_type == kind and not node.domain]
     names = [name_of(node) for node in nodes]
     chosen = [node for node, known in zip(nodes, names, strict=True) if name in (None, known)]
     if not chosen:
+        others = ", ".join(sorted({node.op_type for node in graph.node}))
         raise lesson(
             "conveyor.convert",
-            f"one of the LSTM nodes {', '.join(names)}" if nodes else "a graph with LSTM nodes",
-            f"name={name!r}" if nodes else ", ".join(sorted({n.op_type for n in graph.node})),
-            "Write the name of a node." if nodes else "Export the model with its LSTM as one node.",
+            f"one of the {kind} nodes {', '.join(names)}" if nodes else f"a graph with {kind}s",
+            f"name={name!r}" if nodes else others,
+            "Write the name of a node."
+            if nodes
+            else f"Export the model with its {kind} as one node.",
         )
     return chosen
 
@@ -49,6 +53,7 @@ def name_of(node: Any) -> str:
 
 
 _PARTS = {"W": 1, "R": 2, "B": 3, "P": 7}  # where they stand among the inputs
+_GATES = {"LSTM": 4, "GRU": 3}
 
 
 def weights_of_nodes(model: Any, nodes: list[Any]) -> LSTMWeights:
@@ -63,7 +68,7 @@ def weights_of_nodes(model: Any, nodes: list[Any]) -> LSTMWeights:
 
 
 def node_arrays(model: Any, node: Any) -> dict[str, np.ndarray]:
-    """W, R, B and P of a node, those that are there.
+    """W, R, B and P of a node, those that are there; a GRU has no P.
 
     Raises:
         ConveyorError: one that the graph computes, or that has other axes.
@@ -76,6 +81,13 @@ def node_arrays(model: Any, node: Any) -> dict[str, np.ndarray]:
     arrays = {}
     for part, place in _PARTS.items():
         known = node.input[place] if place < len(node.input) else ""
+        if known and place == _PARTS["P"] and node.op_type == "GRU":
+            raise lesson(
+                f'conveyor.convert: node "{node.name}"',
+                "the six inputs of the ONNX operator GRU",
+                f"{len(node.input)}",
+                "The file is damaged. Export it anew.",
+            )
         if known and known not in constants:
             raise lesson(
                 f'conveyor.convert: node "{node.name}"',
@@ -87,8 +99,9 @@ def node_arrays(model: Any, node: Any) -> dict[str, np.ndarray]:
             arrays[part] = _array_of(constants[known], node)
     units = arrays["R"].shape[-1] if "R" in arrays and arrays["R"].ndim else 0
     count = len(arrays["W"]) if "W" in arrays and arrays["W"].ndim == 3 else 0
-    shapes = {"W": (count, 4 * units, *(arrays["W"].shape[2:] if count else ()))}
-    shapes |= {"R": (count, 4 * units, units), "B": (count, 8 * units), "P": (count, 3 * units)}
+    g = _GATES[node.op_type]
+    shapes = {"W": (count, g * units, *(arrays["W"].shape[2:] if count else ()))}
+    shapes |= {"R": (count, g * units, units), "B": (count, 2 * g * units), "P": (count, 3 * units)}
     if (
         count not in (1, 2)
         or "R" not in arrays
@@ -97,10 +110,11 @@ def node_arrays(model: Any, node: Any) -> dict[str, np.ndarray]:
     ):
         raise lesson(
             f'conveyor.convert: node "{node.name}"',
-            "W (directions, 4 * units, features), R (directions, 4 * units, units), "
-            "B (directions, 8 * units) and P (directions, 3 * units) of one type",
+            f"W (directions, {g} * units, features), R (directions, {g} * units, units), "
+            f"B (directions, {2 * g} * units)"
+            + (" and P (directions, 3 * units) of one type" if g == 4 else " of one type"),
             listed(arrays),
-            "The file is damaged, or not ONNX's operator LSTM. Export it anew.",
+            f"The file is damaged, or not ONNX's operator {node.op_type}. Export it anew.",
         )
     return arrays
 
@@ -185,7 +199,7 @@ def _attributes(cell: CellWeights) -> dict[str, Any]:
     return bound | ({"input_forget": 1} if cell.coupled else {})
 
 
-def model_of_nodes(model: Any, given: list[Any], weights: LSTMWeights) -> Any:
+def model_of_nodes(model: Any, given: list[Any], weights: LSTMWeights | GRUWeights) -> Any:
     """Nodes as they are, with nothing between them, so that they can be run."""
     from onnx import NodeProto, numpy_helper
 
@@ -213,7 +227,7 @@ def _inputs(x: str, parts: dict[str, str]) -> list[str]:
     return inputs
 
 
-def _chain(nodes: list[Any], constants: list[Any], weights: LSTMWeights) -> Any:
+def _chain(nodes: list[Any], constants: list[Any], weights: LSTMWeights | GRUWeights) -> Any:
     """A model in which node n reads `steps_n`, (T, B, F), and writes `y_n`, (T, D, B, U)."""
     onnx = onnx_package()
     from onnx import TensorProto, helper, numpy_helper

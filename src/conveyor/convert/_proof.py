@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._errors import ConveyorError
+from ._gru_reference import gru_hidden_states
+from ._gru_weights import GRUWeights
 from ._reference import hidden_states
 from ._weights import LSTMWeights
 
@@ -30,7 +32,7 @@ class Proof:
             what ran; None where it is not installed.
     """
 
-    weights: LSTMWeights
+    weights: LSTMWeights | GRUWeights
     differences: dict[str, float | None]
 
     @property
@@ -46,7 +48,7 @@ class Proof:
         return f"{self.weights}; largest difference from the equations: {sides}"
 
 
-def prove(weights: LSTMWeights, sides: dict[str, Run]) -> Proof:
+def prove(weights: LSTMWeights | GRUWeights, sides: dict[str, Run]) -> Proof:
     """Run all sides on one random batch, and compare their hidden states.
 
     Raises:
@@ -54,7 +56,10 @@ def prove(weights: LSTMWeights, sides: dict[str, Run]) -> Proof:
     """
     rng = np.random.default_rng(0)
     x = rng.normal(size=(_BATCH, _STEPS, weights.features)).astype(weights.dtype)
-    expected = hidden_states(weights, x)
+    if isinstance(weights, GRUWeights):
+        expected = gru_hidden_states(weights, x)
+    else:
+        expected = hidden_states(weights, x)
     differences: dict[str, float | None] = {}
     for side, run in sides.items():
         actual = run(x)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from .._errors import lesson
+from ._gru_safetensors import gru_file, gru_of_file
+from ._gru_weights import GRUWeights
 from ._layouts import LAYOUTS, Settings, listed, pack, unpack
 from ._torch import choose, weights_of_arrays
 from ._weights import SETTINGS, LSTMWeights
@@ -26,9 +28,13 @@ def _package() -> Any:
     return safetensors
 
 
-def write_safetensors(weights: LSTMWeights, path: Path, layout: str = "keras") -> None:
+def write_safetensors(weights: LSTMWeights | GRUWeights, path: Path, layout: str = "keras") -> None:
     """Write weights as a layout names and packs them, and say so in the metadata."""
     safetensors = _package()
+    if isinstance(weights, GRUWeights):
+        tensors, metadata = gru_file(weights, layout)
+        path.write_bytes(safetensors.numpy.save(tensors, metadata=metadata))
+        return
     arrays = {n: np.ascontiguousarray(array) for n, array in pack(weights, layout).items()}
     path.write_bytes(safetensors.numpy.save(arrays, metadata=_metadata(weights, layout)))
 
@@ -51,8 +57,8 @@ def _metadata(weights: LSTMWeights, layout: str) -> dict[str, str]:
     }
 
 
-def read_safetensors(path: Path, name: str | None = None) -> LSTMWeights:
-    """Weights of a file of ours, or of one with the state dict of an nn.LSTM.
+def read_safetensors(path: Path, name: str | None = None) -> LSTMWeights | GRUWeights:
+    """Weights of a file of ours, or of one with the state dict of an nn.LSTM or nn.GRU.
 
     Raises:
         ConveyorError: no such file, or one whose tensors are not what its metadata says.
@@ -70,6 +76,9 @@ def read_safetensors(path: Path, name: str | None = None) -> LSTMWeights:
             f"one that cannot be read: {reason[:200]}",
             "Write it anew; it may be cut off.",
         ) from error
+    gru = gru_of_file(arrays, metadata, path, name)
+    if gru is not None:
+        return gru
     if metadata.get("format") != _FORMAT:
         return weights_of_arrays(choose(arrays, name))
     layout = metadata.get("layout", "")

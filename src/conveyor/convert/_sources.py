@@ -11,7 +11,20 @@ from typing import Any
 import keras
 
 from .._errors import lesson
-from . import _flax, _haste, _keras, _onnx, _tensorflow, _torch
+from . import (
+    _flax,
+    _gru_flax,
+    _gru_keras,
+    _gru_onnx,
+    _gru_torch,
+    _haste,
+    _keras,
+    _onnx,
+    _tensorflow,
+    _torch,
+)
+from ._gru_layouts import unpack_gru
+from ._gru_weights import GRUWeights
 from ._haste import HasteLSTM
 from ._proof import Run
 from ._safetensors import read_safetensors
@@ -19,14 +32,15 @@ from ._tensorflow import BlockLSTM
 from ._weights import LSTMWeights
 
 Source = Any
-Found = tuple[dict[str, Run], LSTMWeights]
+Weights = LSTMWeights | GRUWeights
+Found = tuple[dict[str, Run], Weights]
 
 
 def look_at(source: Source, name: str | None) -> Found:
     """How the source is run, by what it is called, and its weights.
 
     Raises:
-        ConveyorError: something that holds no LSTMs, or several where one is wanted.
+        ConveyorError: something that holds no LSTMs or GRUs, or several where one is wanted.
     """
     for is_such, look in _KINDS:
         if is_such(source):
@@ -34,23 +48,33 @@ def look_at(source: Source, name: str | None) -> Found:
     held = f", with {', '.join(map(str, list(source)[:5]))}" if isinstance(source, Mapping) else ""
     raise lesson(
         "conveyor.convert",
-        "LSTMs: layers of Keras, a torch.nn.LSTM or its state dict, parameters of flax, an ONNX "
-        "model, a BlockLSTM, a HasteLSTM, or the path of a file",
+        "LSTMs or GRUs: layers of Keras, a torch.nn.LSTM or GRU or its state dict, parameters of "
+        "flax, an ONNX model, a BlockLSTM, a HasteLSTM, or the path of a file",
         f"{type(source).__name__}{held}",
         "Pass the recurrent layer, or weights_of(...).",
     )
 
 
 def _in_keras(source: Source, name: str | None) -> Found:
-    layers = _keras.pick(source, name)
-    weights = _keras.weights_of_keras(layers)
+    weights: Weights
+    layers = _gru_keras.grus_in(source, name)
+    if layers:
+        weights = _gru_keras.weights_of_grus(layers)
+    else:
+        layers = _keras.pick(source, name)
+        weights = _keras.weights_of_keras(layers)
     return {"Keras": _keras.runner([_keras.with_every_step(layer) for layer in layers])}, weights
 
 
 def _in_torch(source: Source, name: str | None) -> Found:
     arrays = _torch.arrays_of(source, name)
-    weights = _torch.weights_of_arrays(arrays)  # refuses what no module could be made of
-    module = _torch.module_of(arrays)
+    weights: Weights
+    if _gru_torch.is_gru(arrays):
+        weights = unpack_gru(arrays, "torch")  # refuses what no module could be made of
+        module = _gru_torch.module_of(arrays, weights)
+    else:
+        weights = _torch.weights_of_arrays(arrays)
+        module = _torch.module_of(arrays)
     runs: dict[str, Run] = {} if module is None else {"torch": lambda x: _torch.run(module, x)}
     return runs, weights
 
@@ -60,9 +84,19 @@ def _in_flax(source: Source, name: str | None) -> Found:
     return {"flax": lambda x: _flax.run(cell, x)}, _flax.weights_of_cell(cell)
 
 
+def _in_flax_gru(source: Source, name: str | None) -> Found:
+    cell = _gru_flax.gru_cell_of(source, name)
+    return {"flax": lambda x: _gru_flax.run_gru(cell, x)}, _gru_flax.weights_of_gru_cell(cell)
+
+
 def _in_onnx(source: Source, name: str | None) -> Found:
-    nodes = _onnx.pick(source, name)
-    weights = _onnx.weights_of_nodes(source, nodes)
+    weights: Weights
+    if _gru_onnx.grus_in_graph(source, name):
+        nodes = _onnx.pick(source, name, "GRU")
+        weights = _gru_onnx.weights_of_gru_nodes(source, nodes)
+    else:
+        nodes = _onnx.pick(source, name)
+        weights = _onnx.weights_of_nodes(source, nodes)
     model = _onnx.model_of_nodes(source, nodes, weights)
     return {"ONNX Runtime": lambda x: _onnx.run(model, x)}, weights
 
@@ -80,7 +114,7 @@ def _in_haste(source: Source, name: str | None) -> Found:
 def _read(source: Source, name: str | None) -> Found:
     path = Path(source)
     if not path.is_file():
-        raise FileNotFoundError(f"no file {path}. It is to hold the weights of an LSTM.")
+        raise FileNotFoundError(f"no file {path}. It is to hold the weights of an LSTM or GRU.")
     if path.suffix == ".safetensors":
         return {}, read_safetensors(path, name)
     if path.suffix in (".pt", ".pth", ".bin"):
@@ -110,12 +144,13 @@ def _is_in_torch(source: Source) -> bool:
 
 # Keras's layers are modules too, on PyTorch: they come first.
 _KINDS: tuple[tuple[Callable[[Source], bool], Callable[[Source, str | None], Found]], ...] = (
-    (lambda source: isinstance(source, LSTMWeights), lambda source, name: ({}, source)),
+    (lambda source: isinstance(source, Weights), lambda source, name: ({}, source)),
     (lambda source: isinstance(source, (str, os.PathLike)), _read),
     (lambda source: isinstance(source, BlockLSTM), _in_block),
     (lambda source: isinstance(source, HasteLSTM), _in_haste),
     (_is_in_keras, _in_keras),
     (_is_in_torch, _in_torch),
     (_flax.is_flax, _in_flax),
+    (_gru_flax.is_flax_gru, _in_flax_gru),
     (lambda source: type(source).__name__ == "ModelProto", _in_onnx),
 )

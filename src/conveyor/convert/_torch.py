@@ -24,21 +24,24 @@ def is_state_dict(source: Any) -> bool:
 
 
 def arrays_of(source: Any, name: str | None = None) -> dict[str, np.ndarray]:
-    """The arrays of an `nn.LSTM`, an `nn.LSTMCell`, or of one of those in a state dict.
+    """The arrays of an `nn.LSTM`, `nn.GRU`, a cell of theirs, or of one of those in a state dict.
 
     Args:
         source: a module, or tensors by name.
         name: which, where there are several: what stands before `weight_ih_l0`.
 
     Returns:
-        Arrays by the names that they have in an `nn.LSTM`.
+        Arrays by the names that they have in an `nn.LSTM` or `nn.GRU`.
     """
     modules = [] if isinstance(source, Mapping) else list(source.modules())
     kinds = {type(module).__name__ for module in modules}
-    if kinds & {"GRU", "RNN", "GRUCell", "RNNCell"} and not kinds & {"LSTM", "LSTMCell"}:
-        other = min(kinds & {"GRU", "RNN", "GRUCell", "RNNCell"})
+    others = kinds & {"RNN", "RNNCell"}
+    if others and not kinds & {"LSTM", "LSTMCell", "GRU", "GRUCell"}:
         raise lesson(
-            "conveyor.convert", "an nn.LSTM", f"an nn.{other}", "Pass the LSTM of the model."
+            "conveyor.convert",
+            "an nn.LSTM or nn.GRU",
+            f"an nn.{min(others)}",
+            "Pass the LSTM of the model.",
         )
     state = source if isinstance(source, Mapping) else source.state_dict()
     return choose({str(key): _numpy(value) for key, value in state.items()}, name)
@@ -66,12 +69,12 @@ def choose(arrays: Mapping[str, np.ndarray], name: str | None = None) -> dict[st
         choice = ", ".join(repr(prefix.rstrip(".")) for prefix in prefixes)
         raise lesson(
             "conveyor.convert",
-            f"the name of one LSTM, of {choice}" if prefixes else "the weights of an nn.LSTM",
+            f"the name of one of {choice}" if prefixes else "the weights of an nn.LSTM or nn.GRU",
             f"name={name!r}" if prefixes else listed(arrays),
             f"Write name={prefixes[0].rstrip('.')!r}." if prefixes else "Look at its names.",
         )
     mine = {key.removeprefix(wanted): a for key, a in arrays.items() if key.startswith(wanted)}
-    if "weight_ih" in mine:  # of an LSTMCell
+    if "weight_ih" in mine:  # of a cell
         mine = {f"{key}_l0": array for key, array in mine.items()}
     return {key: array for key, array in mine.items() if _OWN.fullmatch(key)}
 
@@ -181,7 +184,7 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
         held = listed(state) if isinstance(state, dict) else type(state).__name__
         raise lesson(
             str(path),
-            "the state dict of an nn.LSTM",
+            "the state dict of an nn.LSTM or nn.GRU",
             held,
             "Write torch.save(lstm.state_dict(), path).",
         )

@@ -1,4 +1,4 @@
-"""`explain(model)`: how data flows through its LSTMs and GRUs, for a terminal and for a notebook."""
+"""`explain(model)`: how data flows through its LSTMs and GRUs, for a terminal and a notebook."""
 
 from __future__ import annotations
 

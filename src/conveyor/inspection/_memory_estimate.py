@@ -15,7 +15,7 @@ from rich.table import Table
 from .. import _engines
 from .._errors import lesson
 from ..layers import GRU, LSTM
-from ..layers._find import find_lstms, is_lstm, parts_of
+from ..layers._find import find_lstms, find_lstms_and_grus, is_lstm, parts_of
 from ..layers._graph import graph_of, needed_nodes
 from ..layers._stack_call import shapes
 from ..layers._variant import PLAIN, variant_of
@@ -117,7 +117,7 @@ def memory_estimate(model: Any, batch: int, time_steps: int) -> MemoryEstimate:
             )
     batch, time_steps = int(batch), int(time_steps)
     graph = graph_of(model, _WHERE)
-    paths = {id(item.layer): item.path for item in find_lstms(graph)}
+    paths = {id(item.layer): item.path for item in find_lstms_and_grus(graph)}
     returned = list(_returned(graph, batch, time_steps, ""))
     needs = [_weights(model), *(need for need, _, _ in returned)]
     at_least = []

@@ -8,7 +8,8 @@ import keras
 from keras.src.backend import get_keras_mask  # Keras has no public name for it
 
 from .._errors import lesson
-from ._keras_loop import cells_of, why_not
+from ._keras_loop import cells_of
+from ._known_cells import why_unknown
 
 
 def graph_of(model: Any, where: str) -> Any:
@@ -24,12 +25,12 @@ def graph_of(model: Any, where: str) -> Any:
     if isinstance(model, keras.layers.Layer) and model.built:
         kind = type(model).__name__
         if isinstance(model, keras.layers.RNN):
-            features = cells_of(model)[0].kernel.shape[0] if why_not(model) is None else None
+            features = cells_of(model)[0].kernel.shape[0] if why_unknown(model) is None else None
             x = keras.Input((None, features))
             return keras.Model(x, model(x))
         raise lesson(
             where,
-            "a Sequential or functional model, or an LSTM",
+            "a Sequential or functional model, an LSTM or a GRU",
             f"{kind}, whose call is Python that cannot be looked into",
             "Build its layers into keras.Model(inputs, outputs), or take its LSTMs one by one.",
         )

@@ -380,14 +380,21 @@ class LSTM(
         training: bool | None = False,
         resets: Any = None,
     ) -> Any:
-        if self._use_cudnn is True:
-            raise _checks.cudnn_asked_for(self.where)
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
         if self.parts:
             return _stack_call.run(self, sequences, initial_state, mask, bool(training), resets)
+        call = self.asked(sequences, initial_state, mask, bool(training), resets)
+        return self.answered(call, *lstm_and_decision(**call))
+
+    def asked(
+        self, sequences: Array, initial_state: Any, mask: Any, training: bool, resets: Any
+    ) -> dict[str, Any]:
+        """What a call asks of `ops.lstm`."""
+        if self._use_cudnn is True:
+            raise _checks.cudnn_asked_for(self.where)
         hidden_state, cell_state = self._states_before(sequences, initial_state)
         dropout_mask, recurrent_dropout_mask = self.cell.draw_dropout_masks(
-            sequences[:, 0, :], hidden_state, bool(training)
+            sequences[:, 0, :], hidden_state, training
         )
         given = self.cell.weights_for_ops()
         if training and self.variant.draws:
@@ -399,34 +406,40 @@ class LSTM(
             resets = K.not_equal(K.convert_to_tensor(resets), 0)
             if self.initial_state is not None:
                 resets = K.where(resets, 2, 0)  # not at zeros, but where the first one began
-        names = self.output_names()
-        watching = _recording.records()
-        wanted = STATE_NAMES if watching is not None else (*names, *self.remembered_names)
-        wanted = tuple(dict.fromkeys(wanted))
-        values, self._decision = lstm_and_decision(
-            sequences,
+        watched = _recording.records() is not None
+        wanted = STATE_NAMES if watched else (*self.output_names(), *self.remembered_names)
+        return {
+            "x": sequences,
             **given,
-            hidden_state=hidden_state,
-            cell_state=cell_state,
-            mask=mask,
-            resets=resets,
-            dropout_mask=dropout_mask,
-            recurrent_dropout_mask=recurrent_dropout_mask,
-            go_backwards=self.go_backwards,
-            unroll=self.unroll,
-            remat=self.remat,
-            outputs=wanted,
-            engine=self.engine,
-            where=self.where,
-        )
-        states: dict[AnyStateName, Array] = dict(zip(wanted, values, strict=True))
+            "hidden_state": hidden_state,
+            "cell_state": cell_state,
+            "mask": mask,
+            "resets": resets,
+            "dropout_mask": dropout_mask,
+            "recurrent_dropout_mask": recurrent_dropout_mask,
+            "go_backwards": self.go_backwards,
+            "unroll": self.unroll,
+            "remat": self.remat,
+            "outputs": tuple(dict.fromkeys(wanted)),
+            "engine": self.engine,
+            "where": self.where,
+        }
+
+    def answered(self, call: dict[str, Any], values: Sequence[Array], decision: Decision) -> Any:
+        """What the layer returns, of what `asked` asked for."""
+        self._decision = decision
+        states: dict[AnyStateName, Array] = dict(zip(call["outputs"], values, strict=True))
+        mask = call["mask"]
         if self._memory is not None:
             self._memory.write([states[name] for name in self.remembered_names])
+        watching = _recording.records()
         if watching is not None:
+            before = call["hidden_state"], call["cell_state"]
             record = _recording.Record(
-                self, sequences, mask, hidden_state, cell_state, states, self._decision, resets
+                self, call["x"], mask, *before, states, decision, call["resets"]
             )
             states = watching.add(record)
+        names = self.output_names()
         returned = [states[name] for name in names]
         if self.zero_output_for_mask and mask is not None:
             returned = self._zero_where_masked(names, returned, mask)

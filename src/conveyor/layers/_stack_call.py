@@ -10,6 +10,7 @@ from keras import ops as K
 
 from .._engines import Array
 from .._vocabulary import StateName, has_time_axis
+from ..ops._lstm import lstms_and_decisions
 from . import _stack_states as given_states
 
 
@@ -27,15 +28,15 @@ def run(
     for n, row in enumerate(layer.parts):
         top = n == len(layer.parts) - 1
         returned = []
-        for part in row:
-            values = part.call(x, next(pairs), mask, training, resets)
+        answers = _run_row(row, x, pairs, mask, training, resets)
+        for part, values in zip(row, answers, strict=True):
             names = part.output_names()
-            values = [values] if len(names) == 1 else list(values)
             if layer.return_state and layer.outputs is None:
                 states += values[-2:]
             if part.go_backwards and not (top and layer.go_backwards):
-                values = [flipped(a, b) for a, b in zip(names, values, strict=True)]
-            returned.append(values)
+                returned.append([flipped(a, b) for a, b in zip(names, values, strict=True)])
+            else:
+                returned.append(values)
         if not top:
             x = merged(between(layer.merge_mode), [values[0] for values in returned])[0]
             x = _dropped(layer, x) if training and layer.inter_layer_dropout else x
@@ -47,6 +48,18 @@ def run(
     ]
     outputs += states
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+def _run_row(
+    row: Any, x: Array, pairs: Iterator[Any], mask: Any, training: bool, resets: Any
+) -> list[list[Array]]:
+    """What the LSTMs of one layer return, in a list each; two directions run side by side."""
+    calls = [part.asked(x, next(pairs), mask, training, resets) for part in row]
+    returned = [
+        part.answered(call, *answer)
+        for part, call, answer in zip(row, calls, lstms_and_decisions(calls), strict=True)
+    ]
+    return [list(each) if isinstance(each, tuple) else [each] for each in returned]
 
 
 def between(merge_mode: str | None) -> str:

@@ -48,7 +48,7 @@ class Builder:
 
     Args:
         opset: of the operators.
-        states: whether the states of LSTMs are inputs and outputs.
+        states: whether the states of LSTMs and GRUs are inputs and outputs.
     """
 
     def __init__(self, opset: int, *, states: bool = False) -> None:
@@ -116,8 +116,10 @@ class Builder:
         """The last time step first."""
         return self.at_end(value, 1, -1, _BEFORE_FIRST, -1)
 
-    def add_states(self, path: str, sizes: list[int], first: list[str]) -> tuple[str, str, str]:
-        """Inputs for the states before the first step; the path, with a number if taken.
+    def add_states(self, path: str, sizes: list[int], first: list[str]) -> tuple[str, ...]:
+        """Inputs for the states before the first step: hidden, and of an LSTM cell state.
+
+        In front of their names the path, with a number if taken.
 
         What a sequence begins with, where it is not zeros, goes into the file's metadata.
         """
@@ -125,16 +127,16 @@ class Builder:
         path = path if count == 1 else f"{path}_{count}"
         names = [
             self.add_input(f"{path}.{name}", (None, size), "float32")
-            for name, size in zip(FINAL_STATE_NAMES, sizes, strict=True)
+            for name, size in zip(FINAL_STATE_NAMES, sizes, strict=False)
         ]
         for name, constant in zip(names, first, strict=True):
             if constant:
                 self.first_states[name] = self.onnx.numpy_helper.to_array(self._constants[constant])
-        return path, names[0], names[1]
+        return path, *names
 
     def add_next_states(self, path: str, states: dict[str, str], sizes: list[int]) -> None:
         """Outputs for the states after the last step; `model` puts them behind all others."""
-        for name, size in zip(FINAL_STATE_NAMES, sizes, strict=True):
+        for name, size in zip(FINAL_STATE_NAMES, sizes, strict=False):
             self._next[f"{path}.{name}"] = (states[name], size)
 
     def add_input(self, name: str, shape: tuple[int | None, ...], dtype: str) -> str:

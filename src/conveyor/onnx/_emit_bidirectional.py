@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..layers._keras_loop import cells_of, why_not
@@ -35,7 +36,7 @@ def emit_bidirectional(
     forward = not layer.forward_layer.go_backwards
     if plain and same and biased and forward:
         return _in_one_node(build, layer, x, initial, path, refuse)
-    return _in_two(build, layer, x, initial, path, refuse)
+    return in_two(build, layer, x, initial, path, refuse)
 
 
 _OF_A_NODE = (None, ("hidden_states",), ("hidden_states", "hidden_state", "cell_state"))
@@ -81,12 +82,19 @@ def _halves(build: Builder, value: str, axis: int, hint: str) -> list[str]:
     return [build("Squeeze", part, build.integers(axis)) for part in parts]
 
 
-def _in_two(
-    build: Builder, layer: Any, x: Tensor, initial: list[str], path: str, refuse: Refuse
+def in_two(
+    build: Builder,
+    layer: Any,
+    x: Tensor,
+    initial: list[str],
+    path: str,
+    refuse: Refuse,
+    emit: Callable[..., list[Tensor]] = emit_recurrent,
 ) -> list[Tensor]:
+    """A node for each direction, which `emit` makes."""
     half = len(initial) // 2
     (y, *states), (y_back, *states_back) = (
-        emit_recurrent(build, side, x, given, f"{path}/{side.name}", refuse)
+        emit(build, side, x, given, f"{path}/{side.name}", refuse)
         for side, given in (
             (layer.forward_layer, initial[:half]),
             (layer.backward_layer, initial[half:]),

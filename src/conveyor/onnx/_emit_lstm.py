@@ -44,7 +44,8 @@ def emit_recurrent(
         backwards = False
     ours = isinstance(layer, LSTM) and not layer.keras_masks
     handed_on = value if ours else replace(value, mask=x.mask)
-    returned = _returned(build, layer, names, value, every[-1], handed_on, cells[-1])
+    sizes = [int(size) for size in cells[-1].state_size]
+    returned = _returned(build, layer, names, value, every[-1], handed_on, sizes)
     if len(cells) > 1 and layer.return_state and getattr(layer, "outputs", None) is None:
         for cell, states in zip(cells, every, strict=True):
             for name, size in zip(("hidden_state", "cell_state"), cell.state_size, strict=True):
@@ -180,9 +181,12 @@ def _returned(
     value: Tensor,
     states: States,
     handed_on: Tensor,
-    cell: Any,
+    sizes: list[int],
 ) -> list[Tensor]:
-    """What the layer returns; time axes in the order in which it reads."""
+    """What the layer returns; time axes in the order in which it reads.
+
+    `sizes` are those of the hidden state, and of all else behind it.
+    """
     zeros = layer.zero_output_for_mask and value.mask is not None
     tensors = []
     for n, name in enumerate(names):
@@ -194,7 +198,7 @@ def _returned(
                 # To Keras this is the last of the zeroed outputs, not the state.
                 last = build.at_end(value.mask, 1, -1, 2**62)
                 found = build("Where", last, found, build.number(0.0))
-        size = int(cell.state_size[0 if name.startswith("hidden") else 1])
+        size = sizes[0 if name.startswith("hidden") else -1]
         batch, time_steps, _ = value.shape
         with_time = handed_on.named(found, (batch, time_steps, size))
         tensors.append(with_time if has_time_axis(name) else Tensor(found, (batch, size)))

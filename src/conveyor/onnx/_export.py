@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from types import EllipsisType
 from typing import Any
 
 import keras
@@ -13,9 +15,12 @@ from rich.console import Console
 from .._errors import ConveyorError, lesson
 from ..convert._onnx import onnx_package
 from ..layers._graph import arguments_of, graph_of, has_mask_of_its_own, needed_nodes, tensors_read
+from ..layers._known_cells import has_gru
 from ._builder import Builder, Tensor
 from ._compare import difference_from
 from ._emit_bidirectional import emit_bidirectional
+from ._emit_gru import emit_gru
+from ._emit_gru_bidirectional import emit_gru_bidirectional
 from ._emit_layers import emit_local
 from ._emit_lstm import emit_recurrent
 from ._emit_shapes import SHAPES
@@ -32,7 +37,7 @@ def export(
     states: bool = False,
     verbose: bool = True,
 ) -> Path:
-    """Write a model as ONNX: one LSTM node a layer, batch and time steps free.
+    """Write a model as ONNX: one LSTM or GRU node a layer, batch and time steps free.
 
     Two directions are one node. Masks of `Masking` and `Embedding(mask_zero=True)` may have any
     pattern: the steps that count are moved to the front, their number is the node's
@@ -40,22 +45,23 @@ def export(
     run in ONNX Runtime where it is installed, compared with the model, and only then put in its
     place.
 
-    An LSTM with `outputs=` gives cell states and gates, too: gates of all steps at once from inputs
+    A layer with `outputs=` gives cell states and gates, too: gates of all steps at once from inputs
     and hidden states, the cell states from a `Scan` over them.
 
     With `states=True` a sequence may be fed in chunks. For every LSTM the graph has the inputs
-    `<layer>.hidden_state` and `<layer>.cell_state` (B, units) besides, and outputs of these names
-    with `.next` behind, to be fed with the next chunk. The first chunk is fed zeros; where the
-    layer has learned its beginning, that is in the file's metadata by the names of the inputs.
+    `<layer>.hidden_state` and `<layer>.cell_state` (B, units) besides, for a GRU the first alone,
+    and outputs of these names with `.next` behind, to be fed with the next chunk. The first chunk
+    is fed zeros; where the layer has learned its beginning, that is in the file's metadata by the
+    names of the inputs.
 
     Peepholes, coupled gates, `clip` and `output_activation` are attributes of the node; what the
     operator LSTM lacks of `conveyor.LSTM` is a `Scan` of the cell's equations in its place.
 
     Args:
-        model: Sequential or functional, or an LSTM; its layers compute in float32.
+        model: Sequential or functional, an LSTM or a GRU; its layers compute in float32.
         path: of the file, *.onnx.
         opset: of the operators, from 14 to the newest that the packages onnx and onnxruntime know.
-        states: states as inputs and outputs. All LSTMs have to read forward in time.
+        states: states as inputs and outputs. All layers have to read forward in time.
         verbose: print the largest difference from the model.
 
     Returns:
@@ -161,7 +167,7 @@ def _emit(build: Builder, node: Any, values: list[Tensor], path: str) -> list[Te
     if hasattr(inner, "_nodes_by_depth"):
         return _through(build, inner, values, path)
     if node.arguments.kwargs.get("resets") is not None:
-        raise _refused(path, layer, "with resets= at the call, which the operator LSTM has not")
+        raise _refused(path, layer, "with resets= at the call, which the operator has not")
     if has_mask_of_its_own(node):
         raise _refused(path, layer, "whose mask is given at the call: let Masking make it")
     if isinstance(layer, keras.layers.Layer) and layer.compute_dtype != "float32":
@@ -170,14 +176,22 @@ def _emit(build: Builder, node: Any, values: list[Tensor], path: str) -> list[Te
         raise _refused(path, layer, "which looks at several time steps: no chunk has all of them")
     if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
         x, *initial = values
-        if initial and getattr(layer, "keras_masks", not _is_ours(layer)):
-            x = Tensor(x.name, x.shape)  # Keras does not look at the mask then
-        states = [state.name for state in initial]
         both = isinstance(layer, keras.layers.Bidirectional)
+        blind = _blind(layer.forward_layer if both else layer)
+        if initial and both and x.mask is not None and blind != _blind(layer.backward_layer):
+            raise _refused(path, layer, "one direction of which alone looks at the mask")
+        unseen = x.mask if initial and blind else None
+        if unseen is not None:
+            x = Tensor(x.name, x.shape)
+        states = [state.name for state in initial]
         emit = emit_bidirectional if both else emit_recurrent
         if getattr(layer, "bidirectional", False):
             emit = emit_stack
-        return emit(build, layer, x, states, path, _refused)
+        if has_gru(layer):
+            emit = emit_gru_bidirectional if both else emit_gru
+        every = emit(build, layer, x, states, path, _refused)
+        # It is handed on all the same.
+        return [replace(y, mask=unseen) if unseen and len(y.shape) == 3 else y for y in every]
     if not isinstance(layer, keras.layers.Layer):
         values = _with_numbers(build, node, values)
     made = emit_local(build, layer, values)
@@ -187,19 +201,21 @@ def _emit(build: Builder, node: Any, values: list[Tensor], path: str) -> list[Te
 
 
 def _with_numbers(build: Builder, node: Any, values: list[Tensor]) -> list[Tensor]:
-    """What an operation reads, numbers among it as in `1 - x`."""
+    """What an operation reads, numbers among it as in `1 - x`; no places as in `x[:, 0]`."""
     left, every = list(values), []
     for leaf in keras.tree.flatten(arguments_of(node)):
         if isinstance(leaf, keras.KerasTensor):
             every.append(left.pop(0))
-        elif leaf is not None:
+        elif leaf is not None and not isinstance(leaf, slice | str | EllipsisType):
             array = np.asarray(leaf, np.float32)
             every.append(Tensor(build.constant(array, "number"), array.shape))
     return every
 
 
-def _is_ours(layer: Any) -> bool:
-    return type(layer).__module__.startswith("conveyor")
+def _blind(layer: Any) -> bool:
+    """Whether it looks at no mask where an initial state is given, as Keras's layers do."""
+    ours = type(layer).__module__.startswith("conveyor")
+    return bool(getattr(layer, "keras_masks", not ours))
 
 
 def _refused(path: str, layer: Any, why: str) -> ConveyorError:

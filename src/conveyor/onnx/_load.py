@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from .._errors import lesson
-from ..convert._onnx import pick, read_onnx
+from ..convert._onnx import name_of, pick, read_onnx
 from ..convert._onnx_arrays import onnx_layer
 from ..layers import LSTM
 from ._activations import Activation, in_keras, is_odd_about_half
@@ -23,9 +23,9 @@ def load_lstm(path: str | os.PathLike[str] | Any, name: str | None = None) -> An
     hidden_states, hidden_state and cell_state, which ONNX calls Y, Y_h and Y_c. What the graph
     gives the node as `sequence_lens` and initial states are `lengths=` and `initial_state=` at
     the call; at the steps behind its length a sequence repeats its last state, where ONNX, and
-    Keras's Bidirectional, have zeros. `P` are peepholes, `input_forget=1` is `coupled=True`,
-    `clip` is that of the layer, which bounds what ONNX Runtime does: not what enters the function
-    on the way out.
+    Keras's Bidirectional, have zeros. `P` are peepholes, `input_forget=1` is `coupled=True`.
+    `clip` bounds what enters gates and candidate, as in ONNX Runtime; the text of ONNX names all
+    activations, and the one on the way out is none of these.
 
     Args:
         path: of the file, or a ModelProto.
@@ -48,17 +48,7 @@ def load_lstm(path: str | os.PathLike[str] | Any, name: str | None = None) -> An
     >>> again.units, again.output_names()
     (4, ('hidden_states', 'hidden_state', 'cell_state'))
     """
-    model = read_onnx(Path(path)) if isinstance(path, (str, os.PathLike)) else path
-    nodes = pick(model, name)
-    if len(nodes) > 1:
-        names = ", ".join(repr(read_node(model, node).name) for node in nodes)
-        raise lesson(
-            "conveyor.onnx.load_lstm",
-            f"the name of one of its LSTM nodes: {names}",
-            f"name={name!r}",
-            f"Write load_lstm(path, name={read_node(model, nodes[0]).name!r}).",
-        )
-    node = read_node(model, nodes[0])
+    node = read_node(*one_node(path, name, "LSTM"))
     _check(node)
     arrays = {"W": node.w, "R": node.r, "B": node.b, "P": node.p}
     there = {part: array for part, array in arrays.items() if array is not None}
@@ -86,10 +76,31 @@ def load_lstm(path: str | os.PathLike[str] | Any, name: str | None = None) -> An
         weights = [cell.kernel, cell.recurrent_kernel, cell.bias, cell.peepholes]
         known = [weight for weight in weights if weight is not None]
         layer.set_weights([w.reshape(v.shape) for w, v in zip(known, layer.weights, strict=True)])
+    return one_or_both(layers)
+
+
+def one_node(path: str | os.PathLike[str] | Any, name: str | None, kind: str) -> tuple[Any, Any]:
+    """A ModelProto, and its only LSTM or GRU node, or that of this name."""
+    model = read_onnx(Path(path)) if isinstance(path, (str, os.PathLike)) else path
+    nodes = pick(model, name, kind)
+    if len(nodes) > 1:
+        where = f"load_{kind.lower()}"
+        raise lesson(
+            f"conveyor.onnx.{where}",
+            f"the name of one of its {kind} nodes: {', '.join(repr(name_of(n)) for n in nodes)}",
+            f"name={name!r}",
+            f"Write {where}(path, name={name_of(nodes[0])!r}).",
+        )
+    return model, nodes[0]
+
+
+def one_or_both(layers: list[Any]) -> Any:
+    """A built layer, or two in one Bidirectional."""
     if len(layers) == 1:
         return layers[0]
+    dtype = layers[0].dtype_policy
     both = keras.layers.Bidirectional(layers[0], backward_layer=layers[1], dtype=dtype)
-    both.build((None, None, node.features))
+    both.build((None, None, layers[0].cell.kernel.shape[0]))
     # Keras makes copies of the two.
     both.set_weights([weight for layer in layers for weight in layer.get_weights()])
     return both

@@ -59,32 +59,13 @@ def read_node(model: Any, node: Any) -> LSTMNode:
     Raises:
         ConveyorError: weights that the graph computes, or that are not those of an LSTM.
     """
-    given = _attributes(node)
+    given = attributes(node)
     arrays = node_arrays(model, node)
-    direction = given.get("direction", b"forward").decode(errors="replace")
-    count = 2 if direction == "bidirectional" else 1
-    names = [name.decode(errors="replace") for name in given.get("activations", [])]
-    names = names or list(_USUAL) * count
-    units = int(arrays["R"].shape[2])
-    problems = {
-        f"direction={direction}": direction not in ("forward", "reverse", "bidirectional"),
-        f"weights of {len(arrays['W'])} directions": len(arrays["W"]) != count,
-        f"{len(names)} activations": len(names) != 3 * count,
-        f"hidden_size={given.get('hidden_size')}": given.get("hidden_size", units) != units,
-        f"layout={given.get('layout')}": given.get("layout", 0) not in (0, 1),
-    }
-    for got, is_one in problems.items():
-        if is_one:
-            raise _damaged(node, f"{got} beside direction={direction} and {units} units")
-    functions = activations_of(
-        names, list(given.get("activation_alpha", [])), list(given.get("activation_beta", []))
-    )
+    direction, functions = said(node, given, arrays, _USUAL)
     return LSTMNode(
         name=name_of(node),
         direction=direction,
-        activations=tuple(
-            (functions[3 * d], functions[3 * d + 1], functions[3 * d + 2]) for d in range(count)
-        ),
+        activations=tuple((f, g, h) for f, g, h in functions),
         clip=given.get("clip"),
         input_forget=bool(given.get("input_forget", 0)),
         layout=int(given.get("layout", 0)),
@@ -95,7 +76,45 @@ def read_node(model: Any, node: Any) -> LSTMNode:
     )
 
 
-def _attributes(node: Any) -> dict[str, Any]:
+def said(
+    node: Any, given: dict[str, Any], arrays: dict[str, np.ndarray], usual: tuple[str, ...]
+) -> tuple[str, list[list[Activation]]]:
+    """The direction, and the activations of each.
+
+    Args:
+        node: an LSTM or a GRU.
+        given: its attributes.
+        arrays: its weights, which they have to fit.
+        usual: the activations of one direction where none are given.
+
+    Raises:
+        ConveyorError: attributes that do not fit.
+    """
+    direction = given.get("direction", b"forward").decode(errors="replace")
+    count, each = 2 if direction == "bidirectional" else 1, len(usual)
+    names = [name.decode(errors="replace") for name in given.get("activations", [])]
+    names = names or list(usual) * count
+    units = int(arrays["R"].shape[2])
+    problems = {
+        f"direction={direction}": direction not in ("forward", "reverse", "bidirectional"),
+        f"weights of {len(arrays['W'])} directions": len(arrays["W"]) != count,
+        f"{len(names)} activations": len(names) != each * count,
+        f"hidden_size={given.get('hidden_size')}": given.get("hidden_size", units) != units,
+        f"layout={given.get('layout')}": given.get("layout", 0) not in (0, 1),
+    }
+    for got, is_one in problems.items():
+        if is_one:
+            raise damaged(node, f"{got} beside direction={direction} and {units} units")
+    functions = activations_of(
+        names, list(given.get("activation_alpha", [])), list(given.get("activation_beta", []))
+    )
+    return direction, [functions[each * d : each * (d + 1)] for d in range(count)]
+
+
+_OWN = {"LSTM": "input_forget", "GRU": "linear_before_reset"}
+
+
+def attributes(node: Any) -> dict[str, Any]:
     """The attributes that the operator has, by name."""
     from onnx import AttributeProto, helper
 
@@ -106,19 +125,20 @@ def _attributes(node: Any) -> dict[str, Any]:
         "activation_beta": AttributeProto.FLOATS,
         "clip": AttributeProto.FLOAT,
         "hidden_size": AttributeProto.INT,
-        "input_forget": AttributeProto.INT,
+        _OWN[node.op_type]: AttributeProto.INT,
         "layout": AttributeProto.INT,
     }
     for attribute in node.attribute:
         if kinds.get(attribute.name) != attribute.type:
-            raise _damaged(node, f"the attribute {attribute.name:.50}, of type {attribute.type}")
+            raise damaged(node, f"the attribute {attribute.name:.50}, of type {attribute.type}")
     return {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
 
-def _damaged(node: Any, got: str) -> ConveyorError:
+def damaged(node: Any, got: str) -> ConveyorError:
+    """For a node that no exporter wrote."""
     return lesson(
         f'conveyor.onnx: node "{name_of(node)}"',
-        "the attributes of the ONNX operator LSTM, which fit its weights",
+        f"the attributes of the ONNX operator {node.op_type}, which fit its weights",
         got,
         "The file is damaged. Export it anew.",
     )

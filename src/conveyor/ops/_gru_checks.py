@@ -54,7 +54,7 @@ def check_shapes(arrays: dict[str, Any], reset_after: bool, where: str) -> None:
             "recurrent_kernel of shape (units, 3 * units)",
             f"shape {_show(recurrent)}",
             "Weights of torch.nn.GRU are (3 * units, units), the reset gate before the update "
-            "gate: conveyor.convert.torch turns them.",
+            "gate: conveyor.convert.to_keras turns them.",
         )
     units = recurrent[0]
     _check_bias(arrays["bias"], units, reset_after, where)

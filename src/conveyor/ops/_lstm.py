@@ -132,7 +132,34 @@ def lstm(
     return returned[0] if len(returned) == 1 else returned
 
 
-def lstm_and_decision(
+def lstm_and_decision(x: Array, *weights: Any, **call: Any) -> tuple[tuple[Array, ...], Decision]:
+    """`lstm`, and which engine ran; `where` is the name to put before an error."""
+    request, decision, in_numpy = _ready(x, *weights, **call)
+    with in_their_width(x, in_numpy):
+        states = _engines.run(request, decision)
+        return _named(states, request.outputs, in_numpy), decision
+
+
+def lstms_and_decisions(
+    calls: Sequence[dict[str, Any]],
+) -> list[tuple[tuple[Array, ...], Decision]]:
+    """The same for several that do not wait for each other, on arrays of one width."""
+    ready = [_ready(**call) for call in calls]
+    in_numpy = ready[0][2]
+    with in_their_width(calls[0]["x"], in_numpy):
+        every = _engines.run_together([r for r, _, _ in ready], [d for _, d, _ in ready])
+        return [
+            (_named(states, request.outputs, in_numpy), decision)
+            for states, (request, decision, _) in zip(every, ready, strict=True)
+        ]
+
+
+def _named(states: _engines.States, names: Sequence[Any], in_numpy: bool) -> tuple[Array, ...]:
+    returned = tuple(states[name] for name in names)
+    return as_numpy(returned) if in_numpy else returned
+
+
+def _ready(
     x: Array,
     kernel: Array,
     recurrent_kernel: Array,
@@ -154,8 +181,8 @@ def lstm_and_decision(
     engine: str,
     where: str,
     **variant: Unpack[VariantArguments],
-) -> tuple[tuple[Array, ...], Decision]:
-    """`lstm`, and which engine ran; `where` is the name to put before an error."""
+) -> tuple[LSTMRequest, Decision, bool]:
+    """The request, the engine for it, and whether all that came is NumPy."""
     names = check_outputs(outputs, where)
     check_variant(variant, where)
     arrays = {
@@ -194,8 +221,4 @@ def lstm_and_decision(
             variant=as_variant(variant),
         )
         request = with_input_gate(request)
-        decision = _engines.choose(request, engine, where)
-        states = _engines.run(request, decision)
-        returned = tuple(states[name] for name in names)
-        returned = as_numpy(returned) if in_numpy else returned
-    return returned, decision
+        return request, _engines.choose(request, engine, where), in_numpy

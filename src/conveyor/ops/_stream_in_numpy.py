@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from .._engines._activations import function_of
+from .._engines._activations import function_of, text_of
 from .._engines._library import Problem
 
 
@@ -31,6 +31,19 @@ def _activation(name: str) -> Callable[[np.ndarray], np.ndarray]:
     return _ACTIVATIONS.get(
         name, lambda z: np.asarray(keras.ops.convert_to_numpy(function(z)), z.dtype)
     )
+
+
+def in_numpy(function: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """An activation on NumPy's arrays: by itself where it is a common one, else through Keras."""
+    name = text_of(function)
+    if name in _ACTIVATIONS:
+        return _ACTIVATIONS[name]
+
+    def through_keras(z: np.ndarray) -> np.ndarray:
+        made = function(keras.ops.convert_to_tensor(z))
+        return np.asarray(keras.ops.convert_to_numpy(made), z.dtype)
+
+    return through_keras
 
 
 def numpy_step(

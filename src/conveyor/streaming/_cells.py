@@ -1,4 +1,4 @@
-"""LSTMs of a stream: a table of states with a row for each session, and the step."""
+"""LSTMs and GRUs of a stream: tables of states with a row for each session, and the step."""
 
 from __future__ import annotations
 
@@ -6,31 +6,43 @@ from typing import Any
 
 import numpy as np
 
+from ..layers._known_cells import is_gru_cell
 from ..layers._variant import PLAIN, variant_of
 from ..ops._stream_rows import RowStream
+from ._gru_cells import GRURows
 from ._values import Array, Rows, Value
 from ._variant_cells import VariantRows
 
-Initial = tuple[Array | float, Array | float]
+Initial = tuple[Array | float, ...]
 
 
 class _OfSessions:
-    """One LSTM cell, and the states of all sessions.
+    """One cell, and the states of all sessions.
 
     Attributes:
         path: of its layer in the model; a stack has a number behind it.
-        hidden_state, cell_state: a row for each session.
+        state_names: hidden_state, and of an LSTM cell_state: tables with a row for each session.
     """
 
     path: str
     hidden_state: Array
-    cell_state: Array
+    state_names: tuple[str, ...] = ("hidden_state", "cell_state")
     step: Any
     _initial: Initial
 
+    @property
+    def tables(self) -> tuple[Array, ...]:
+        """Those tables."""
+        return tuple(getattr(self, name) for name in self.state_names)
+
     def begin(self, row: int) -> None:
         """What a session begins with: zeros, or what was learned."""
-        self.hidden_state[row], self.cell_state[row] = self._initial
+        for table, first in zip(self.tables, self._initial, strict=True):
+            table[row] = first
+
+    def hidden(self, rows: Rows) -> Array:
+        """Hidden states of these rows, as the layer returns them."""
+        return rows.of(self.hidden_state)
 
     def step_where_it_counts(self, x: Value, rows: Rows) -> None:
         """Make a step for those rows that count."""
@@ -60,20 +72,36 @@ class VariantCell(_OfSessions, VariantRows):
         super().__init__(cell, path, engine)
 
 
-Cell = PlainCell | VariantCell
+class CellOfGRU(_OfSessions, GRURows):
+    """A GRU."""
+
+    state_names = ("hidden_state",)
+
+    def __init__(self, path: str, cell: Any, engine: str, initial: Initial) -> None:
+        self.path, self._initial = path, initial
+        super().__init__(cell, path, engine)
+
+    def hidden(self, rows: Rows) -> Array:
+        """In 16 bits where the layer is; the table is not."""
+        return super().hidden(rows).astype(self.dtype, copy=False)
+
+
+Cell = PlainCell | VariantCell | CellOfGRU
 
 
 def cell_of(
     path: str, cell: Any, weights: list[Array | None], engine: str, initial: Initial
 ) -> Cell:
     """The one that computes a cell of Keras or of conveyor."""
+    if is_gru_cell(cell):
+        return CellOfGRU(path, cell, engine, initial)
     if variant_of(cell) is PLAIN:
         return PlainCell(path, cell, weights, engine, initial)
     return VariantCell(path, cell, engine, initial)
 
 
 class Recurrent:
-    """An LSTM layer, or a stack of cells.
+    """A layer of one cell, or a stack of cells.
 
     Args:
         cells: from below.
@@ -100,27 +128,30 @@ class Recurrent:
         mask = x.mask
         for cell in self.cells:
             cell.step_where_it_counts(x, rows)
-            h = rows.of(cell.hidden_state)
+            h = cell.hidden(rows)
             x = Value(h, mask)
         if self._outputs == ("first",) and mask is None:
             return [x]
-        return self._returned(h, cell, rows.of(cell.cell_state), mask)
+        return self._returned([h, *map(rows.of, cell.tables[1:])], cell, mask)
 
     def feed(self, inputs: list[Value], rows: Rows) -> list[Value]:
         """Those of several steps: (T, B, ...) where the model has a time axis."""
         (x,) = inputs
         mask = x.mask
         for cell in self.cells:
-            hs, cs = cell.feed(x.array, mask, rows.index)
-            x = Value(hs, mask)
-        values = self._returned(hs, cell, cs, mask)
+            every = cell.feed(x.array, mask, rows.index)
+            x = Value(every[0], mask)
+        values = self._returned(list(every), cell, mask)
         return [
             value if time else Value(value.array[-1], None if mask is None else mask[-1])
             for value, time in zip(values, self._times, strict=True)
         ]
 
-    def _returned(self, h: Array, cell: Cell, c: Array, mask: Array | None) -> list[Value]:
-        named = {"first": h, "hidden": h, "cell": c.astype(cell.dtype, copy=False)}
+    def _returned(self, states: list[Array], cell: Cell, mask: Array | None) -> list[Value]:
+        h, *others = states
+        named = {"first": h, "hidden": h}
+        if others:  # a GRU has none
+            named["cell"] = others[0].astype(cell.dtype, copy=False)
         if self._zero and mask is not None:
             named["first"] = np.where(mask[..., None], h, np.zeros_like(h))
         return [Value(named[name], mask) for name in self._outputs]

@@ -9,9 +9,10 @@ from typing import Any
 import keras
 
 from .._errors import ConveyorError, lesson
-from ..layers import LSTM
+from ..layers import GRU, LSTM
 from ..layers._graph import arguments_of, graph_of, has_mask_of_its_own, needed_nodes, tensors_read
-from ..layers._keras_loop import cells_of, why_not
+from ..layers._keras_loop import cells_of
+from ..layers._known_cells import has_gru, is_gru_cell, why_unknown
 from ..layers._local_layers import is_local
 from ._cells import Cell, Recurrent, cell_of
 from ._local import ByKeras, Place, in_numpy
@@ -27,7 +28,7 @@ class Plan:
         steps: operations, and the numbers of the values that they read. Values have numbers in
             the order in which they are written, those of the inputs first.
         outputs: numbers of values.
-        cells: the LSTMs, in their order.
+        cells: the LSTMs and GRUs, in their order.
         times: by number, whether the value has a time axis in the model.
         shapes: of the inputs at one time step.
         dtypes: of the inputs.
@@ -113,7 +114,7 @@ def plan_of(model: Any, engine: str) -> Plan:
     if not plan.cells:
         raise lesson(
             WHERE,
-            "a model with an LSTM inside",
+            "a model with an LSTM or a GRU inside",
             f'"{model.name}", which holds none',
             "Without a memory there is nothing to stream: call the model.",
         )
@@ -196,7 +197,7 @@ def _add_recurrent(plan: Plan, node: Any, numbers: list[int], path: str) -> list
             layer,
             "whose initial_state is given by another layer: a session begins with zeros",
         )
-    reason = why_not(layer)
+    reason = why_unknown(layer)
     if reason is not None:
         raise refused(path, layer, f"with {reason}")
     names = _outputs_of(layer, path)
@@ -220,7 +221,7 @@ _NAMES = {"hidden_states": "first", "cell_states": "cell", "cell_state": "cell"}
 
 
 def _outputs_of(layer: Any, path: str) -> tuple[str, ...]:
-    if isinstance(layer, LSTM) and layer.outputs is not None:
+    if isinstance(layer, LSTM | GRU) and layer.outputs is not None:
         gates = [name for name in layer.outputs if "gate" in name or name == "candidates"]
         if gates:
             raise refused(path, layer, f"which returns {gates[0]}: a stream has states alone")
@@ -229,15 +230,14 @@ def _outputs_of(layer: Any, path: str) -> tuple[str, ...]:
         return ("first",)
     if len(cells_of(layer)) > 1:
         raise refused(path, layer, "a stack of cells that returns its states: ask stream.states()")
-    return ("first", "hidden", "cell")
+    return ("first", "hidden") if has_gru(layer) else ("first", "hidden", "cell")
 
 
-def _initial(cell: Any) -> tuple[Any, Any]:
+def _initial(cell: Any) -> tuple[Any, ...]:
+    names = ("hidden_state",) if is_gru_cell(cell) else ("hidden_state", "cell_state")
     if not getattr(cell, "learns_initial_state", False):
-        return 0.0, 0.0
-    weights = (cell.initial_hidden_state, cell.initial_cell_state)
-    hidden_state, cell_state = map(keras.ops.convert_to_numpy, weights)
-    return hidden_state, cell_state
+        return (0.0,) * len(names)
+    return tuple(keras.ops.convert_to_numpy(getattr(cell, f"initial_{name}")) for name in names)
 
 
 def _weights(cell: Any) -> list[Any]:

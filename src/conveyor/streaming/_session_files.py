@@ -36,7 +36,7 @@ def write(path: Path, keys: list[Hashable], states: list[States]) -> Path:
     about = {"format": _FORMAT, "sessions": keys, "lstms": lstms}
     arrays = {"about": np.frombuffer(json.dumps(about).encode(), np.uint8)}
     for n, lstm in enumerate(lstms):
-        for place, name in enumerate(_NAMES):
+        for place, name in enumerate(_NAMES[: len(states[0][lstm])]):
             stacked = np.stack([of[lstm][place] for of in states])
             # NumPy's files know no bfloat16; float32 holds it.
             arrays[f"{n}.{name}"] = stacked.astype(np.promote_types(stacked.dtype, np.float32))
@@ -79,11 +79,13 @@ def _sessions(arrays: dict[str, np.ndarray]) -> dict[Hashable, States]:
         raise ValueError("another content")
     found: dict[Hashable, States] = {key: {} for key in keys}
     for n, lstm in enumerate(lstms):
-        pair = [arrays[f"{n}.{name}"] for name in _NAMES]
-        if any(a.ndim != 2 or len(a) != len(keys) or a.dtype.kind != "f" for a in pair):
+        # A GRU has no cell state.
+        names = [name for name in _NAMES if name == _NAMES[0] or f"{n}.{name}" in arrays]
+        states = [arrays[f"{n}.{name}"] for name in names]
+        if any(a.ndim != 2 or len(a) != len(keys) or a.dtype.kind != "f" for a in states):
             raise ValueError("states that do not fit")
         for row, key in enumerate(keys):
-            found[key][str(lstm)] = (pair[0][row], pair[1][row])
+            found[key][str(lstm)] = tuple(state[row] for state in states)
     return found
 
 

@@ -10,7 +10,8 @@ from .._errors import lesson
 from ._cells import Cell
 from ._values import Rows
 
-States = dict[str, tuple[np.ndarray, np.ndarray]]
+# By the path of the layer: hidden and cell state, of a GRU the hidden state alone.
+States = dict[str, tuple[np.ndarray, ...]]
 
 WHERE = "conveyor.Stream"
 
@@ -84,20 +85,22 @@ class Sessions:
     def read(self, key: Hashable, what: str) -> States:
         """Copies of the states of a session."""
         row = self.known(key, what)
-        return {c.path: (c.hidden_state[row].copy(), c.cell_state[row].copy()) for c in self._cells}
+        return {c.path: tuple(table[row].copy() for table in c.tables) for c in self._cells}
 
     def check(self, states: States) -> None:
         """Refuse what are not the states of this model."""
         wanted = {
-            cell.path: (cell.hidden_state.shape[1:], cell.cell_state.shape[1:])
-            for cell in self._cells
+            cell.path: tuple(table.shape[1:] for table in cell.tables) for cell in self._cells
         }
         given = {path: tuple(map(np.shape, pair)) for path, pair in states.items()}
         if given != wanted:
             raise lesson(
                 WHERE,
-                "hidden and cell state of "
-                + ", ".join(f"{p} {_show(s)}" for p, s in wanted.items()),
+                ", ".join(
+                    f"{'hidden and cell state' if len(shapes) > 1 else 'hidden state'} of {path} "
+                    f"{_show(shapes)}"
+                    for path, shapes in wanted.items()
+                ),
                 ", ".join(f"{path} {_show(shapes)}" for path, shapes in given.items()) or "none",
                 "States belong to the model that they come from.",
             )
@@ -111,7 +114,8 @@ class Sessions:
         self.check(states)
         row = self.row(key)
         for cell in self._cells:
-            cell.hidden_state[row], cell.cell_state[row] = states[cell.path]
+            for table, state in zip(cell.tables, states[cell.path], strict=True):
+                table[row] = state
 
     def begin_anew(self, key: Hashable) -> None:
         """The states of a new session."""

@@ -22,14 +22,14 @@ _BLOCK = 1024  # steps of a chunk that are computed layer by layer
 class Stream:
     """A trained model that is fed one time step at a time, with a memory for each session.
 
-    It computes what the model does on the whole sequence, as far as it has come. Every LSTM of
-    the model goes on from where its session stands; embeddings, Dense layers and whatever else
-    works on one time step alone come between. Masks of `Masking` and `Embedding(mask_zero=True)`
-    are heeded: a masked step leaves its session as it was. Weights are copied when the stream is
-    made. A stream belongs to one thread at a time.
+    It computes what the model does on the whole sequence, as far as it has come. Every LSTM and
+    GRU of the model goes on from where its session stands; embeddings, Dense layers and whatever
+    else works on one time step alone come between. Masks of `Masking` and
+    `Embedding(mask_zero=True)` are heeded: a masked step leaves its session as it was. Weights are
+    copied when the stream is made. A stream belongs to one thread at a time.
 
     Args:
-        model: Sequential or functional, or an LSTM; its LSTMs read forward in time.
+        model: Sequential or functional, or an LSTM or GRU; all of them read forward in time.
         engine: "auto", "native" or "portable", see `conveyor.engines()`.
 
     Raises:
@@ -158,7 +158,10 @@ class Stream:
         return list(self._sessions)
 
     def states(self, session: Hashable = None) -> States:
-        """Copies of (hidden_state, cell_state), each (U,), by the path of the LSTM."""
+        """Copies of (hidden_state, cell_state), each (U,), by the path of the layer.
+
+        Of a GRU it is (hidden_state,).
+        """
         return self._sessions.read(session, "states")
 
     def set_states(self, states: States, session: Hashable = None) -> None:
@@ -212,11 +215,11 @@ class Stream:
 
     def explain_engine(self) -> str:
         """Which engine runs the steps, and why no faster one does."""
-        return str(self._plan.cells[0].engine)
+        return "\n".join(dict.fromkeys(str(cell.engine) for cell in self._plan.cells))
 
     def __repr__(self) -> str:
-        lstms = ", ".join(cell.path for cell in self._plan.cells)
-        return f"<Stream through {lstms}; {len(self._sessions)} sessions>"
+        paths = ", ".join(cell.path for cell in self._plan.cells)
+        return f"<Stream through {paths}; {len(self._sessions)} sessions>"
 
 
 def _copy_unless_fresh(array: np.ndarray, inputs: list[np.ndarray]) -> np.ndarray:

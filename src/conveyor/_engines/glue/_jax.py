@@ -33,6 +33,9 @@ def in_segments(segment: Any, shared: Any, carry: Any, steps: tuple[Array, ...])
     return lax.scan(again, carry, steps)
 
 
+native_together = None
+
+
 def compiled(run: Run, request: LSTMRequest) -> States:
     # Outside jit, JAX would compile the scan again at every call, each step being a new
     # function. An activation of the user's may hold weights, which must not be cached.

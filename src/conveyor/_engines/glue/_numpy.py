@@ -48,6 +48,12 @@ def native(request: LSTMRequest | GRURequest) -> States | GRUStates:
     return states
 
 
+def native_together(requests: Sequence[LSTMRequest]) -> list[States]:
+    return _native_numpy.forward_together(
+        [(_native.problem(r), r.arrays(), r.outputs) for r in requests]
+    )
+
+
 def native_cross_entropy(*arrays: Any, **options: Any) -> list[Array]:
     return _native_numpy.cross_entropy(*arrays, **options)
 

@@ -59,6 +59,9 @@ def _while_loop(step: Any, carry: Any, steps: tuple[Array, ...], kept: int) -> A
     return carry, tuple(a.stack() for a in outputs)
 
 
+native_together = None
+
+
 def compiled(run: Run, request: LSTMRequest) -> States:
     return run(request)
 

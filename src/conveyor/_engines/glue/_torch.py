@@ -19,6 +19,7 @@ from ._torch_native import native as native
 from ._torch_native import why_not_native as why_not_native
 from ._torch_optimizers import in_one_pass as in_one_pass
 from ._torch_segments import in_segments as in_segments
+from ._torch_together import native_together as native_together
 
 
 def scan(step: Any, carry: Any, steps: tuple[Array, ...], *, kept: int, unroll: bool) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.autograd import forward_ad
@@ -47,10 +48,16 @@ def _is_traced() -> bool:
 
 def native(request: LSTMRequest | GRURequest) -> States | GRUStates:
     """The states of the request, from the native engine."""
+    if isinstance(request, GRURequest):
+        return _gru(request)
+    states = lstm(*arguments(request))
+    return dict(zip(request.outputs, states, strict=True))
+
+
+def arguments(request: LSTMRequest) -> tuple[Any, ...]:
+    """What the operator is called with."""
     r = request
-    if isinstance(r, GRURequest):
-        return _gru(r)
-    states = lstm(
+    return (
         r.x,
         r.kernel,
         r.recurrent_kernel,
@@ -73,7 +80,6 @@ def native(request: LSTMRequest | GRURequest) -> States | GRUStates:
         text_of_request(r),
         r.outputs,
     )
-    return dict(zip(r.outputs, states, strict=True))
 
 
 def _gru(r: GRURequest) -> GRUStates:

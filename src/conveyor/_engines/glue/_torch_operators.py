@@ -22,7 +22,7 @@ import torch
 
 from ..._errors import ConveyorError
 from ..._vocabulary import has_time_axis
-from .. import _cells, _library
+from .. import _cells, _library, _together
 from .._cells import Cell
 from .._library import INPUTS, Problem
 from .._options import options
@@ -74,16 +74,54 @@ def forward_training(of: Operators, *arguments: Any) -> list[Array]:
 def _run_forward(
     of: Operators, arrays: list[Any], problem: Any, names: Sequence[str], reserve: int = 0
 ) -> list[Array]:
-    # Not torch.empty: under `with torch.device(...)` that is a tensor of another device.
-    empty = arrays[0].new_empty
-    states = [empty(problem.state_shape(name)) for name in names]
+    states = _states(arrays, problem, names)
     addresses = _by_name(of, names, states)
     of.cell.core.forward_at(problem, _addresses(arrays), addresses, reserve)
     return states
 
 
+def _states(arrays: list[Any], problem: Any, names: Sequence[str]) -> list[Array]:
+    # Not torch.empty: under `with torch.device(...)` that is a tensor of another device.
+    empty = arrays[0].new_empty
+    return [empty(problem.state_shape(name)) for name in names]
+
+
+def forward_together(several: Sequence[Sequence[Any]], *, training: bool) -> list[list[Array]]:
+    """The kernel of `lstm`, or of `lstm_training`, for several that do not wait for each other."""
+    results, calls, kept_alive = [], [], []
+    for arguments in several:
+        arrays, problem = _read(LSTM, arguments)
+        names = arguments[-1]
+        states = _states(arrays, problem, names)
+        reserve = []
+        if training:
+            size = _library.reserve_bytes(problem)
+            reserve = [arrays[0].new_empty(size, dtype=torch.uint8)]
+        address = reserve[0].data_ptr() if training else 0
+        to = _by_name(LSTM, names, states)
+        calls.append(_together.forward_call(problem, _addresses(arrays), to, address))
+        results.append([*states, *reserve])
+        kept_alive.append(arrays)
+    _together.forward(calls)
+    return results
+
+
+def backward_together(several: Sequence[Sequence[Any]]) -> list[list[Array]]:
+    """The kernel of `lstm_backward` for several that do not wait for each other."""
+    prepared = [_prepare_backward(LSTM, *arguments) for arguments in several]
+    _together.backward([_together.backward_call(*given) for _, given, _ in prepared])
+    return [results for results, _, _ in prepared]
+
+
 def backward(of: Operators, *arguments: Any) -> list[Array]:
     """The kernel of `of.backward`."""
+    results, given, _arrays = _prepare_backward(of, *arguments)
+    of.cell.core.backward_at(*given)
+    return results
+
+
+def _prepare_backward(of: Operators, *arguments: Any) -> tuple[list[Array], tuple[Any, ...], Any]:
+    """The gradients to write, what the core is told, and the arrays that must live meanwhile."""
     *first, hidden_states, reserve, d_states, wanted = arguments
     names = first[-1]
     arrays, problem = _read(of, first)
@@ -99,7 +137,7 @@ def backward(of: Operators, *arguments: Any) -> list[Array]:
         name: torch.empty_like(inputs[name], memory_format=torch.contiguous_format)
         for name in wanted
     }
-    of.cell.core.backward_at(
+    given = (
         problem,
         _addresses(arrays),
         hidden_states.data_ptr(),
@@ -107,7 +145,7 @@ def backward(of: Operators, *arguments: Any) -> list[Array]:
         _by_name(of, names, d_states),
         _addresses(map(results.get, of.cell.differentiable)),
     )
-    return list(results.values())
+    return list(results.values()), given, (arrays, hidden_states, reserve, d_states)
 
 
 def _read(of: Operators, arguments: Sequence[Any]) -> tuple[list[Any], Any]:
