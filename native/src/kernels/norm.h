@@ -20,7 +20,8 @@ class Norm {
   // Each series by itself, or those from `first` on all `together`; LN() is 0 before `first`.
   Norm(int64_t units, bool together = false, int first = 0)
       : P_((units + L - 1) / L), last_(static_cast<int>(units - (P_ - 1) * L)),
-        together_(together), first_(first), count_(static_cast<T>(together ? units * (K - first) : units)) {}
+        together_(together), first_(first),
+        count_(static_cast<T>(together ? units * (K - first) : units)) {}
 
   // Of what the rows of one normalisation share: LN(a) = (a - mean) * inverse.
   struct Row {

@@ -223,10 +223,12 @@ class StagedBackward : private Backward<V, Real, State> {
   void second_half(int64_t b, int64_t in_chunk, int64_t t, int64_t place, int member);
   void gates_norm_back(int64_t b, int64_t in_chunk, const Left& left, const T* dz);
   reg cell_before(int64_t b, int64_t t, int64_t p) const;
+  reg arriving_hidden(reg d, int64_t b, int64_t t, int64_t p) const;
+
+  // In staged_backward_states.h.
   void pass(int64_t t, Range own, Range mine);
   void restart(int64_t t, Range own, Local local);
   void finish(Range own, Local local);
-  reg arriving_hidden(reg d, int64_t b, int64_t t, int64_t p) const;
 
   // In staged_backward_sums.h.
   void add(const Sums& sums, int64_t b, int64_t p, int k, reg value) const;
@@ -264,4 +266,5 @@ class StagedBackward : private Backward<V, Real, State> {
 }  // namespace conveyor
 
 #include "kernels/staged_backward_rows.h"
+#include "kernels/staged_backward_states.h"
 #include "kernels/staged_backward_sums.h"

@@ -36,11 +36,15 @@ inline void StagedBackward<V, Real, State>::products(int64_t begin, int64_t end,
   if (d_inner_chunk_)
     outer_product(begin, end, inner_at_, s_.U, d_inner_chunk_, transform_.groups(),
                   sums_transform_, false, team, member,
-                  [&](const reg(&sum)[4], int64_t row, int64_t n) { write_transform(sum, row, n); });
+                  [&](const reg(&sum)[4], int64_t row, int64_t group) {
+                    write_transform(sum, row, group);
+                  });
   if (d_hidden_chunk_)
     outer_product(begin, end, outward_at_, s_.U, d_hidden_chunk_, (s_.HP + N - 1) / N,
                   sums_projection_, false, team, member,
-                  [&](const reg(&sum)[4], int64_t row, int64_t n) { write_projection(sum, row, n); });
+                  [&](const reg(&sum)[4], int64_t row, int64_t group) {
+                    write_projection(sum, row, group);
+                  });
 }
 
 // Inputs from `first` on, transposed, times d [groups][rows][4][L], added over chunks.

@@ -41,7 +41,7 @@ class StagedCell {
   static constexpr int L = V::L;
 
   StagedCell(const conveyor_lstm& l, const Shape& s, const Variant<V>& v, Workspace& memory)
-      : l_(l), s_(s), v_(v), joint(l.layer_norm == CONVEYOR_JOINT),
+      : v_(v), joint(l.layer_norm == CONVEYOR_JOINT),
         gates_norm(l.units, joint, joint && l.coupled), cell_norm(l.units) {
     const auto packed = [&](const void* from, int vectors) -> const T* {
       if (!from) return nullptr;
@@ -138,8 +138,6 @@ class StagedCell {
   }
 
  private:
-  const conveyor_lstm& l_;
-  const Shape& s_;
   const Variant<V>& v_;
   const T *scale_ = nullptr, *bias_ = nullptr;
 

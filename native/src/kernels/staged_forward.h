@@ -114,7 +114,8 @@ class StagedForward : private Forward<V, Real, State> {
       product.run(
           active.size(), part(product.groups()), bias,
           [&](int64_t n) { return steps_.row(t, active.begin + n); },
-          [&](int64_t b) { return row_in(from, b); }, to, [&] { return long_step && stop_.skip(member); });
+          [&](int64_t b) { return row_in(from, b); }, to,
+          [&] { return long_step && stop_.skip(member); });
     };
     if (stop_.meet(team, member, round)) return;
     for (int64_t t = 0; t < s_.T; ++t) {
