@@ -136,9 +136,9 @@ class Lstm {
     }
     way_out(s);
     for (int64_t n = 0; n < H; ++n) {
-      double made = s.outward[n];
+      double made = l_.projection ? 0 : s.outward[n];
       for (int64_t u = 0; l_.projection && u < U; ++u)
-        made = (u ? made : 0) + s.outward[u] * load<Real>(l_.projection_kernel, u * H + n);
+        made += s.outward[u] * load<Real>(l_.projection_kernel, u * H + n);
       const double kept = part(l_.hidden_zoneout, l_.hidden_part, b, t, n, H);
       h[n] = round_to<Real>(times(kept, h[n]) + times(1 - kept, made));
     }
