@@ -52,7 +52,8 @@ class StagedBackward : private Backward<V, Real, State> {
     // Beside [x h' 1] in a row of inputs: c as W5 reads it, o * psi() as P does.
     if (transform || projection)
       this->more_inputs_ = (transform ? s_.padded : 0) + (projection ? s_.padded : 0) + M;
-    if (this->by_gate()) this->gates_at_once_ = 4;
+    // weight_gradient() gathers one gate after the other; outer_product() wants all of them.
+    if (this->by_gate() && l_.layer_norm == CONVEYOR_JOINT) this->gates_at_once_ = 4;
     this->plan();
     const StagedCell<V, Real> row(l_, s_, variant_, memory_);
     row_of_ = &row;
