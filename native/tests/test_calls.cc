@@ -99,7 +99,7 @@ TEST(the_number_of_threads_may_change_during_calls) {
   conveyor::pretend_cores(4);
   std::atomic<bool> stop{false};
   std::thread setter([&] {
-    for (int n = 0; !stop; ++n) CHECK_EQUAL(conveyor_set_threads(1 + n % 4), CONVEYOR_OK);
+    for (int n = 0; !stop; n = (n + 1) % 4) CHECK_EQUAL(conveyor_set_threads(1 + n), CONVEYOR_OK);
   });
   for (int n = 0; n < 60; ++n) {
     Options options = for_threads(n % 3, n / 3 % 3);
