@@ -132,10 +132,11 @@ def test_packed_bytes_are_the_structs() -> None:
     assert np.array(_layout.numbers(problem), np.int64).tobytes() == head
     outputs = _layout.Outputs.from_buffer_copy(_layout.pack_outputs(80, *range(1, 9), 20))
     assert (list(outputs.states), outputs.reserve) == (list(range(1, 9)), 20)
-    gradients = _layout.Gradients.from_buffer_copy(_layout.pack_gradients(160, *range(1, 20)))
+    end = 11 + len(_layout.DIFFERENTIABLE)
+    gradients = _layout.Gradients.from_buffer_copy(_layout.pack_gradients(160, *range(1, end)))
     assert (gradients.hidden_states, gradients.reserve) == (1, 2)
     assert list(gradients.d_states) == list(range(3, 11))
-    assert [getattr(gradients, f"d_{n}") for n in _layout.DIFFERENTIABLE] == list(range(11, 20))
+    assert [getattr(gradients, f"d_{n}") for n in _layout.DIFFERENTIABLE] == list(range(11, end))
 
 
 # ----------------------------------------------------------------------------- the numbers

@@ -242,7 +242,7 @@ def call(operands, result, **changed):
         ({"dtype": 3}, "dtype: unknown"),
         ({"activation": 99}, "activation: unknown"),
         ({"size": 8}, "size of another version"),
-        ({"count": 5}, "attribute problem: no 20 integers of 64 bits"),
+        ({"count": 5}, "attribute problem: no 22 integers of 64 bits"),
         ({"inputs": 0b1111}, "bias: there is no operand 3"),
         ({"inputs": 0b11}, "1 operands and 0 results too many"),
         ({"states": 4}, "hidden_state: expected 10 elements"),
