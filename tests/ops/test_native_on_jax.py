@@ -220,6 +220,9 @@ def test_shapes_that_are_not_known() -> None:
 def call(operands, result, **changed):
     import jax
 
+    from conveyor._engines.glue._jax_native import _register
+
+    _register()
     sizes = {"batch": 2, "time_steps": 3, "features": 4, "units": 5}
     fields = {name for name, _ in _layout.LSTM._fields_}
     told = {"size": ctypes.sizeof(_layout.LSTM), **sizes}
