@@ -93,7 +93,7 @@ class WithLayers:
         >>> from conveyor import LSTM
         >>> layer = LSTM(4, num_layers=2, bidirectional=True)
         >>> layer.build((None, None, 3))
-        >>> [[cell.kernel.shape for cell in directions] for directions in layer.cells]
+        >>> [[tuple(cell.kernel.shape) for cell in row] for row in layer.cells]
         [[(3, 16), (3, 16)], [(8, 16), (8, 16)]]
         >>> layer.cells[1][0].kernel.path.partition("/")[2]
         'layer_1_forward/lstm_cell/kernel'
