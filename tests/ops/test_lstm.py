@@ -43,8 +43,11 @@ def test_sixteen_bits(case: Case, dtype: str) -> None:
         assert_close(value, expected[name], dtype)
 
 
-@pytest.mark.parametrize("unroll", [False, True])
-@by_name
+@pytest.mark.parametrize(
+    ("case", "unroll"),
+    [*((case, False) for case in CASES), *((case, True) for case in CASES[::3])],
+    ids=str,
+)
 def test_compiled(case: Case, unroll: bool) -> None:
     if unroll and case.time_steps > 10:
         pytest.skip("written out, it compiles for long and shows no more")
