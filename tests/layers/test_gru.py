@@ -303,6 +303,9 @@ def GRUAlike(layer):
     [
         (lambda: GRU(0), "units to be a positive integer"),
         (lambda: GRU(3, dropout=2), "dropout to be the fraction"),
+        (lambda: GRU(3, projection=2), "got projection=2"),
+        (lambda: GRU(3, num_layers=2), "got num_layers=2"),
+        (lambda: GRUCell(3, clip=1.0), "got clip=1.0"),
         (lambda: GRU(3, outputs="cell_states"), "states of the GRU"),
         (lambda: GRU(3, outputs="candidates", return_state=True), "either outputs or the flags"),
         (lambda: GRU(3, initial_state=STATE), r"initial_state=\[hidden_state\]"),

@@ -19,6 +19,7 @@ from ._gru_cell import STATES, GRUCell
 from ._initial_state import WithInitialState, check_initial_state
 from ._reads_sequences import ReadsSequences
 from ._states import StatesBetweenCalls
+from ._variant import refuse_of_lstm
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
@@ -144,6 +145,7 @@ class GRU(ReadsSequences, StatesBetweenCalls, WithInitialState, WithGateWeights,
         **kwargs: Any,
     ) -> None:
         where = type(self).__name__
+        refuse_of_lstm(kwargs, where)
         _checks.check_units(units, where)
         _checks.check_rate(dropout, "dropout", where)
         _checks.check_rate(recurrent_dropout, "recurrent_dropout", where)

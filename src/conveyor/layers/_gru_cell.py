@@ -11,6 +11,7 @@ from ..ops._gru import gru_and_decision
 from . import _checks
 from ._cell import LSTMCell
 from ._gate_weights import WithGateWeights
+from ._variant import refuse_of_lstm
 
 STATES = ("hidden_state",)
 
@@ -70,6 +71,7 @@ class GRUCell(WithGateWeights, keras.layers.GRUCell):
         implementation: int = 2,
         **kwargs: Any,
     ) -> None:
+        refuse_of_lstm(kwargs, type(self).__name__)
         _checks.check_units(units, type(self).__name__)
         _checks.check_rate(dropout, "dropout", type(self).__name__)
         _checks.check_rate(recurrent_dropout, "recurrent_dropout", type(self).__name__)

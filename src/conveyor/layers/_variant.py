@@ -11,6 +11,7 @@ import keras
 from .._errors import lesson
 from .._vocabulary import AnyStateName
 from ..ops._variants import check_variant
+from ._stack_arguments import OF_A_STACK
 
 _NORMS = ("gates", "joint", "cell")
 
@@ -232,6 +233,19 @@ class Settings:
     clip = _setting("clip")
     cell_clip = _setting("cell_clip")
     output_activation = _setting("output_activation")
+
+
+def refuse_of_lstm(given: dict[str, Any], where: str) -> None:
+    """Refuse what an LSTM may have among the other arguments of a GRU."""
+    names = (*(field.name for field in fields(CellVariant)), *OF_A_STACK)
+    for name in names:
+        if name in given:
+            raise lesson(
+                where,
+                "arguments of a GRU",
+                f"{name}={given[name]!r}, which conveyor.LSTM has",
+                f"Write conveyor.LSTM(units, {name}={given[name]!r}), or leave it out.",
+            )
 
 
 def refuse_variants(cell: Any, where: str, what: str, write: str, *fine: str) -> None:
