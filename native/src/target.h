@@ -4,6 +4,7 @@
 #include "conveyor/gru.h"
 #include "conveyor/linear.h"
 #include "conveyor/lstm.h"
+#include "wavefront.h"
 
 namespace conveyor {
 
@@ -18,8 +19,8 @@ class Stream {
 struct Target {
   const char* name;
   const char* (*missing)();  // "" where this machine runs it
-  int (*forward)(const conveyor_lstm&, const conveyor_lstm_outputs&);
-  int (*backward)(const conveyor_lstm&, const conveyor_lstm_gradients&);
+  int (*forward)(const conveyor_lstm&, const conveyor_lstm_outputs&, const Wavefront&);
+  int (*backward)(const conveyor_lstm&, const conveyor_lstm_gradients&, const Wavefront&);
   Stream* (*stream)(const conveyor_lstm&);  // `new`
   int (*cross_entropy)(const conveyor_linear&, const conveyor_cross_entropy&);
   int (*top_k)(const conveyor_linear&, const conveyor_top_k&);

@@ -136,6 +136,8 @@ class TestTorch:
         expected = a.sum() + b.sum()
         torch.func.grad(lambda x: sum(y.sum() for y in layer(x)))(x.detach())
         with torch.no_grad():
-            compiled = torch.compile(lambda x: sum(y.sum() for y in layer(x)), backend="eager")
+            compiled = torch.compile(
+                lambda x: sum(y.sum() for y in layer(x)), backend="eager", fullgraph=True
+            )
             torch.testing.assert_close(compiled(x), expected)
         assert calls == []

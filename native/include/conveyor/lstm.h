@@ -232,11 +232,13 @@ CONVEYOR_API int conveyor_lstm_forward(const conveyor_lstm* lstm,
 CONVEYOR_API int conveyor_lstm_backward(const conveyor_lstm* lstm,
                                         const conveyor_lstm_gradients* gradients);
 
-/* The same for `count` requests that do not wait for each other, such as the two directions of a
- * layer: side by side, each on its share of the threads, where that is faster. Results are those of
- * one call after the other, whose first status that is not OK is returned; none runs where one is
- * invalid. Outputs of one must not overlap any array of another. Of `interrupted` the first
- * request's counts, and ends all; of `threads` the largest. */
+/* The same for `count` requests, such as the two directions of a layer: side by side, each on its
+ * share of the threads, where that is faster. Or a stack: where the `x` of a request is what the one
+ * before it writes as hidden_states, and backward its d_states[CONVEYOR_HIDDEN_STATES] what the one
+ * before it writes as d_x, it follows that one step by step. Results are those of one call after the
+ * other, whose first status that is not OK is returned; none runs where one is invalid. Otherwise
+ * the outputs of one must not overlap any array of another. Of `interrupted` the first request's
+ * counts, and ends all; of `threads` the largest. */
 CONVEYOR_API int conveyor_lstm_forward_together(const conveyor_lstm* const* lstms,
                                                 const conveyor_lstm_outputs* const* outputs,
                                                 int32_t count);

@@ -11,6 +11,7 @@
 #include "kernels/shape.h"
 #include "kernels/variant.h"
 #include "steps.h"
+#include "wavefront.h"
 
 namespace conveyor {
 namespace CONVEYOR_TARGET_NAMESPACE {
@@ -29,8 +30,9 @@ class Backward {
   static constexpr int kPair = V::kPair;
   static constexpr int N = V::kColumns;  // vectors of a tile of dh and dx
 
-  Backward(const conveyor_lstm& l, const conveyor_lstm_gradients& g)
-      : l_(l), g_(g), s_(l, L), variant_(l), steps_(l, memory_), stop_(l.interrupted) {}
+  Backward(const conveyor_lstm& l, const conveyor_lstm_gradients& g, const Wavefront& wave)
+      : l_(l), g_(g), wave_(wave), s_(l, L), variant_(l), steps_(l, memory_),
+        stop_(l.interrupted) {}
 
   int run() {
     plan();
@@ -139,10 +141,17 @@ class Backward {
     if (stop_.meet(team, member, round)) return;
     for (int64_t end = s_.T; end > 0; end -= chunk_) {
       const int64_t begin = std::max<int64_t>(0, end - chunk_);
+      int64_t told = end;
       for (int64_t t = end - 1; t >= begin; --t) {
+        wait_for_gradient(t);
         step(t, end, rows, tiles, local, member);
         if (by_rows ? stop_.alone(member, round) : stop_.meet(team, member, round)) break;
         if (steps_.resets(t)) restart(t, rows, tiles, local);
+        if (ends_turn(t, begin)) {
+          input_gradient(t, told, end, team, member);
+          if (wave_.own) wave_.own->reach(s_.T - t);
+          told = t;
+        }
       }
       if (wants_weights_) gather(begin, end, 0, team, member);
       if (stop_.meet(team, member, round)) return;
@@ -151,7 +160,7 @@ class Backward {
         team.barrier();
       }
       if (d_peephole_) peephole_gradient(begin, end, team, member);
-      if (wants_x_) input_gradient(begin, end, team, member);
+      if (wants_x_) input_gradient(begin, told, end, team, member);
       if (wants_weights_) weight_gradient(begin, end, team, member);
       if (stop_.meet(team, member, round)) return;
     }
@@ -159,6 +168,16 @@ class Backward {
     if (wants_weights_ && steps_.before(s_.T) == 0) write_no_weights(team, member);
     team.barrier();
     if (member == 0) write_sums();
+  }
+
+  // In a stack: until the gradient of the hidden state after step t is there.
+  void wait_for_gradient(int64_t t) const {
+    if (wave_.before) wave_.before->wait_for(l_.go_backwards ? s_.T : s_.T - t);
+  }
+  // Whether dx down to step t is computed before the chunk is done: the layer below waits for it,
+  // and the lowest does it instead of waiting for the one above.
+  bool ends_turn(int64_t t, int64_t begin) const {
+    return wave_.any() && wants_x_ && (t == begin || (s_.T - t) % turn(s_.B, s_.T) == 0);
   }
 
   struct Block {
@@ -239,7 +258,7 @@ class Backward {
                 int place, int64_t row, int64_t first);
 
   // In backward_products.h.
-  void input_gradient(int64_t begin, int64_t end, Team& team, int member);
+  void input_gradient(int64_t begin, int64_t end, int64_t chunk_end, Team& team, int member);
   void zero_masked(int64_t t, Team& team, int member, bool alone);
   template <int R>
   void input_tile(const Place* places, int64_t row, int64_t n);
@@ -266,6 +285,7 @@ class Backward {
 
   const conveyor_lstm& l_;
   const conveyor_lstm_gradients& g_;
+  const Wavefront wave_;
   const Shape s_;
   const Variant<V> variant_;
   Workspace memory_;

@@ -9,19 +9,22 @@
 namespace conveyor {
 namespace CONVEYOR_TARGET_NAMESPACE {
 
+// For steps of the chunk that goes up to `chunk_end`.
 template <class V, class Real, class State>
-inline void Backward<V, Real, State>::input_gradient(int64_t begin, int64_t end, Team& team,
-                                                     int member) {
+inline void Backward<V, Real, State>::input_gradient(int64_t begin, int64_t end, int64_t chunk_end,
+                                                     Team& team, int member) {
   // A mask's own gradient sums over time: one member does all then.
   const bool alone = g_.d_dropout_mask != nullptr;
   if (alone && member) return;
   if (steps_.masked() && g_.d_x)
     for (int64_t t = begin; t < end; ++t) zero_masked(t, team, member, alone);
   const int64_t K = steps_.before(end) - steps_.before(begin);
-  const Range rows = alone ? Range{0, K} : share(K, team.size(), member);
+  const Range part = alone ? Range{0, K} : share(K, team.size(), member);
+  const int64_t first = steps_.before(chunk_end) - steps_.before(end);
+  const Range rows{first + part.begin, first + part.end};
   const int64_t blocks = (rows.size() + M - 1) / M;
   for (int64_t n = 0; n < x_tiles_; ++n) {
-    Walk walk(steps_, end, rows.begin);
+    Walk walk(steps_, end, part.begin);
     for (int64_t k = 0; k < blocks && !(k % 16 == 0 && stop_.skip(member)); ++k) {
       const Range r = share(rows.size(), blocks, k);
       Place places[M];

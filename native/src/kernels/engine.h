@@ -21,37 +21,41 @@ namespace CONVEYOR_TARGET_NAMESPACE {
 // Float and Double are the vectors of the target.
 template <class Float, class Double>
 struct Engine {
-  static int forward(const conveyor_lstm& l, const conveyor_lstm_outputs& out) {
-    if (in_stages(l)) return forward_in_stages(l, out);
+  static int forward(const conveyor_lstm& l, const conveyor_lstm_outputs& out,
+                     const Wavefront& wave) {
+    if (in_stages(l)) return forward_in_stages(l, out, wave);
     switch (l.dtype) {
-      case CONVEYOR_FLOAT32: return Forward<Float, float, float>(l, out).run();
-      case CONVEYOR_FLOAT64: return Forward<Double, double, double>(l, out).run();
-      default: return Forward<Float, bfloat16, float>(l, out).run();
+      case CONVEYOR_FLOAT32: return Forward<Float, float, float>(l, out, wave).run();
+      case CONVEYOR_FLOAT64: return Forward<Double, double, double>(l, out, wave).run();
+      default: return Forward<Float, bfloat16, float>(l, out, wave).run();
     }
   }
 
-  static int backward(const conveyor_lstm& l, const conveyor_lstm_gradients& g) {
-    if (in_stages(l)) return backward_in_stages(l, g);
+  static int backward(const conveyor_lstm& l, const conveyor_lstm_gradients& g,
+                      const Wavefront& wave) {
+    if (in_stages(l)) return backward_in_stages(l, g, wave);
     switch (l.dtype) {
-      case CONVEYOR_FLOAT32: return Backward<Float, float, float>(l, g).run();
-      case CONVEYOR_FLOAT64: return Backward<Double, double, double>(l, g).run();
-      default: return Backward<Float, bfloat16, float>(l, g).run();
+      case CONVEYOR_FLOAT32: return Backward<Float, float, float>(l, g, wave).run();
+      case CONVEYOR_FLOAT64: return Backward<Double, double, double>(l, g, wave).run();
+      default: return Backward<Float, bfloat16, float>(l, g, wave).run();
     }
   }
 
-  static int forward_in_stages(const conveyor_lstm& l, const conveyor_lstm_outputs& out) {
+  static int forward_in_stages(const conveyor_lstm& l, const conveyor_lstm_outputs& out,
+                               const Wavefront& wave) {
     switch (l.dtype) {
-      case CONVEYOR_FLOAT32: return StagedForward<Float, float, float>(l, out).run();
-      case CONVEYOR_FLOAT64: return StagedForward<Double, double, double>(l, out).run();
-      default: return StagedForward<Float, bfloat16, float>(l, out).run();
+      case CONVEYOR_FLOAT32: return StagedForward<Float, float, float>(l, out, wave).run();
+      case CONVEYOR_FLOAT64: return StagedForward<Double, double, double>(l, out, wave).run();
+      default: return StagedForward<Float, bfloat16, float>(l, out, wave).run();
     }
   }
 
-  static int backward_in_stages(const conveyor_lstm& l, const conveyor_lstm_gradients& g) {
+  static int backward_in_stages(const conveyor_lstm& l, const conveyor_lstm_gradients& g,
+                                const Wavefront& wave) {
     switch (l.dtype) {
-      case CONVEYOR_FLOAT32: return StagedBackward<Float, float, float>(l, g).run();
-      case CONVEYOR_FLOAT64: return StagedBackward<Double, double, double>(l, g).run();
-      default: return StagedBackward<Float, bfloat16, float>(l, g).run();
+      case CONVEYOR_FLOAT32: return StagedBackward<Float, float, float>(l, g, wave).run();
+      case CONVEYOR_FLOAT64: return StagedBackward<Double, double, double>(l, g, wave).run();
+      default: return StagedBackward<Float, bfloat16, float>(l, g, wave).run();
     }
   }
 

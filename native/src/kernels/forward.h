@@ -11,6 +11,7 @@
 #include "kernels/shape.h"
 #include "kernels/variant.h"
 #include "steps.h"
+#include "wavefront.h"
 
 namespace conveyor {
 namespace CONVEYOR_TARGET_NAMESPACE {
@@ -26,8 +27,9 @@ class Forward {
   static constexpr int L = V::L;
   static constexpr int M = V::kRows;
 
-  Forward(const conveyor_lstm& l, const conveyor_lstm_outputs& out)
-      : l_(l), out_(out), s_(l, L), variant_(l), steps_(l, memory_), stop_(l.interrupted) {}
+  Forward(const conveyor_lstm& l, const conveyor_lstm_outputs& out, const Wavefront& wave = {})
+      : l_(l), out_(out), wave_(wave), s_(l, L), variant_(l), steps_(l, memory_),
+        stop_(l.interrupted) {}
 
   int run() {
     if (s_.B == 0) return CONVEYOR_OK;
@@ -109,6 +111,7 @@ class Forward {
                          1, std::min(s_.T, (int64_t{1} << 20) / std::max<int64_t>(1, bytes)))
                    : 0;
     if (ahead_ && s_.B * ahead_ < 4 * M) ahead_ = std::min<int64_t>(s_.T, 4 * M / s_.B + 1);
+    if (ahead_ && wave_.any()) ahead_ = std::min(ahead_, turn(s_.B, s_.T));
 
     f_ = Read::count(s_.F);
     u_ = Read::count(s_.H);
@@ -169,6 +172,7 @@ class Forward {
     if (stop_.meet(team, member, round)) return;
     for (int64_t t = 0; t < s_.T; ++t) {
       const Range active = active_rows(t, rows);
+      wait_for_step(t);
       if (steps_.resets(t)) {
         restart(t, rows, panels, parity);
         if (!by_rows) team.barrier();  // hidden states are read by all
@@ -188,8 +192,19 @@ class Forward {
       if (steps_.masked()) repeat(t, rows, panels, parity);
       for (int64_t k = active.begin; k < active.end; ++k) parity[steps_.row(t, k)] ^= 1;
       if (by_rows ? stop_.alone(member, round) : stop_.meet(team, member, round)) return;
+      tell_of_step(t);
     }
     finish(rows, panels, parity);
+  }
+
+  // In a stack: until what this step and those projected with it read is there.
+  void wait_for_step(int64_t t) const {
+    if (!wave_.before || (ahead_ && t % ahead_)) return;
+    const int64_t end = std::min(s_.T, t + std::max<int64_t>(1, ahead_));
+    wave_.before->wait_for(l_.go_backwards ? s_.T : end);
+  }
+  void tell_of_step(int64_t t) const {
+    if (wave_.own && (t + 1) % turn(s_.B, s_.T) == 0) wave_.own->reach(t + 1);
   }
 
   static Range share_of(Range all, const Team& team, int member) {
@@ -262,6 +277,7 @@ class Forward {
 
   const conveyor_lstm& l_;
   const conveyor_lstm_outputs& out_;
+  const Wavefront wave_;
   const Shape s_;
   const Variant<V> variant_;
   Workspace memory_;

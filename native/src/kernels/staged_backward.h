@@ -45,7 +45,8 @@ class StagedBackward : private Backward<V, Real, State> {
   static_assert(N == 4, "groups of columns are as wide as a panel of four gates");
 
  public:
-  StagedBackward(const conveyor_lstm& l, const conveyor_lstm_gradients& g) : Base(l, g) {}
+  StagedBackward(const conveyor_lstm& l, const conveyor_lstm_gradients& g, const Wavefront& wave)
+      : Base(l, g, wave) {}
 
   int run() {
     const bool transform = g_.d_output_kernel, projection = g_.d_projection_kernel;
@@ -153,7 +154,9 @@ class StagedBackward : private Backward<V, Real, State> {
     if (stop_.meet(team, member, round)) return;
     for (int64_t end = s_.T; end > 0; end -= this->chunk_) {
       const int64_t begin = std::max<int64_t>(0, end - this->chunk_);
+      int64_t told = end;
       for (int64_t t = end - 1; t >= begin; --t) {
+        this->wait_for_gradient(t);
         const Range active = active_rows(t, rows), mine = active_rows(t, own);
         const int64_t first = this->chunk_row(t, end);
         const auto each = [&](auto run) {
@@ -193,10 +196,15 @@ class StagedBackward : private Backward<V, Real, State> {
           restart(t, own, local);
           meet();
         }
+        if (this->ends_turn(t, begin)) {
+          this->input_gradient(t, told, end, team, member);
+          if (this->wave_.own) this->wave_.own->reach(s_.T - t);
+          told = t;
+        }
       }
       if (this->wants_weights_) this->gather(begin, end, 0, team, member);
       if (stop_.meet(team, member, round)) return;
-      if (this->wants_x_) this->input_gradient(begin, end, team, member);
+      if (this->wants_x_) this->input_gradient(begin, told, end, team, member);
       if (this->wants_weights_) products(begin, end, team, member);
       if (stop_.meet(team, member, round)) return;
     }

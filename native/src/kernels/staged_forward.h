@@ -40,7 +40,8 @@ class StagedForward : private Forward<V, Real, State> {
   static_assert(std::is_same<A, T>::value && std::is_same<State, T>::value, "one type of numbers");
 
  public:
-  StagedForward(const conveyor_lstm& l, const conveyor_lstm_outputs& out) : Base(l, out) {}
+  StagedForward(const conveyor_lstm& l, const conveyor_lstm_outputs& out, const Wavefront& wave)
+      : Base(l, out, wave) {}
 
   int run() {
     if (s_.B == 0) return CONVEYOR_OK;
@@ -120,6 +121,7 @@ class StagedForward : private Forward<V, Real, State> {
     if (stop_.meet(team, member, round)) return;
     for (int64_t t = 0; t < s_.T; ++t) {
       const Range active = this->active_rows(t, rows), mine = this->active_rows(t, own);
+      this->wait_for_step(t);
       if (steps_.resets(t)) {
         restart(t, own);
         meet();
@@ -160,6 +162,7 @@ class StagedForward : private Forward<V, Real, State> {
       }
       if (steps_.masked()) repeat(t, own, mine);
       if (by_rows ? stop_.alone(member, round) : stop_.meet(team, member, round)) return;
+      this->tell_of_step(t);
     }
     finish(own);
   }

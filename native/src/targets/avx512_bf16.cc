@@ -58,14 +58,14 @@ extern const Target avx512_target;
 namespace {
 
 // In stages, what one product leaves is in float for the next.
-int forward(const conveyor_lstm& l, const conveyor_lstm_outputs& out) {
-  if (l.dtype != CONVEYOR_BFLOAT16 || in_stages(l)) return avx512_target.forward(l, out);
-  return avx512_bf16::Forward<avx512_bf16::Pairs, bfloat16, float>(l, out).run();
+int forward(const conveyor_lstm& l, const conveyor_lstm_outputs& out, const Wavefront& wave) {
+  if (l.dtype != CONVEYOR_BFLOAT16 || in_stages(l)) return avx512_target.forward(l, out, wave);
+  return avx512_bf16::Forward<avx512_bf16::Pairs, bfloat16, float>(l, out, wave).run();
 }
 
-int backward(const conveyor_lstm& l, const conveyor_lstm_gradients& g) {
-  if (l.dtype != CONVEYOR_BFLOAT16 || in_stages(l)) return avx512_target.backward(l, g);
-  return avx512_bf16::Backward<avx512_bf16::Pairs, bfloat16, float>(l, g).run();
+int backward(const conveyor_lstm& l, const conveyor_lstm_gradients& g, const Wavefront& wave) {
+  if (l.dtype != CONVEYOR_BFLOAT16 || in_stages(l)) return avx512_target.backward(l, g, wave);
+  return avx512_bf16::Backward<avx512_bf16::Pairs, bfloat16, float>(l, g, wave).run();
 }
 
 Stream* stream(const conveyor_lstm& l) {

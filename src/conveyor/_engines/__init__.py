@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
 from .._errors import lesson
@@ -129,7 +129,23 @@ def run_together(requests: Sequence[LSTMRequest], decisions: Sequence[Decision])
     native = all(decision.engine == "native" for decision in decisions)
     if together is None or not native or any(request.remat for request in requests):
         return [run(r, decision) for r, decision in zip(requests, decisions, strict=True)]
-    return cast(list[States], together(requests))
+    return cast("list[States]", together(requests))
+
+
+def run_stack(requests: Sequence[LSTMRequest], decisions: Sequence[Decision]) -> list[States]:
+    """The same for layers of which each reads the hidden states of the one below.
+
+    Those are among the outputs of each but the last. Of x only the first's is read; the others
+    say what shape it has.
+    """
+    stack = glue.active().native_stack
+    native = all(decision.engine == "native" for decision in decisions)
+    if stack is not None and native and not any(request.remat for request in requests):
+        return cast("list[States]", stack(requests))
+    found = [run(requests[0], decisions[0])]
+    for request, decision in zip(requests[1:], decisions[1:], strict=True):
+        found.append(run(replace(request, x=found[-1]["hidden_states"]), decision))
+    return found
 
 
 def run_gru(request: GRURequest, decision: Decision) -> GRUStates:
@@ -171,6 +187,7 @@ __all__ = [
     "run",
     "run_cross_entropy",
     "run_gru",
+    "run_stack",
     "run_together",
     "run_top_k",
 ]

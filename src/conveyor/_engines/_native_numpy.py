@@ -38,12 +38,14 @@ def forward(
 
 
 def forward_together(
-    several: Iterable[tuple[Problem, Inputs, Iterable[StateName]]],
+    several: Iterable[tuple[Problem, Inputs, Iterable[StateName]]], *, stack: bool = False
 ) -> list[dict[StateName, np.ndarray]]:
-    """The named states of each."""
-    results, calls, kept_alive = [], [], []
+    """The named states of each; in a stack each reads the hidden states of the one before for x."""
+    results: list[dict[StateName, np.ndarray]] = []
+    calls, kept_alive = [], []
     for problem, inputs, names in several:
-        arrays = _as_the_core_reads(problem, inputs)
+        below = {"x": results[-1]["hidden_states"]} if stack and results else {}
+        arrays = _as_the_core_reads(problem, {**inputs, **below})
         states = _states(problem, names)
         to = {name: _address(state) for name, state in states.items()}
         calls.append(

@@ -43,6 +43,9 @@ class Records(list[Record]):
 
 
 _records: ContextVar[Records | None] = ContextVar("conveyor_records", default=None)
+# One for each that is open, in whichever thread: a compiler that traces a layer can read no
+# context variable, and where there is none it need not.
+_open: list[None] = []
 
 
 @contextmanager
@@ -63,12 +66,14 @@ def recording() -> Iterator[Records]:
     """
     records = Records()
     token = _records.set(records)
+    _open.append(None)
     try:
         yield records
     finally:
+        _open.pop()
         _records.reset(token)
 
 
 def records() -> Records | None:
     """Where to put a record now; None if nobody is watching."""
-    return _records.get()
+    return _records.get() if _open else None

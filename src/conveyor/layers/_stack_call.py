@@ -10,6 +10,7 @@ from keras import ops as K
 
 from .._engines import Array
 from .._vocabulary import StateName, has_time_axis
+from ..ops import _wavefront
 from ..ops._lstm import lstms_and_decisions
 from . import _stack_states as given_states
 
@@ -25,10 +26,12 @@ def run(
         else given_states.pairs_of(initial_state, sequences.shape[0], cells, layer.where)
     )
     x, states = sequences, []
+    one_call = _is_one_call(layer, sequences, training)
+    every = _run_all(layer, x, pairs, mask, training, resets) if one_call else []
     for n, row in enumerate(layer.parts):
         top = n == len(layer.parts) - 1
         returned = []
-        answers = _run_row(row, x, pairs, mask, training, resets)
+        answers = every[n] if every else _run_row(row, x, pairs, mask, training, resets)
         for part, values in zip(row, answers, strict=True):
             names = part.output_names()
             if layer.return_state and layer.outputs is None:
@@ -60,6 +63,33 @@ def _run_row(
         for part, call, answer in zip(row, calls, lstms_and_decisions(calls), strict=True)
     ]
     return [list(each) if isinstance(each, tuple) else [each] for each in returned]
+
+
+def _is_one_call(layer: Any, sequences: Array, training: bool) -> bool:
+    """Whether each layer reads the hidden states of the one below just as they are."""
+    above = layer.bidirectional or layer.go_backwards or layer.zero_output_for_mask
+    if above or (training and layer.inter_layer_dropout):
+        return False
+    sizes = [cell.state_size for cell in layer.cells.flat()]
+    return _wavefront.suits(sequences.shape[-1], sizes)
+
+
+def _run_all(
+    layer: Any, x: Array, pairs: Iterator[Any], mask: Any, training: bool, resets: Any
+) -> list[list[list[Array]]]:
+    """What `_run_row` returns of each layer, from one call for all."""
+    parts, calls = layer.parts.flat(), []
+    for part in parts:
+        calls.append(part.asked(x, next(pairs), mask, training, resets))
+        x = _wavefront.promised(x, part.cell.state_size[0])
+    returned: list[list[list[Array]]] = []
+    answers = lstms_and_decisions(calls, stack=True)
+    for part, call, answer in zip(parts, calls, answers, strict=True):
+        if returned:
+            call["x"] = returned[-1][0][0]
+        values = part.answered(call, *answer)
+        returned.append([list(values) if isinstance(values, tuple) else [values]])
+    return returned
 
 
 def between(merge_mode: str | None) -> str:

@@ -141,13 +141,18 @@ def lstm_and_decision(x: Array, *weights: Any, **call: Any) -> tuple[tuple[Array
 
 
 def lstms_and_decisions(
-    calls: Sequence[dict[str, Any]],
+    calls: Sequence[dict[str, Any]], *, stack: bool = False
 ) -> list[tuple[tuple[Array, ...], Decision]]:
-    """The same for several that do not wait for each other, on arrays of one width."""
+    """The same for several, on arrays of one width: that do not wait for each other, or a stack.
+
+    In a stack each reads the hidden states of the one before, which are among its outputs, and of
+    its own x only the shape counts.
+    """
     ready = [_ready(**call) for call in calls]
     in_numpy = ready[0][2]
     with in_their_width(calls[0]["x"], in_numpy):
-        every = _engines.run_together([r for r, _, _ in ready], [d for _, d, _ in ready])
+        run = _engines.run_stack if stack else _engines.run_together
+        every = run([r for r, _, _ in ready], [d for _, d, _ in ready])
         return [
             (_named(states, request.outputs, in_numpy), decision)
             for states, (request, decision, _) in zip(every, ready, strict=True)

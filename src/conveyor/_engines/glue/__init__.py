@@ -19,6 +19,11 @@ native(request)
 native_together(requests)
     The states of each of several LSTMRequests that do not wait for each other, or None in its
     place where the framework has no such call.
+native_stack(requests)
+    The same of which each reads the hidden states of the one before, which are among its outputs:
+    of its own x only the shape counts.
+empty(x, width)
+    An array (B, T, width) beside x (B, T, F), of any values; only where there is `native_stack`.
 native_cross_entropy(features, kernel, bias, labels, *, label_smoothing, ignored, wanted)
     [losses, cross entropies] of the native engine, and where gradients are `wanted` those of the
     sum of the losses with respect to features, kernel and, where it is not None, bias.

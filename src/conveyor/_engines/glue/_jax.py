@@ -34,6 +34,7 @@ def in_segments(segment: Any, shared: Any, carry: Any, steps: tuple[Array, ...])
 
 
 native_together = None
+native_stack = None
 
 
 def compiled(run: Run, request: LSTMRequest) -> States:

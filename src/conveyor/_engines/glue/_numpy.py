@@ -54,6 +54,16 @@ def native_together(requests: Sequence[LSTMRequest]) -> list[States]:
     )
 
 
+def native_stack(requests: Sequence[LSTMRequest]) -> list[States]:
+    return _native_numpy.forward_together(
+        [(_native.problem(r), r.arrays(), r.outputs) for r in requests], stack=True
+    )
+
+
+def empty(x: Array, width: int) -> Array:
+    return np.empty((*x.shape[:2], width), x.dtype)
+
+
 def native_cross_entropy(*arrays: Any, **options: Any) -> list[Array]:
     return _native_numpy.cross_entropy(*arrays, **options)
 

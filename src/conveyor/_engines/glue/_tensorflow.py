@@ -60,6 +60,7 @@ def _while_loop(step: Any, carry: Any, steps: tuple[Array, ...], kept: int) -> A
 
 
 native_together = None
+native_stack = None
 
 
 def compiled(run: Run, request: LSTMRequest) -> States:

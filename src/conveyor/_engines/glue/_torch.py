@@ -19,6 +19,7 @@ from ._torch_native import native as native
 from ._torch_native import why_not_native as why_not_native
 from ._torch_optimizers import in_one_pass as in_one_pass
 from ._torch_segments import in_segments as in_segments
+from ._torch_together import native_stack as native_stack
 from ._torch_together import native_together as native_together
 
 
@@ -33,6 +34,10 @@ def scan(step: Any, carry: Any, steps: tuple[Array, ...], *, kept: int, unroll: 
 
 def compiled(run: Run, request: LSTMRequest) -> States:
     return run(request)
+
+
+def empty(x: Array, width: int) -> Array:
+    return x.new_empty((*x.shape[:2], width))
 
 
 class _Once(torch.autograd.Function):

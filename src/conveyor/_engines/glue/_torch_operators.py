@@ -86,12 +86,19 @@ def _states(arrays: list[Any], problem: Any, names: Sequence[str]) -> list[Array
     return [empty(problem.state_shape(name)) for name in names]
 
 
-def forward_together(several: Sequence[Sequence[Any]], *, training: bool) -> list[list[Array]]:
-    """The kernel of `lstm`, or of `lstm_training`, for several that do not wait for each other."""
-    results, calls, kept_alive = [], [], []
-    for arguments in several:
-        arrays, problem = _read(LSTM, arguments)
-        names = arguments[-1]
+def forward_together(
+    several: Sequence[Sequence[Any]], *, training: bool, stack: bool
+) -> list[list[Array]]:
+    """The kernel of `lstm`, or of `lstm_training`, for several in one call of the core.
+
+    In a stack each but the first reads the hidden states of the one before, and has None for x.
+    """
+    results: list[list[Array]] = []
+    calls, kept_alive = [], []
+    hidden_states = None
+    for x, *others in several:
+        arrays, problem = _read(LSTM, (hidden_states if stack and results else x, *others))
+        names = others[-1]
         states = _states(arrays, problem, names)
         reserve = []
         if training:
@@ -102,13 +109,23 @@ def forward_together(several: Sequence[Sequence[Any]], *, training: bool) -> lis
         calls.append(_together.forward_call(problem, _addresses(arrays), to, address))
         results.append([*states, *reserve])
         kept_alive.append(arrays)
+        hidden_states = dict(zip(names, states, strict=True)).get("hidden_states")
     _together.forward(calls)
     return results
 
 
-def backward_together(several: Sequence[Sequence[Any]]) -> list[list[Array]]:
-    """The kernel of `lstm_backward` for several that do not wait for each other."""
-    prepared = [_prepare_backward(LSTM, *arguments) for arguments in several]
+def backward_together(several: Sequence[Sequence[Any]], *, stack: bool) -> list[list[Array]]:
+    """The kernel of `lstm_backward` for several in one call of the core.
+
+    A stack comes from the top, and what arrives at the hidden states of each but the first is the
+    gradient of x of the one before.
+    """
+    prepared: list[tuple[list[Array], tuple[Any, ...], Any]] = []
+    for *first, d_states, wanted in several:
+        arriving = list(d_states)
+        if stack and prepared:
+            arriving[first[LSTM.inputs + 1].index("hidden_states")] = prepared[-1][0][0]
+        prepared.append(_prepare_backward(LSTM, *first, arriving, wanted))
     _together.backward([_together.backward_call(*given) for _, given, _ in prepared])
     return [results for results, _, _ in prepared]
 

@@ -1,4 +1,4 @@
-"""Several LSTMs that do not wait for each other, such as two directions, in one call of the core.
+"""Several LSTMs in one call of the core: two directions side by side, or the layers of a stack.
 
 Where something looks on (a compiler, a transform of `torch.func`, a mode, a second derivative),
 each goes through its own operator: that knows what to do, and the numbers are the same.
@@ -7,6 +7,7 @@ each goes through its own operator: that knows what to do, and the numbers are t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -24,27 +25,47 @@ _N = len(INPUTS)
 
 
 def native_together(requests: Sequence[LSTMRequest]) -> list[States]:
-    """The states of each."""
-    several = [arguments(request) for request in requests]
+    """The states of each of several that do not wait for each other."""
+    found = _run(requests, [arguments(request) for request in requests], stack=False)
+    return found or cast("list[States]", [native(request) for request in requests])
+
+
+def native_stack(requests: Sequence[LSTMRequest]) -> list[States]:
+    """The states of each of several of which each reads the hidden states of the one before."""
+    lowest, *above = (arguments(request) for request in requests)
+    found = _run(requests, [lowest, *((None, *each[1:]) for each in above)], stack=True)
+    if found:
+        return found
+    states = [cast(States, native(requests[0]))]
+    for request in requests[1:]:
+        states.append(cast(States, native(replace(request, x=states[-1]["hidden_states"]))))
+    return states
+
+
+def _run(
+    requests: Sequence[LSTMRequest], several: Sequence[tuple[Any, ...]], *, stack: bool
+) -> list[States] | None:
+    """The states of each; None where each has to be run by itself."""
+    if _is_traced():
+        return None
     tensors = [t for each in several for t in each[:_N]]
     if len(several) == 1 or not _nobody_looks_on(tensors):
-        return cast(list[States], [native(request) for request in requests])
+        return None
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
         options = [(*each[_N:-1], kept(each[-1])) for each in several]
-        flat = iter(_Together.apply(options, *tensors))
-        results = [[next(flat) for _ in (*names, "reserve")] for *_, names in options]
+        flat = iter(_Together.apply(stack, options, *tensors))
+        found = [[next(flat) for _ in (*names, "reserve")] for *_, names in options]
     else:
-        results = forward_together(several, training=False)
+        found = forward_together(several, training=False, stack=stack)
     return [
         dict(zip(request.outputs, states, strict=False))
-        for request, states in zip(requests, results, strict=True)
+        for request, states in zip(requests, found, strict=True)
     ]
 
 
 def _nobody_looks_on(tensors: Iterable[Array | None]) -> bool:
     return (
-        not _is_traced()
-        and torch._C._functorch.peek_interpreter_stack() is None
+        torch._C._functorch.peek_interpreter_stack() is None
         and _len_torch_dispatch_stack() == 0
         and all(t is None or (type(t) in _PLAIN and _is_plain(_keys_below(t))) for t in tensors)
     )
@@ -58,9 +79,11 @@ class _Together(_SingleLevelFunction):
     """The options of each, and the tensors of all -> the results of `lstm_training` of all."""
 
     @staticmethod
-    def forward(ctx: Any, options: list[tuple[Any, ...]], *tensors: Any) -> tuple[Array, ...]:
+    def forward(
+        ctx: Any, stack: bool, options: list[tuple[Any, ...]], *tensors: Any
+    ) -> tuple[Array, ...]:
         several = [(*tensors[n * _N : (n + 1) * _N], *o) for n, o in enumerate(options)]
-        results = forward_together(several, training=True)
+        results = forward_together(several, training=True, stack=stack)
         hidden_states = [
             states[names.index("hidden_states")]
             for states, (*_, names) in zip(results, options, strict=True)
@@ -69,30 +92,93 @@ class _Together(_SingleLevelFunction):
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(*reserves)
         ctx.save_for_backward(*tensors, *hidden_states, *reserves)
-        ctx.options = options
+        ctx.stack, ctx.options = stack, options
         return tuple(array for states in results for array in states)
 
     @staticmethod
-    def backward(ctx: Any, *d_results: Array | None) -> tuple[Array | None, ...]:
-        saved, count = ctx.saved_tensors, len(ctx.options)
-        hidden_states, reserves = saved[-2 * count : -count], saved[-count:]
-        d_flat = iter(d_results)
-        several, needs, reached = [], [], []
-        for n, options in enumerate(ctx.options):
-            *d_states, _ = [next(d_flat) for _ in (*options[-1], "reserve")]
-            need = ctx.needs_input_grad[1 + n * _N : 1 + (n + 1) * _N]
-            needs += need
-            wanted = [name for name, its in zip(INPUTS, need, strict=True) if its]
-            reached.append(bool(wanted) and any(d is not None for d in d_states))
-            arrays = saved[n * _N : (n + 1) * _N]
-            several.append((*arrays, *options, hidden_states[n], reserves[n], d_states, wanted))
-        run = [each for each, its in zip(several, reached, strict=True) if its]
-        if len(run) > 1 and not torch.is_grad_enabled() and _nobody_looks_on(d_results):
-            gradients = iter(backward_together(run))
-        else:
-            gradients = (LSTM.backward(*each) for each in run)
-        found: list[Array | None] = []
-        for n, its in enumerate(reached):
-            d_inputs = iter(next(gradients) if its else ())
-            found += [next(d_inputs, None) if need else None for need in needs[n * _N :][:_N]]
-        return None, *found
+    def backward(ctx: Any, *d_results: Array | None) -> tuple[Any, ...]:
+        given = _Given(ctx, d_results)
+        alone = torch.is_grad_enabled() or not _nobody_looks_on(d_results)
+        gradients = _down(given, alone) if ctx.stack else _beside(given, alone)
+        found = [by_name.get(name) for by_name in gradients for name in INPUTS]
+        return None, None, *found
+
+
+class _Given:
+    """What `_Together` kept, and the gradients that arrive: what each of `lstm_backward` reads."""
+
+    def __init__(self, ctx: Any, d_results: Sequence[Array | None]) -> None:
+        count, saved = len(ctx.options), ctx.saved_tensors
+        self.options = ctx.options
+        self.tensors = [list(saved[n * _N : (n + 1) * _N]) for n in range(count)]
+        self.hidden_states, self.reserves = saved[-2 * count : -count], saved[-count:]
+        needs = ctx.needs_input_grad[2:]
+        self.wanted = [
+            [name for name, its in zip(INPUTS, needs[n * _N :], strict=False) if its]
+            for n in range(count)
+        ]
+        flat = iter(d_results)
+        self.d_states = [[next(flat) for _ in (*o[-1], "reserve")][:-1] for o in ctx.options]
+
+    def call(self, n: int) -> tuple[Any, ...]:
+        return (
+            *self.tensors[n],
+            *self.options[n],
+            self.hidden_states[n],
+            self.reserves[n],
+            self.d_states[n],
+            self.wanted[n],
+        )
+
+    def reached(self, n: int) -> bool:
+        return any(d is not None for d in self.d_states[n])
+
+    def hidden_place(self, n: int) -> int:
+        names: Sequence[str] = self.options[n][-1]
+        return names.index("hidden_states")
+
+    def by_name(self, n: int, gradients: Sequence[Array]) -> dict[str, Array]:
+        return dict(zip(self.wanted[n], gradients, strict=True))
+
+
+def _beside(given: _Given, alone: bool) -> list[dict[str, Array]]:
+    """The gradients of each, by name."""
+    every = range(len(given.options))
+    run = [n for n in every if given.reached(n) and given.wanted[n]]
+    calls = [given.call(n) for n in run]
+    if alone or len(run) == 1:
+        results = [LSTM.backward(*call) for call in calls]
+    else:
+        results = backward_together(calls, stack=False) if calls else []
+    found = dict(zip(run, results, strict=True))
+    return [given.by_name(n, found[n]) if n in found else {} for n in every]
+
+
+def _down(given: _Given, alone: bool) -> list[dict[str, Array]]:
+    """The same of a stack, from the highest layer that a gradient arrives at."""
+    every = range(len(given.options))
+    found: dict[int, dict[str, Array]] = {}
+    lowest = next((n for n in every if given.wanted[n]), len(every))
+    highest = max((n for n in every if given.reached(n)), default=-1)
+    run = range(highest, lowest - 1, -1)
+    for n in run:
+        if n:
+            given.tensors[n][0] = given.hidden_states[n - 1]
+        if n > lowest:
+            given.wanted[n].insert(0, "x")
+    # What arrives at a layer from elsewhere than the one above would have to be added meanwhile.
+    elsewhere = any(given.d_states[n][given.hidden_place(n)] is not None for n in run[1:])
+    if not alone and not elsewhere and len(run) > 1:
+        results = backward_together([given.call(n) for n in run], stack=True)
+        found = {n: given.by_name(n, each) for n, each in zip(run, results, strict=True)}
+    else:
+        for n in run:
+            found[n] = given.by_name(n, LSTM.backward(*given.call(n)))
+            if n > lowest:
+                d_states, place = given.d_states[n - 1], given.hidden_place(n - 1)
+                d, from_above = d_states[place], found[n]["x"]
+                d_states[place] = from_above if d is None else d + from_above
+    for n in run:
+        if n:
+            found[n].pop("x", None)
+    return [found.get(n, {}) for n in every]
