@@ -138,10 +138,13 @@ int64_t conveyor_lstm_reserve_bytes(const conveyor_lstm* l) {
   if (l->units < 0 || l->units > std::numeric_limits<int64_t>::max() - 15) return -1;
   const int64_t real = conveyor::real_bytes(l->dtype), state = conveyor::state_bytes(l->dtype);
   // The gates and the cell state; in stages what went into them, and what W5 made of it.
-  const int64_t unit = conveyor::in_stages(*l)
-                           ? conveyor::states_kept_in_stages(*l) * state
-                           : 4 * real + state;
+  const bool stages = conveyor::in_stages(*l);
+  const int64_t unit = stages ? conveyor::states_kept_in_stages(*l) * state : 4 * real + state;
   // Units are padded to the widest vector, so that the size is that of every target.
-  return conveyor::product(l->batch, l->time_steps, (l->units + 15) / 16 * 16, unit);
+  const int64_t units = conveyor::product(l->batch, l->time_steps, (l->units + 15) / 16 * 16, unit);
+  const int64_t more = conveyor::product(
+      l->batch, l->time_steps, stages ? conveyor::moments_kept_in_stages(*l) * state : 0);
+  return units < 0 || more < 0 || units > std::numeric_limits<int64_t>::max() - more ? -1
+                                                                                    : units + more;
 }
 }

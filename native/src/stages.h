@@ -16,4 +16,11 @@ inline int64_t states_kept_in_stages(const conveyor_lstm& l) {
   return (l.layer_norm == CONVEYOR_JOINT ? 8 : 4) + 1 + (l.output_transform ? 1 : 0);
 }
 
+// And of each row and step, of a layer normalisation of the gates: mean and inverse of each.
+constexpr int kMomentsOfANorm = 8;
+
+inline int64_t moments_kept_in_stages(const conveyor_lstm& l) {
+  return l.layer_norm == CONVEYOR_JOINT ? 2 * kMomentsOfANorm : l.layer_norm ? kMomentsOfANorm : 0;
+}
+
 }  // namespace conveyor

@@ -204,7 +204,8 @@ TEST(sizes_of_the_reserve) {
   l.projection = 1;
   CHECK_EQUAL(conveyor_lstm_reserve_bytes(&l), 2 * 3 * 16 * 5 * 4);
   l.layer_norm = CONVEYOR_JOINT, l.output_transform = 1;
-  CHECK_EQUAL(conveyor_lstm_reserve_bytes(&l), 2 * 3 * 16 * 10 * 4);
+  // And mean and inverse of two normalisations, of each gate.
+  CHECK_EQUAL(conveyor_lstm_reserve_bytes(&l), 2 * 3 * (16 * 10 + 16) * 4);
 }
 
 TEST(targets_and_threads_that_are_not_there) {

@@ -56,17 +56,20 @@ class Norm {
   }
 
   // The gradient of what was normalised, from dy of y = LN(row) * scale + ...: put(p, k, gradient).
-  template <class Put>
-  void backward(const T* row, const Row r, const T* scale, const T* dy, Put put) const {
+  // Before, see(p, k, dy, LN(row)) of each.
+  template <class See, class Put>
+  void backward(const T* row, const Row r, const T* scale, const T* dy, See see, Put put) const {
     reg sums[K], products[K];
     T mean[K], slope[K];
     zero(sums);
     zero(products);
     each_panel([&](int64_t p, auto last) {
       for (int k = 0; k < K; ++k) {
-        const reg d = of_units(V::mul(V::load(dy + at(p, k)), V::load(scale + at(p, k))), last);
+        const reg its = V::load(dy + at(p, k)), normed = normal(row, r, p, k);
+        see(p, k, its, normed);
+        const reg d = of_units(V::mul(its, V::load(scale + at(p, k))), last);
         sums[k] = V::add(sums[k], d);
-        products[k] = V::fma(d, of_units(normal(row, r, p, k), last), products[k]);
+        products[k] = V::fma(d, of_units(normed, last), products[k]);
       }
     });
     means(sums, mean);
@@ -98,14 +101,29 @@ class Norm {
     return Last::value ? V::first(value, last_) : value;
   }
   void means(const reg (&sums)[K], T (&mean)[K]) const {
-    T lanes[K][L];
-    for (int k = 0; k < K; ++k) V::store(lanes[k], sums[k]);
-    for (int n = L / 2; n > 0; n /= 2)
-      for (int k = 0; k < K; ++k)
-        for (int lane = 0; lane < n; ++lane) lanes[k][lane] += lanes[k][lane + n];
-    T all = 0;
-    for (int k = first_; together_ && k < K; ++k) all += lanes[k][0];
-    for (int k = 0; k < K; ++k) mean[k] = (together_ ? all : lanes[k][0]) / count_;
+    if (together_) {
+      reg all = V::zero();
+      for (int k = first_; k < K; ++k) all = V::add(all, sums[k]);
+      const T one = sum(all) / count_;
+      for (int k = 0; k < K; ++k) mean[k] = one;
+    } else {
+      for (int k = 0; k < K; ++k) mean[k] = sum(sums[k]) / count_;
+    }
+  }
+  // Of all lanes, halves first: a loop over the halvings would go one number at a time.
+  static T sum(reg a) {
+    alignas(64) T lanes[L];
+    V::store(lanes, a);
+    return fold<L / 2>(lanes);
+  }
+  template <int N>
+  static T fold(T* lanes) {
+    if constexpr (N == 0) {
+      return lanes[0];
+    } else {
+      for (int n = 0; n < N; ++n) lanes[n] += lanes[n + N];
+      return fold<N / 2>(lanes);
+    }
   }
 
   const int64_t P_;

@@ -85,7 +85,8 @@ inline void StagedBackward<V, Real, State>::first_half(int64_t b, int64_t in_chu
   const StagedCell<V, Real>& row = *row_of_;
   const Variant<V>& v = variant_;
   const int64_t at_z = kept_.row(b, t) * 4;
-  const Left left = row.left(kept_.z + at_z, row.joint ? kept_.x + at_z : nullptr);
+  const Left left = row.kept_left(kept_.z + at_z, row.joint ? kept_.x + at_z : nullptr,
+                                   kept_.moments_of(b, t));
   left_[place] = left;
   T* const kept = of_step_ + place * kOfStep * s_.padded;
   T* const cells = made_ + place * s_.padded;
@@ -155,14 +156,13 @@ inline void StagedBackward<V, Real, State>::second_half(int64_t b, int64_t in_ch
   T* const d_made = (l_.output_transform ? d_cell_ : d_inner_) + b * units_row_;
   if (l_.cell_norm) {
     const OfCell& of_row = of_cell_[place];
-    for (int64_t p = 0; p < s_.P; ++p) {
-      const reg d = V::load(d_made + p * L);
-      add(of_cell_scale_, b, p, 0, V::mul(d, row.cell_norm.normal(cells, of_row, p, 0)));
-      add(of_cell_shift_, b, p, 0, d);
-    }
-    row.cell_norm.backward(cells, of_row, row.cell_scale, d_made, [&](int64_t p, int, reg d) {
-      V::store(d_made + p * L, d);
-    });
+    row.cell_norm.backward(
+        cells, of_row, row.cell_scale, d_made,
+        [&](int64_t p, int, reg d, reg normal) {
+          add(of_cell_scale_, b, p, 0, V::mul(d, normal));
+          add(of_cell_shift_, b, p, 0, d);
+        },
+        [&](int64_t p, int, reg d) { V::store(d_made + p * L, d); });
   }
   T* const last = this->last_[0] + b * this->stride_;
   T* const dz_now = row.norms_gates() ? dz_now_ + member * gates_row_ : nullptr;
@@ -221,31 +221,33 @@ inline void StagedBackward<V, Real, State>::gates_norm_back(int64_t b, int64_t i
   // Copies, which no store can change.
   const auto of_z = left.of_z, of_x = left.of_x;
   const T *const z = left.z, *const x = left.x;
-  const auto add_all = [&](const Sums& sums, auto value) {
-    T* const to = sums.rows + b * gates_row_;
-    for (int64_t p = 0; sums.rows && p < s_.P; ++p)
-      for (int k = 0; k < 4; ++k) {
-        const int64_t at = (p * 4 + k) * L;
-        V::store(to + at, V::add(V::load(to + at), value(V::load(dz + at), p, k)));
-      }
-  };
-  add_all(of_bias_, [](reg d, int64_t, int) { return d; });
-  add_all(of_scale_,
-          [&](reg d, int64_t p, int k) { return V::mul(d, norm.normal(z, of_z, p, k)); });
-  add_all(of_x_scale_,
-          [&](reg d, int64_t p, int k) { return V::mul(d, norm.normal(x, of_x, p, k)); });
+  const int64_t sums = b * gates_row_;
+  T* const bias = of_bias_.rows ? of_bias_.rows + sums : nullptr;
+  T* const scale = of_scale_.rows ? of_scale_.rows + sums : nullptr;
+  T* const x_scale = of_x_scale_.rows ? of_x_scale_.rows + sums : nullptr;
   const int64_t panel = this->chunk_rows_ * kDz;
   T* const last = this->last_[0] + b * this->stride_;
   T* const of_x_chunk = this->dz_ + in_chunk * kDz;
   T* const of_h_chunk = row.joint ? dz_h_ + in_chunk * kDz : of_x_chunk;
-  norm.backward(z, of_z, row.h_scale(), dz, [=](int64_t p, int k, reg d) {
-    V::store(last + (p * 4 + k) * L, d);
-    V::store(of_h_chunk + p * panel + k * L, d);
-  });
+  norm.backward(
+      z, of_z, row.h_scale(), dz,
+      [=](int64_t p, int k, reg d, reg normal) {
+        const int64_t at = (p * 4 + k) * L;
+        if (bias) V::store(bias + at, V::add(V::load(bias + at), d));
+        if (scale) V::store(scale + at, V::fma(d, normal, V::load(scale + at)));
+      },
+      [=](int64_t p, int k, reg d) {
+        V::store(last + (p * 4 + k) * L, d);
+        V::store(of_h_chunk + p * panel + k * L, d);
+      });
   if (!row.joint) return;
-  norm.backward(x, of_x, row.x_scale, dz, [=](int64_t p, int k, reg d) {
-    V::store(of_x_chunk + p * panel + k * L, d);
-  });
+  norm.backward(
+      x, of_x, row.x_scale, dz,
+      [=](int64_t p, int k, reg d, reg normal) {
+        const int64_t at = (p * 4 + k) * L;
+        if (x_scale) V::store(x_scale + at, V::fma(d, normal, V::load(x_scale + at)));
+      },
+      [=](int64_t p, int k, reg d) { V::store(of_x_chunk + p * panel + k * L, d); });
 }
 
 template <class V, class Real, class State>

@@ -2,6 +2,8 @@
 // the gates and the cell state.
 #pragma once
 
+#include <cstring>
+
 #include "kernels/norm.h"
 #include "kernels/pack.h"
 #include "kernels/shape.h"
@@ -17,20 +19,24 @@ template <class State>
 struct KeptInStages {
   KeptInStages() = default;
   KeptInStages(const conveyor_lstm& l, void* reserve)
-      : batch(l.batch), width((l.units + 15) / 16 * 16), z(static_cast<State*>(reserve)) {
+      : batch(l.batch), width((l.units + 15) / 16 * 16),
+        per_row(moments_kept_in_stages(l)), z(static_cast<State*>(reserve)) {
     const int64_t units = l.batch * l.time_steps * width;
     State* next = z + units * 4;
     if (l.layer_norm == CONVEYOR_JOINT) x = next, next += units * 4;
     cells = next, next += units;
-    if (l.output_transform) inner = next;
+    if (l.output_transform) inner = next, next += units;
+    moments = next;
   }
   int64_t row(int64_t b, int64_t t) const { return (t * batch + b) * width; }
+  State* moments_of(int64_t b, int64_t t) const { return moments + (t * batch + b) * per_row; }
 
-  int64_t batch = 0, width = 0;
+  int64_t batch = 0, width = 0, per_row = 0;
   State* z = nullptr;      // [P][4][L]: x W + h' R + b; with a layer normalisation without b,
   State* x = nullptr;      // and with CONVEYOR_JOINT h' R alone, and x W here
   State* cells = nullptr;  // after zoneout
   State* inner = nullptr;  // c W5 + b5
+  State* moments = nullptr;  // [2 or 1][mean, inverse][4] of a layer normalisation: of z, of x
 };
 
 template <class V, class Real>
@@ -39,6 +45,8 @@ class StagedCell {
   using T = typename V::T;
   using reg = typename V::reg;
   static constexpr int L = V::L;
+  static constexpr int kMoments = kMomentsOfANorm;
+  static_assert(sizeof(typename Norm<V, 4>::Row) == kMoments * sizeof(T), "mean and inverse");
 
   StagedCell(const conveyor_lstm& l, const Shape& s, const Variant<V>& v, Workspace& memory)
       : v_(v), joint(l.layer_norm == CONVEYOR_JOINT),
@@ -76,10 +84,20 @@ class StagedCell {
     const T *z, *x;
     typename Norm<V, 4>::Row of_z, of_x;
   };
-  Left left(const T* z, const T* x) const {
+  // Forward; they are kept in `moments`, unless that is null.
+  Left left(const T* z, const T* x, T* moments) const {
     Left left{z, x, {}, {}};
     if (scale_) left.of_z = gates_norm.of(z);
     if (joint) left.of_x = gates_norm.of(x);
+    if (moments && scale_) std::memcpy(moments, &left.of_z, sizeof left.of_z);
+    if (moments && joint) std::memcpy(moments + kMoments, &left.of_x, sizeof left.of_x);
+    return left;
+  }
+  // Backward.
+  Left kept_left(const T* z, const T* x, const T* moments) const {
+    Left left{z, x, {}, {}};
+    if (scale_) std::memcpy(static_cast<void*>(&left.of_z), moments, sizeof left.of_z);
+    if (joint) std::memcpy(static_cast<void*>(&left.of_x), moments + kMoments, sizeof left.of_x);
     return left;
   }
 

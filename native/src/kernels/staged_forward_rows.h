@@ -41,7 +41,8 @@ template <class V, class Real, class State>
 inline void StagedForward<V, Real, State>::gates_of(int64_t b, int64_t t) {
   const StagedCell<V, Real>& row = *row_of_;
   const Variant<V>& v = variant_;
-  const auto left = row.left(z_of(b, t), row.joint ? x_of(b, t) : nullptr);
+  const auto left = row.left(z_of(b, t), row.joint ? x_of(b, t) : nullptr,
+                             out_.reserve ? kept_.moments_of(b, t) : nullptr);
   T* const cells = row_in(made_, b);
   by_panels(s_.P, [&](int64_t p, auto k) {
     constexpr int K = decltype(k)::count;
