@@ -67,8 +67,8 @@ def _run_row(
 
 def _is_one_call(layer: Any, sequences: Array, training: bool) -> bool:
     """Whether each layer reads the hidden states of the one below just as they are."""
-    above = layer.bidirectional or layer.go_backwards or layer.zero_output_for_mask
-    if above or (training and layer.inter_layer_dropout):
+    turned = layer.bidirectional or layer.go_backwards
+    if turned or (training and layer.inter_layer_dropout):
         return False
     sizes = [cell.state_size for cell in layer.cells.flat()]
     return _wavefront.suits(sequences.shape[-1], sizes)
