@@ -121,7 +121,7 @@ TEST(a_stream_may_be_older_than_the_number_of_threads) {
       Options o;
       o.batch = variant == 3 ? 3 : 40;
       o.time_steps = 2;
-      o.units = variant == 3 ? 170 : 70;
+      o.units = variant == 3 ? 330 : 70;
       if (variant == 1) o.layer_norm = CONVEYOR_JOINT;
       if (variant > 1) o.output_transform = true, o.projection = 50;
       for (int cores : {1, 4}) {

@@ -53,7 +53,7 @@ class GruForward {
     if (batch == 0) return;
     const double work = 3.0 * batch * (s_.F + s_.U) * s_.padded;
     auto task = [&](Team& team, int member) { step_on(team, member, batch, hidden_state); };
-    run_team(threads_for_steps(threads_for(g_.threads, work), work), task);
+    run_team(threads_for_stream(g_.threads, work), task);
   }
 
  private:

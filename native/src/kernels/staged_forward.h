@@ -76,7 +76,7 @@ class StagedForward : private Forward<V, Real, State> {
       compute(part, 0, part.rows, part.own);
       write_states(part.own, hidden_state, cell_state);
     };
-    run_team(threads_for_steps(threads_for(l_.threads, work), work), task);
+    run_team(threads_for_stream(l_.threads, work), task);
   }
 
  private:
