@@ -16,6 +16,7 @@ int check(const conveyor_lstm* lstm, const conveyor_lstm_gradients* gradients);
 int check(const conveyor_linear* linear, const conveyor_cross_entropy* losses);
 int check(const conveyor_linear* linear, const conveyor_top_k* largest);
 
+int check(const conveyor_gru* gru);
 int check(const conveyor_gru* gru, const conveyor_gru_outputs* outputs);
 int check(const conveyor_gru* gru, const conveyor_gru_gradients* gradients);
 

@@ -22,6 +22,8 @@ bool fits(const conveyor_gru& g) {
          conveyor_gru_reserve_bytes(g.dtype, g.batch, g.time_steps, g.units) >= 0;
 }
 
+}  // namespace
+
 int check(const conveyor_gru* g) {
   no_error();
   if (!g || g->size != sizeof(conveyor_gru)) return invalid("gru: size of another version");
@@ -37,6 +39,11 @@ int check(const conveyor_gru* g) {
   if (g->batch > std::numeric_limits<int32_t>::max()) return invalid("batch: over 2147483647");
   if (!g->kernel && g->features > 0) return invalid("kernel: null");
   if (!g->recurrent_kernel) return invalid("recurrent_kernel: null");
+  return CONVEYOR_OK;
+}
+
+static int check_run(const conveyor_gru* g) {
+  if (const int status = check(g)) return status;
   if (!g->x && g->batch > 0 && g->time_steps > 0 && g->features > 0) return invalid("x: null");
   if (g->dropout_masks && !g->dropout_mask && g->batch > 0 && g->features > 0)
     return invalid("dropout_mask: null");
@@ -45,17 +52,15 @@ int check(const conveyor_gru* g) {
   return CONVEYOR_OK;
 }
 
-}  // namespace
-
 int check(const conveyor_gru* g, const conveyor_gru_outputs* out) {
-  if (const int status = check(g)) return status;
+  if (const int status = check_run(g)) return status;
   if (!out || out->size != sizeof(conveyor_gru_outputs))
     return invalid("outputs: size of another version");
   return check_overlaps(*g, *out);
 }
 
 int check(const conveyor_gru* g, const conveyor_gru_gradients* d) {
-  if (const int status = check(g)) return status;
+  if (const int status = check_run(g)) return status;
   if (!d || d->size != sizeof(conveyor_gru_gradients))
     return invalid("gradients: size of another version");
   const bool any = g->batch > 0 && g->time_steps > 0;

@@ -22,13 +22,13 @@ extern const Target scalar_target, avx2_target, avx512_target, avx512_bf16_targe
 
 // What the compiler could not make is listed all the same: `missing` says why.
 #if !CONVEYOR_HAS_AVX2
-const Target avx2_target = {"avx2", avx2_missing, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+const Target avx2_target = {"avx2", avx2_missing};
 #endif
 #if !CONVEYOR_HAS_AVX512
-const Target avx512_target = {"avx512", avx512_missing, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+const Target avx512_target = {"avx512", avx512_missing};
 #endif
 #if !CONVEYOR_HAS_AVX512_BF16
-const Target avx512_bf16_target = {"avx512_bf16", avx512_bf16_missing, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+const Target avx512_bf16_target = {"avx512_bf16", avx512_bf16_missing};
 #endif
 
 const Target* const targets[] = {&scalar_target, &avx2_target, &avx512_target, &avx512_bf16_target};

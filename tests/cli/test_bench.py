@@ -16,9 +16,9 @@ from conveyor.cli import app, bench
 from conveyor.cli.bench import _caches, _compare, _limits, _pool, _race
 from conveyor.cli.bench._experiments import EXPERIMENTS, Plan
 from conveyor.cli.bench._job import Job, arrays, masking
-from conveyor.cli.bench._peers import BY_NAME, PEERS, keras_beside
+from conveyor.cli.bench._peers import BY_NAME, OF_ANY_CELL, PEERS, keras_beside
 from conveyor.cli.bench._report import Failure, Limits, Memory, Race, Rate, Report, Timing
-from conveyor.cli.bench._variants import VARIANTS
+from conveyor.cli.bench._variants import STREAMED, VARIANTS
 
 pytestmark = pytest.mark.any_backend
 
@@ -205,6 +205,19 @@ def test_streams_agree() -> None:
     report = sizes(others=(Race("stream", result.timings),))
     (table,) = [t for t in bench.tables(report) if t.key == "stream/1/4"]
     assert {row[0] for row in table.rows} == {*peers, keras_peer.name}
+
+
+def test_streams_of_variants_are_run_beside_the_plain_one() -> None:
+    plain = replace(SMALL, mode="stream", batch=2)
+    pairs = [
+        [(peer, job) for job in (plain, replace(plain, variant=v)) for peer in OF_ANY_CELL]
+        for v in STREAMED
+    ]
+    with _pool.Pool(OF_ANY_CELL, threads=1, engine="portable") as pool:
+        races = [_race.race("stream", entries, pool, 0.01) for entries in pairs]
+    assert [race.failures for race in races] == [()] * len(pairs)
+    (table,) = [t for t in bench.tables(sizes(others=tuple(races))) if t.key.startswith("stream")]
+    assert [row[0] for row in table.rows] == list(STREAMED)
 
 
 def test_variants_are_run_beside_the_plain_lstm() -> None:

@@ -12,10 +12,11 @@ import pytest
 
 from cases import CASES, Case
 from conveyor import ConveyorError
-from conveyor._engines import _library
+from conveyor._engines import _library, _stream_library
 from conveyor.ops._stream import LSTMStream
 from frameworks import TOLERANCE, Unhashable
 from oracles import reference_forward
+from variants import VARIANTS, Variant, reference
 
 WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 OPTIONS = ("activation", "recurrent_activation")
@@ -60,6 +61,46 @@ def test_every_step(case: Case, dtype: str, engine: str) -> None:
         h, c = (np.asarray(a, "float64") for a in (h, stream.cell_state))
         np.testing.assert_allclose(h, expected["hidden_states"][:, t], **tolerance)
         np.testing.assert_allclose(c, expected["cell_states"][:, t], **tolerance)
+
+
+BEYOND = [
+    v
+    for v in VARIANTS
+    if v.case.name in ("tiny", "one_row") and not {"hidden_zoneout", "cell_zoneout"} & {*v.parts}
+]
+NOT_OF_A_STREAM = (
+    "x",
+    "mask",
+    "hidden_state",
+    "cell_state",
+    "dropout_mask",
+    "recurrent_dropout_mask",
+    "resets",
+    "go_backwards",
+)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("variant", BEYOND, ids=str)
+def test_every_step_beyond_the_plain_lstm(variant: Variant, dtype: str, engine: str) -> None:
+    arguments = variant.arguments(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+    exact = {n: np.asarray(a, "float64") if isinstance(a, np.ndarray) else a
+             for n, a in arguments.items()}  # fmt: skip
+    expected = reference(**exact)
+    stream = LSTMStream(
+        **{n: a for n, a in arguments.items() if n not in NOT_OF_A_STREAM},
+        batch=variant.case.batch,
+        engine=engine,
+    )
+    assert stream.explain_engine() == f"{engine} engine"
+    if arguments["hidden_state"] is not None:
+        stream.states = arguments["hidden_state"], arguments["cell_state"]
+    tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype]}
+    for t in range(variant.case.time_steps):
+        h, c = stream.step(arguments["x"][:, t]), stream.cell_state
+        assert h.dtype == dtype
+        for state, name in ((h, "hidden_states"), (c, "cell_states")):
+            np.testing.assert_allclose(state.astype("float64"), expected[name][:, t], **tolerance)
 
 
 def test_one_row_with_and_without_its_batch_axis(engine) -> None:
@@ -154,7 +195,7 @@ def test_the_core_gets_its_memory_back(monkeypatch) -> None:
     if _library.missing() is not None:
         pytest.skip(str(_library.missing()))
     freed = []
-    monkeypatch.setattr(_library, "free_stream", freed.append)
+    monkeypatch.setattr(_stream_library, "free", freed.append)
     stream, _ = stream_of(Case(name="plain"), "native")
     (address,) = [a.value for a in stream._arguments[:1]]
     del stream
@@ -209,6 +250,10 @@ K, R, B = (np.zeros(shape, "float32") for shape in ((4, 12), (3, 12), (12,)))
         ((K, R, B), {"activation": "softmax"}, "activation to be one of Keras's"),
         ((K, R, B), {"activation": Unhashable()}, "activation to be one of Keras's"),
         ((K, R, B), {"engine": "fast"}, "engine to be one of"),
+        ((K, R, B), {"cell_zoneout": np.zeros((1, 1, 3), bool)}, "cell_zoneout to be a number"),
+        ((K, R, B), {"peephole": np.zeros(3, "float32")}, "peephole of shape (9,)"),
+        ((K, R, B), {"clip": -1.0}, "clip to be a positive number"),
+        ((K, R, B), {"coupled": True}, "3 * units"),
     ],
 )
 def test_wrong_weights_are_refused(weights, options, message: str) -> None:

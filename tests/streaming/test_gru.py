@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+import conveyor
 from conveyor import GRU, LSTM, ConveyorError, Stream
 from frameworks import to_numpy
 
@@ -50,8 +51,9 @@ def assert_close(actual, expected):
         np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-5)
 
 
-def test_step_by_step(model, whole):
-    stream = Stream(model)
+@pytest.mark.parametrize("engine", ["auto", "portable"])
+def test_step_by_step(model, whole, engine):
+    stream = Stream(model, engine=engine)
     for t in range(T):
         y = stream.step(X[:, t], session=[*"abc"])
         assert_close([y[0], y[2]], [whole[0][:, t], whole[2][:, t]])
@@ -80,9 +82,10 @@ def test_chunks_of_sessions_that_fork_and_come_from_a_file(model, whole, tmp_pat
         other.set_states({**states, "below": states["lstm"]})
 
 
+@pytest.mark.parametrize("engine", ["auto", "portable"])
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
 @pytest.mark.parametrize("reset_after", [True, False])
-def test_a_layer_alone_in_its_dtype(reset_after, dtype):
+def test_a_layer_alone_in_its_dtype(reset_after, dtype, engine):
     if (dtype, keras.backend.backend()) == ("float64", "jax"):
         pytest.skip("JAX has no float64 unless asked")
     layer = GRU(
@@ -95,7 +98,9 @@ def test_a_layer_alone_in_its_dtype(reset_after, dtype):
     layer.build((None, None, F))
     x = np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(X[2:], dtype)))
     layer.set_weights([0.5 * RNG.normal(size=w.shape) for w in layer.get_weights()])
-    stream = Stream(layer)
+    stream = Stream(layer, engine=engine)
+    if engine == "auto" and conveyor.engines()[0].missing is None:
+        assert stream.explain_engine() == "native engine"
     y = np.stack([stream.step(x_t) for x_t in x[0]])
     assert y.dtype == x.dtype
     expected = np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(layer(x)[0], "float32")))
@@ -109,9 +114,13 @@ def test_what_is_refused_and_what_runs(model):
     layer.build((None, None, F))
     with pytest.raises(ConveyorError, match="update_gates: a stream has states alone"):
         Stream(layer)
-    with pytest.raises(ConveyorError, match='GRU "below"'):
+    if conveyor.engines()[0].missing is None:
+        shown = Stream(model).explain_engine()
+        assert shown.startswith("native engine\nportable engine")
+        assert "recurrent_activation=softmax" in shown
+    with pytest.raises(ConveyorError, match="GRU"):
         Stream(model, engine="native")
-    assert "GRU: its stream is computed in NumPy" in Stream(model).explain_engine()
+    assert Stream(model, engine="portable").explain_engine() == "portable engine"
 
 
 class OwnLSTMCell(layers.LSTMCell):

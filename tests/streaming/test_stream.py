@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
-from conveyor import LSTM, ConveyorError, Stream
+from conveyor import GRU, LSTM, ConveyorError, Stream, engines
 from conveyor.streaming import _stream
 from full_disk import full_disk
 
@@ -349,13 +349,58 @@ def test_about_itself():
 def test_a_stream_beyond_the_plain_lstm_says_what_runs() -> None:
     model = beyond_plain()
     stream = Stream(model)
-    shown = stream.explain_engine()
-    assert shown.startswith("portable engine")
-    assert "coupled=True and projection=2: its stream is of the plain LSTM" in shown
+    if engines()[0].missing is None:
+        assert stream.explain_engine() == "native engine"
+        assert Stream(model, engine="native").explain_engine() == "native engine"
     stream.step(X[0, 0])
     states = stream.states()
     assert [s.shape for s in states["below"]] == [(2,), (5,)]
     with pytest.raises(ConveyorError, match=r"below \(2,\) and \(5,\)"):
         stream.set_states({**states, "below": states["below"][::-1]})
-    with pytest.raises(ConveyorError, match='engine="auto"'):
-        Stream(model, engine="native")
+
+
+def test_what_the_native_engine_lacks_runs_on_the_portable_one() -> None:
+    layer = LSTM(4, activation="softmax", projection=3, return_sequences=True)
+    layer.build((None, None, F))
+    stream = Stream(layer)
+    assert "activation=softmax" in stream.explain_engine()
+    np.testing.assert_allclose(stream.feed(X[3]), leaves(layer(X[3:]))[0][0], atol=1e-5)
+    with pytest.raises(ConveyorError, match=f'LSTM "{layer.name}".*'):
+        Stream(layer, engine="native")
+
+
+@pytest.mark.parametrize("make", [lambda: LSTM(5), lambda: LSTM(5, projection=2), lambda: GRU(5)])
+@pytest.mark.parametrize("engine", ["auto", "portable"])
+def test_weights_are_copied_once(make, engine) -> None:
+    layer = make()
+    layer.build((None, None, F))
+    stream, other = Stream(layer, engine=engine), Stream(layer, engine=engine)
+    keys = [*"abcde"]
+    x = X[[0, 1, 2, 3, 0]]
+    expected = other.step(x[:, 0], session=keys)
+    layer.set_weights([np.full(w.shape, 7.0) for w in layer.get_weights()])
+    # Each is more than before, so that there must be room for more.
+    for n in (1, 2, 5):
+        y = stream.step(x[:n, 0], session=[(n, key) for key in keys[:n]])
+        np.testing.assert_allclose(y, expected[:n], atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["auto", "portable"])
+def test_bfloat16_beyond_the_plain_lstm(engine) -> None:
+    layer = LSTM(
+        9,
+        layer_norm="gates",
+        output_transform=True,
+        projection=5,
+        return_sequences=True,
+        recurrent_initializer="glorot_uniform",
+        dtype="bfloat16",
+    )
+    layer.build((None, None, F))
+    layer.set_weights([0.5 * RNG.normal(size=w.shape) for w in layer.get_weights()])
+    stream = Stream(layer, engine=engine)
+    y = np.stack([stream.step(x_t).astype("float32") for x_t in X[3]])
+    whole = leaves(keras.ops.cast(layer(X[3:]), "float32"))[0][0]
+    np.testing.assert_allclose(y, whole, atol=0.05)
+    again = Stream(layer, engine=engine).feed(X[3]).astype("float32")
+    np.testing.assert_array_equal(again, y)

@@ -91,6 +91,11 @@ CONVEYOR_API int64_t conveyor_gru_reserve_bytes(int32_t dtype, int64_t batch, in
 CONVEYOR_API int conveyor_gru_forward(const conveyor_gru* gru,
                                       const conveyor_gru_outputs* outputs);
 
+/* A stream of it: copies kernel, recurrent_kernel and bias, for batches of up to gru->batch rows; its
+ * x, state, masks and resets are not read. Null on failure: see *status. Steps are made and the
+ * stream is freed as in lstm.h. */
+CONVEYOR_API conveyor_stream* conveyor_gru_stream_new(const conveyor_gru* gru, int* status);
+
 /* The gradients of the forward pass of the same `gru`. Returns a conveyor_status. */
 CONVEYOR_API int conveyor_gru_backward(const conveyor_gru* gru,
                                        const conveyor_gru_gradients* gradients);

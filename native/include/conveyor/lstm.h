@@ -250,15 +250,16 @@ CONVEYOR_API int conveyor_lstm_backward_together(const conveyor_lstm* const* lst
 CONVEYOR_API const char* conveyor_error(void);
 
 /* One step at a time, for streaming: weights are packed once and nothing is allocated later. A
- * stream belongs to one thread at a time. */
+ * stream belongs to one thread at a time. That of a GRU: conveyor_gru_stream_new, in gru.h. */
 typedef struct conveyor_stream conveyor_stream;
 
-/* Copies kernel, recurrent_kernel and bias of `lstm` for batches of up to lstm->batch rows;
- * its x, states, masks and time_steps are not read. Null on failure: see *status. There is none
- * for layer normalisation, output_transform and projection. */
+/* Copies the weights of `lstm`, whatever it adds to the plain one, for batches of up to lstm->batch
+ * rows; its x, states, masks, resets and arrays of zoneout are not read. Null on failure: see
+ * *status. */
 CONVEYOR_API conveyor_stream* conveyor_stream_new(const conveyor_lstm* lstm, int* status);
 
-/* x real [B,F]; hidden_state real [B,U] and cell_state state [B,U] are read and overwritten. */
+/* x real [B,F]; hidden_state real [B,H] and cell_state state [B,U] are read and overwritten. Of a
+ * GRU hidden_state is state [B,U], and cell_state null. */
 CONVEYOR_API int conveyor_stream_step(conveyor_stream* stream, int64_t batch, const void* x,
                                       void* hidden_state, void* cell_state);
 

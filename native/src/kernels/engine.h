@@ -60,10 +60,23 @@ struct Engine {
   }
 
   static Stream* stream(const conveyor_lstm& l) {
+    return in_stages(l) ? stream_by<StagedForward>(l) : stream_by<Forward>(l);
+  }
+
+  template <template <class, class, class> class Kernel>
+  static Stream* stream_by(const conveyor_lstm& l) {
     switch (l.dtype) {
-      case CONVEYOR_FLOAT32: return new StreamOf<Float, float, float>(l);
-      case CONVEYOR_FLOAT64: return new StreamOf<Double, double, double>(l);
-      default: return new StreamOf<Float, bfloat16, float>(l);
+      case CONVEYOR_FLOAT32: return new StreamOf<Kernel, Float, float, float>(l);
+      case CONVEYOR_FLOAT64: return new StreamOf<Kernel, Double, double, double>(l);
+      default: return new StreamOf<Kernel, Float, bfloat16, float>(l);
+    }
+  }
+
+  static Stream* gru_stream(const conveyor_gru& g) {
+    switch (g.dtype) {
+      case CONVEYOR_FLOAT32: return new GruStreamOf<Float, float>(g);
+      case CONVEYOR_FLOAT64: return new GruStreamOf<Double, double>(g);
+      default: return new GruStreamOf<Float, bfloat16>(g);
     }
   }
 

@@ -41,6 +41,21 @@ class GruForward {
     return stop_.stopped() ? CONVEYOR_INTERRUPTED : CONVEYOR_OK;
   }
 
+  // For a stream: packs the weights, and keeps them.
+  void open() {
+    plan();
+    Team alone(1);
+    prepare(alone, 0);
+  }
+
+  // The step of a stream: g.x, and a state that is read and overwritten.
+  void step(int64_t batch, T* hidden_state) {
+    if (batch == 0) return;
+    const double work = 3.0 * batch * (s_.F + s_.U) * s_.padded;
+    auto task = [&](Team& team, int member) { step_on(team, member, batch, hidden_state); };
+    run_team(threads_for_stream(g_.threads, work), task);
+  }
+
  private:
   // Rows times weights beyond which a step may take longer than a person waits.
   static constexpr int64_t kLong = 1 << 16;
@@ -127,6 +142,36 @@ class GruForward {
       if (by_rows ? stop_.alone(member, round) : stop_.meet(team, member, round)) return;
     }
     finish(rows, panels, parity);
+  }
+
+  void step_on(Team& team, int member, int64_t batch, T* hidden_state) {
+    using States = typename V::template Io<T>;
+    const bool by_rows = team.size() == 1 || (small_ && batch >= 2 * M * team.size());
+    const Range rows = by_rows ? share(batch, team.size(), member) : Range{0, batch};
+    const Range tiles = by_rows ? Range{0, tiles_} : share(tiles_, team.size(), member);
+    const Range panels{tiles.begin * N, std::min(s_.P, tiles.end * N)};
+    Block* blocks = blocks_ + member * blocks_per_member_;
+    uint8_t* parity = parity_ + member * s_.B;
+    std::memset(parity, 0, s_.B);
+    const auto each = [&](auto one) {
+      for (int64_t b = rows.begin; b < rows.end; ++b)
+        for (int64_t p = panels.begin; p < panels.end; ++p)
+          one(b, p * L, hidden_state + b * s_.U + p * L, lanes(p));
+    };
+    each([&](int64_t b, int64_t u, const T* from, int n) {
+      V::store(before(b, parity) + u, States::load(from, n));
+    });
+    project(team, member, 0, rows, panels, blocks, by_rows);
+    if (!by_rows) team.barrier();  // hidden states are read by all
+    const int64_t n = make_blocks(0, rows, parity, blocks);
+    gates(0, n, blocks, panels, parity, member);
+    if (!after_) {
+      if (!by_rows) team.barrier();
+      candidates(0, n, blocks, tiles, parity, member);
+    }
+    each([&](int64_t b, int64_t u, T* to, int n) {
+      States::store(to, V::load(following(b, parity) + u), n);
+    });
   }
 
   static Range share_of(Range all, const Team& team, int member) {

@@ -168,5 +168,30 @@ inline void StagedForward<V, Real, State>::finish(Range own) {
   }
 }
 
+// The states of a stream, before and after a step.
+template <class V, class Real, class State>
+inline void StagedForward<V, Real, State>::read_states(Range own, const Real* hidden_state,
+                                                       const State* cell_state) {
+  for (int64_t b = own.begin; b < own.end; ++b) {
+    for (int64_t p = 0; p < s_.HP; ++p)
+      V::store(h_at(b, p), Io::load(hidden_state + b * s_.H + p * L, hidden_lanes(p)));
+    for (int64_t p = 0; p < s_.P; ++p)
+      V::store(cell(p, b),
+               V::template Io<State>::load(cell_state + b * s_.U + p * L, this->lanes(p)));
+  }
+}
+
+template <class V, class Real, class State>
+inline void StagedForward<V, Real, State>::write_states(Range own, Real* hidden_state,
+                                                        State* cell_state) const {
+  for (int64_t b = own.begin; b < own.end; ++b) {
+    for (int64_t p = 0; p < s_.HP; ++p)
+      Io::store(hidden_state + b * s_.H + p * L, V::load(h_at(b, p)), hidden_lanes(p));
+    for (int64_t p = 0; p < s_.P; ++p)
+      V::template Io<State>::store(cell_state + b * s_.U + p * L, V::load(cell(p, b)),
+                                   this->lanes(p));
+  }
+}
+
 }  // namespace CONVEYOR_TARGET_NAMESPACE
 }  // namespace conveyor

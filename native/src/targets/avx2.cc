@@ -119,6 +119,7 @@ struct Floats {
 using Avx2Engine = avx2::Engine<avx2::Floats, avx2::Plain<double, 4>>;
 extern const Target avx2_target = {"avx2", avx2_missing, Avx2Engine::forward,
                                    Avx2Engine::backward, Avx2Engine::stream, Avx2Engine::cross_entropy,
-                                   Avx2Engine::top_k, Avx2Engine::gru_forward, Avx2Engine::gru_backward};
+                                   Avx2Engine::top_k, Avx2Engine::gru_forward, Avx2Engine::gru_backward,
+                                   Avx2Engine::gru_stream};
 
 }  // namespace conveyor

@@ -11,6 +11,6 @@ using Avx512Engine = avx512::Engine<avx512::Floats, avx512::Plain<double, 8>>;
 extern const Target avx512_target = {"avx512", avx512_missing, Avx512Engine::forward,
                                      Avx512Engine::backward, Avx512Engine::stream, Avx512Engine::cross_entropy,
                                      Avx512Engine::top_k, Avx512Engine::gru_forward,
-                                     Avx512Engine::gru_backward};
+                                     Avx512Engine::gru_backward, Avx512Engine::gru_stream};
 
 }  // namespace conveyor

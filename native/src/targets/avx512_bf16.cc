@@ -69,8 +69,8 @@ int backward(const conveyor_lstm& l, const conveyor_lstm_gradients& g, const Wav
 }
 
 Stream* stream(const conveyor_lstm& l) {
-  if (l.dtype != CONVEYOR_BFLOAT16) return avx512_target.stream(l);
-  return new avx512_bf16::StreamOf<avx512_bf16::Pairs, bfloat16, float>(l);
+  if (l.dtype != CONVEYOR_BFLOAT16 || in_stages(l)) return avx512_target.stream(l);
+  return new avx512_bf16::StreamOf<avx512_bf16::Forward, avx512_bf16::Pairs, bfloat16, float>(l);
 }
 
 int cross_entropy(const conveyor_linear& l, const conveyor_cross_entropy& c) {
@@ -92,10 +92,12 @@ int gru_backward(const conveyor_gru& g, const conveyor_gru_gradients& d) {
   return avx512_target.gru_backward(g, d);
 }
 
+Stream* gru_stream(const conveyor_gru& g) { return avx512_target.gru_stream(g); }
+
 }  // namespace
 
 extern const Target avx512_bf16_target = {"avx512_bf16", avx512_bf16_missing, forward, backward,
                                           stream,        cross_entropy,       top_k,   gru_forward,
-                                          gru_backward};
+                                          gru_backward, gru_stream};
 
 }  // namespace conveyor

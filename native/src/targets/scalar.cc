@@ -12,6 +12,7 @@ using ScalarEngine = CONVEYOR_TARGET_NAMESPACE::Engine<CONVEYOR_TARGET_NAMESPACE
                                                        CONVEYOR_TARGET_NAMESPACE::Plain<double, 2>>;
 extern const Target scalar_target = {"scalar", missing, ScalarEngine::forward,
                                      ScalarEngine::backward, ScalarEngine::stream, ScalarEngine::cross_entropy,
-                                     ScalarEngine::top_k, ScalarEngine::gru_forward, ScalarEngine::gru_backward};
+                                     ScalarEngine::top_k, ScalarEngine::gru_forward, ScalarEngine::gru_backward,
+                                     ScalarEngine::gru_stream};
 
 }  // namespace conveyor

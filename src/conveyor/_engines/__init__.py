@@ -86,6 +86,11 @@ def choose_top_k(arrays: Sequence[Array], engine: str, where: str) -> Decision:
     return _choose(engine, lambda: _native.why_not_linear(arrays), where)
 
 
+def choose_stream(why_not_native: Callable[[], str | None], engine: str, where: str) -> Decision:
+    """The same for the steps of a stream, which says itself why the native engine has none."""
+    return _choose(engine, why_not_native, where)
+
+
 def _choose(engine: str, why_not_native: Callable[[], str | None], where: str) -> Decision:
     check_name(engine, where)
     if engine == "portable":
@@ -180,6 +185,7 @@ __all__ = [
     "choose",
     "choose_cross_entropy",
     "choose_gru",
+    "choose_stream",
     "choose_top_k",
     "engines",
     "expect",

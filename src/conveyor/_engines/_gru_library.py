@@ -195,8 +195,7 @@ def _run(name: str, problem: Problem, inputs: Sequence[int], results: bytes) -> 
     function.argtypes = [c_char_p, c_char_p]
     watch = _signals.watch()
     interrupted = 0 if watch is None else watch.address
-    gru = _packed_problem(problem) + _ADDRESSES(*inputs, interrupted)
-    status = function(gru, results)
+    status = function(pack_gru(problem, inputs, interrupted), results)
     if watch is not None:
         watch.settle()
     if status == _layout.OUT_OF_MEMORY:
@@ -206,6 +205,11 @@ def _run(name: str, problem: Problem, inputs: Sequence[int], results: bytes) -> 
         )
     if status:
         raise _library.refusal()
+
+
+def pack_gru(problem: Problem, inputs: Sequence[int], interrupted: int) -> bytes:
+    """A `conveyor_gru`: the problem, and the addresses in the order of INPUTS."""
+    return _packed_problem(problem) + _ADDRESSES(*inputs, interrupted)
 
 
 def numbers(problem: Problem) -> tuple[int, ...]:

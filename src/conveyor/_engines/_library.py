@@ -10,7 +10,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_void_p
+from ctypes import POINTER, c_char_p, c_int32, c_int64, c_void_p
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -167,30 +167,6 @@ def _run(
         refuse(status, problem)
 
 
-def new_stream(problem: Problem, inputs: Mapping[str, int | None]) -> int:
-    """A stream of up to `problem.batch` rows on copies of the weights; free it once.
-
-    Raises:
-        MemoryError: no memory for the weights.
-    """
-    status = c_int()
-    lstm = _layout.pack_lstm(problem, _in_order(INPUTS, inputs), 0)
-    stream = _core().conveyor_stream_new(lstm, ctypes.byref(status))
-    if stream is None:
-        refuse(status.value, problem)
-    return int(stream)
-
-
-def stream_step() -> ctypes._NamedFuncPointer:
-    """`conveyor_stream_step`, for arguments that are of the types of C already."""
-    return _core().conveyor_stream_step
-
-
-def free_stream(stream: int) -> None:
-    """Give back what a stream holds."""
-    _core().conveyor_stream_free(stream)
-
-
 def refuse(status: int, problem: Problem) -> NoReturn:
     """Raise what a status other than 0 stands for."""
     p = problem
@@ -256,10 +232,6 @@ def _declare(core: ctypes.CDLL) -> None:
     core.conveyor_linear_top_k.argtypes = [c_char_p, c_char_p]
     core.conveyor_lstm_reserve_bytes.argtypes = [c_char_p]
     core.conveyor_lstm_reserve_bytes.restype = c_int64
-    core.conveyor_stream_new.argtypes = [c_char_p, POINTER(c_int)]
-    core.conveyor_stream_new.restype = c_void_p
-    core.conveyor_stream_free.argtypes = [c_void_p]
-    core.conveyor_stream_free.restype = None
     for function in (core.conveyor_target_name, core.conveyor_target_missing, core.conveyor_error):
         function.restype = c_char_p
 

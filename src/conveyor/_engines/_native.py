@@ -89,6 +89,16 @@ def why_never(
     )
 
 
+def why_never_in(
+    dtype: str,
+    activation: Activation,
+    recurrent_activation: Activation,
+    output_activation: Activation | None = None,
+) -> str | None:
+    """The same where the dtype is known, too: for NumPy arrays that is all."""
+    return why_never(activation, recurrent_activation, output_activation) or _dtype_missing(dtype)
+
+
 def _activation_missing(activation: Activation, name: str) -> str | None:
     if text_of(activation):
         return None

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from ctypes import c_int64, c_void_p
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Unpack
 
 import keras
 import numpy as np
 
-from .. import _engines
-from .._engines import _library, _native, _native_numpy
+from .._engines import _library, _stream_library, choose_stream
 from .._engines._activations import text_of
-from .._engines._options import Options
 from .._errors import lesson
 from . import _checks
-from ._stream_in_numpy import numpy_step
-
-Weights = dict[str, Any]
+from ._stream_lstm import StreamedLSTM
+from ._variants import VariantArguments
 
 _WHERE = "conveyor.ops.LSTMStream"
 
@@ -43,9 +39,13 @@ class LSTMStream:
         recurrent_kernel: (U, 4U).
         bias: (4U,), or None for no bias.
         batch: B, the number of rows.
-        activation: tanh, sigmoid, hard_sigmoid, relu or linear.
+        activation: one of Keras's that work on each number by itself.
         recurrent_activation: likewise.
-        engine: "auto", "native", or "portable", which is NumPy here.
+        engine: "auto", "native", or "portable", which is NumPy here; beyond the plain LSTM it is
+            `keras.ops`.
+        variant: what `conveyor.ops.lstm` takes beyond the plain LSTM: `peephole`,
+            `projection_kernel` and so on. With a projection the hidden state is (B, H), as
+            there. Zoneout is a number, the part of the old state that is kept.
 
     Raises:
         ConveyorError: weights whose axes or dtypes do not fit, an activation that it lacks.
@@ -74,31 +74,35 @@ class LSTMStream:
         activation: Any = "tanh",
         recurrent_activation: Any = "sigmoid",
         engine: str = "auto",
+        **variant: Unpack[VariantArguments],
     ) -> None:
-        weights: Weights = {"kernel": kernel, "recurrent_kernel": recurrent_kernel, "bias": bias}
-        problem = problem_of(weights, batch, activation, recurrent_activation)
-        dtype = _native_numpy.numpy_dtype(problem.dtype)
-        weights = {
-            n: None if a is None else _native_numpy.dense(a, dtype) for n, a in weights.items()
-        }
-        batch, features, units = problem.batch, problem.features, problem.units
-        state_dtype = np.dtype("float32") if dtype.itemsize == 2 else dtype
-        self._input = _fixed((batch, features), dtype)
-        self._hidden_state = _fixed((batch, units), dtype)
-        self._cell_state = _fixed((batch, units), state_dtype)
-        self._problem, self._dtype, self._shape = problem, dtype, (batch, features)
+        weights = {"kernel": kernel, "recurrent_kernel": recurrent_kernel, "bias": bias}
+        batch = _checked(batch)
+        streamed = StreamedLSTM(weights, activation, recurrent_activation, variant, _WHERE)
+        _check_activations(activation, recurrent_activation, variant.get("output_activation"))
+        _check_dtype(streamed.dtype)
+        features = streamed.features
+        self._input = _fixed((batch, features), streamed.dtype)
+        self._hidden_state, self._cell_state = (
+            _fixed((batch, size), dtype) for size, dtype in streamed.states
+        )
+        self._dtype, self._shape = streamed.dtype, (batch, features)
         # One row may come and go without its batch axis.
         self._row_shape = (features,) if batch == 1 else None
         self._row = self._hidden_state[0]
 
-        self._engine = decide(engine)
+        self._engine = choose_stream(streamed.why_not_native, engine, _WHERE)
         arrays = (self._input, self._hidden_state, self._cell_state)
         self._run: Callable[..., int]
         self._arguments: tuple[Any, ...]
         if self._engine.engine == "native":
-            self._run, self._arguments = self._native_step(problem, weights, arrays)
+            stream = _stream_library.free_with(self, streamed.native(batch))
+            addresses = (c_void_p(_stream_library.address(a)) for a in arrays)
+            self._run = _stream_library.step()
+            self._arguments = (stream, c_int64(batch), *addresses)
         else:
-            self._run, self._arguments = numpy_step(problem, weights), arrays
+            self._run, _ = streamed.portable()
+            self._arguments = arrays
 
     def step(self, x: np.ndarray) -> np.ndarray:
         """Read one step of every row.
@@ -108,7 +112,8 @@ class LSTMStream:
                 It is copied, unless it is `stream.input`, filled in place.
 
         Returns:
-            (B, U), or (U,) for (F,): `hidden_state`, which the next step overwrites.
+            (B, U), or (U,) for (F,): `hidden_state`, which the next step overwrites; H for U
+            where there is a projection.
         """
         # All of this is a quarter of a microsecond, which is what a small step takes.
         h = self._hidden_state
@@ -120,9 +125,8 @@ class LSTMStream:
             elif x.shape != self._shape:
                 self._refuse(x)
             self._input[...] = x
-        status = self._run(*self._arguments)
-        if status:
-            _library.refuse(status, self._problem)
+        if self._run(*self._arguments):
+            raise _library.refusal()
         return h
 
     @property
@@ -132,7 +136,7 @@ class LSTMStream:
 
     @property
     def hidden_state(self) -> np.ndarray:
-        """(B, U) after the last step; the stream's own."""
+        """(B, U), or (B, H), after the last step; the stream's own."""
         return self._hidden_state
 
     @property
@@ -148,11 +152,12 @@ class LSTMStream:
     @states.setter
     def states(self, states: tuple[np.ndarray, np.ndarray]) -> None:
         hidden_state, cell_state = states
-        batch, units = self._hidden_state.shape
         given: dict[str, Any] = {"hidden_state": hidden_state, "cell_state": cell_state}
         _checks.check_arrays(given, _WHERE)
-        for name, state in given.items():
-            _checks.check_state(state, name, batch, units, _WHERE)
+        (batch, hidden), (_, units) = self._hidden_state.shape, self._cell_state.shape
+        axis = "units" if hidden == units else "projection"
+        _checks.check_state(hidden_state, "hidden_state", batch, hidden, _WHERE, axis)
+        _checks.check_state(cell_state, "cell_state", batch, units, _WHERE)
         self._hidden_state[...] = hidden_state
         self._cell_state[...] = cell_state
 
@@ -177,13 +182,6 @@ class LSTMStream:
             "and write other.states = stream.states"
         )
 
-    def _native_step(
-        self, problem: _library.Problem, weights: Weights, arrays: tuple[np.ndarray, ...]
-    ) -> tuple[Callable[..., int], tuple[Any, ...]]:
-        stream = new_stream(self, problem, weights)
-        addresses = (c_void_p(_address(a)) for a in arrays)
-        return _library.stream_step(), (c_void_p(stream), c_int64(problem.batch), *addresses)
-
     def _refuse(self, x: Any) -> NoReturn:
         batch, features = self._shape
         or_row = f" or ({features},)" if self._row_shape else ""
@@ -201,84 +199,38 @@ class LSTMStream:
         )
 
 
-def decide(engine: str) -> _engines.Decision:
-    """Which engine runs the steps of a stream."""
-    _engines.check_name(engine, _WHERE)
-    if engine == "portable":
-        return _engines.Decision("portable", {})
-    missing = _native.missing()
-    if missing is None:
-        return _engines.Decision("native", {})
-    return _engines.Decision("portable", {"native": missing})
+def _checked(batch: int) -> int:
+    if isinstance(batch, (int, np.integer)) and not isinstance(batch, bool) and batch >= 1:
+        return int(batch)
+    raise lesson(_WHERE, "batch to be a positive number of rows", repr(batch), "Write batch=1.")
 
 
-def new_stream(owner: Any, problem: _library.Problem, weights: Weights) -> int:
-    """A stream of the core's, which goes when its owner does."""
-    stream = _library.new_stream(problem, {n: _address(a) for n, a in weights.items()})
-    weakref.finalize(owner, _library.free_stream, stream)
-    return stream
-
-
-def problem_of(
-    weights: Weights, batch: int, activation: Any, recurrent_activation: Any
-) -> _library.Problem:
-    """What is to be computed; everything is checked."""
-    if not isinstance(batch, (int, np.integer)) or isinstance(batch, bool) or batch < 1:
-        raise lesson(_WHERE, "batch to be a positive number of rows", repr(batch), "Write batch=1.")
-    _checks.check_arrays(weights, _WHERE)
-    kernel, recurrent_kernel = weights["kernel"], weights["recurrent_kernel"]
-    if kernel.ndim != 2:
-        raise lesson(
-            _WHERE,
-            "kernel of shape (features, 4 * units)",
-            f"shape {kernel.shape}",
-            "Write LSTMStream(*layer.get_weights()).",
-        )
-    features = kernel.shape[0]
-    # The checks of `ops.lstm`, for which x only needs a shape and a dtype.
-    x = np.broadcast_to(np.zeros((), kernel.dtype), (batch, 1, features))
-    _checks.check_shapes({"x": x, **dict.fromkeys(_ABSENT), **weights}, False, _WHERE)
-    _checks.check_dtypes({"x": x, **weights}, _WHERE)
-    if x.dtype.name not in _library.DTYPES:
+def _check_dtype(dtype: np.dtype) -> None:
+    if dtype.name not in _library.DTYPES:
         raise lesson(
             _WHERE,
             f"weights in {', '.join(_library.DTYPES)}",
-            x.dtype.name,
+            dtype.name,
             'Write kernel.astype("float32"), and so on.',
         )
-    return _library.Problem(
-        x.dtype.name,
-        int(batch),
-        1,
-        features,
-        recurrent_kernel.shape[0],
-        Options(
-            _activation_name(activation, "activation"),
-            _activation_name(recurrent_activation, "recurrent_activation"),
-            _activation_name(activation, "activation"),
-        ),
-    )
 
 
-_ABSENT = ("hidden_state", "cell_state", "dropout_mask", "recurrent_dropout_mask")
-
-
-def _activation_name(activation: Any, name: str) -> str:
-    known = text_of(keras.activations.get(activation))
-    if known:
-        return known
-    raise lesson(
-        _WHERE,
-        f"{name} to be one of Keras's that work on each number by itself",
-        f"{name}={getattr(activation, '__name__', repr(activation))}",
-        "conveyor.ops.lstm takes any function, on whole sequences.",
-    )
+def _check_activations(activation: Any, recurrent_activation: Any, output_activation: Any) -> None:
+    given = {
+        "activation": activation,
+        "recurrent_activation": recurrent_activation,
+        "output_activation": output_activation,
+    }
+    for name, one in given.items():
+        if one is not None and text_of(keras.activations.get(one)) is None:
+            raise lesson(
+                _WHERE,
+                f"{name} to be one of Keras's that work on each number by itself",
+                f"{name}={getattr(one, '__name__', repr(one))}",
+                "conveyor.ops.lstm takes any function, on whole sequences.",
+            )
 
 
 def _fixed(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
     """Zeros that nothing can move: no array that owns its memory, which could be resized."""
     return np.zeros(shape, dtype)[:]
-
-
-def _address(array: np.ndarray | None) -> int:
-    return 0 if array is None else int(array.ctypes.data)

@@ -1,4 +1,4 @@
-"""A step of `LSTMStream` where there is no native engine: the same numbers from NumPy."""
+"""A step of a plain LSTM where there is no native engine: the same numbers from NumPy."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from .._engines._activations import function_of, text_of
-from .._engines._library import Problem
+from .._engines._activations import text_of
 
 
 def _sigmoid(z: np.ndarray) -> np.ndarray:
@@ -26,13 +25,6 @@ _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def _activation(name: str) -> Callable[[np.ndarray], np.ndarray]:
-    function = function_of(name)
-    return _ACTIVATIONS.get(
-        name, lambda z: np.asarray(keras.ops.convert_to_numpy(function(z)), z.dtype)
-    )
-
-
 def in_numpy(function: Any) -> Callable[[np.ndarray], np.ndarray]:
     """An activation on NumPy's arrays: by itself where it is a common one, else through Keras."""
     name = text_of(function)
@@ -46,17 +38,13 @@ def in_numpy(function: Any) -> Callable[[np.ndarray], np.ndarray]:
     return through_keras
 
 
-def numpy_step(
-    problem: Problem, weights: dict[str, Any]
-) -> Callable[[np.ndarray, np.ndarray, np.ndarray], int]:
+def lstm_step_in_numpy(
+    weights: dict[str, np.ndarray], activation: Any, recurrent_activation: Any
+) -> Callable[..., int]:
     """A function that reads the input and overwrites both states; 0, as the native one."""
-    exact = np.dtype(problem.state_dtype)  # float32 beside bfloat16
-    kernel, recurrent_kernel, bias = (
-        None if weights[n] is None else weights[n].astype(exact)
-        for n in ("kernel", "recurrent_kernel", "bias")
-    )
-    sigma = _activation(problem.options.recurrent_activation)
-    phi = _activation(problem.options.activation)
+    kernel, recurrent_kernel = weights["kernel"], weights["recurrent_kernel"]
+    bias, exact = weights.get("bias"), kernel.dtype
+    sigma, phi = in_numpy(recurrent_activation), in_numpy(activation)
 
     def step(x: np.ndarray, hidden_state: np.ndarray, cell_state: np.ndarray) -> int:
         z = x.astype(exact) @ kernel + hidden_state.astype(exact) @ recurrent_kernel

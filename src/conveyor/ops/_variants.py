@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, TypedDict, cast
 
 import keras
+import numpy as np
 from keras import ops
 
 from .._engines import Array, LSTMRequest, Variant, glue
@@ -137,13 +138,27 @@ def with_input_gate(request: LSTMRequest) -> LSTMRequest:
     """Four gates where the request has three: engines find the input gate, and do not read it."""
     if not request.variant.coupled:
         return request
-    gates = {"kernel": 3, "recurrent_kernel": 3, "bias": 3, "gate_scale": 3, "peephole": 2}
     wide = {
         name: _widened(getattr(request, name), count)
-        for name, count in gates.items()
+        for name, count in _GATES_BESIDES.items()
         if getattr(request, name) is not None
     }
     return replace(request, **wide)
+
+
+def with_input_gate_in_numpy(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same for arrays by their names."""
+    wide = dict(arrays)
+    for name in _GATES_BESIDES.keys() & arrays.keys():
+        array = arrays[name]
+        units = array.shape[-1] // _GATES_BESIDES[name]
+        zeros = np.zeros((*array.shape[:-1], units), array.dtype)
+        wide[name] = np.concatenate([zeros, array], axis=-1)
+    return wide
+
+
+# Of how many gates each has columns, beside those of the input gate.
+_GATES_BESIDES = {"kernel": 3, "recurrent_kernel": 3, "bias": 3, "gate_scale": 3, "peephole": 2}
 
 
 def _widened(array: Array, gates: int) -> Array:

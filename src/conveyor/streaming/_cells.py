@@ -4,36 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 
 from ..layers._known_cells import is_gru_cell
 from ..layers._variant import PLAIN, variant_of
-from ..ops._stream_rows import RowStream
-from ._gru_cells import GRURows
+from ..ops._stream_gru import StreamedGRU
+from ..ops._stream_lstm import StreamedLSTM
+from ..ops._stream_rows import RowStream, Streamed
+from ..ops._variants import VariantArguments
 from ._values import Array, Rows, Value
-from ._variant_cells import VariantRows
+
+_to_numpy = keras.ops.convert_to_numpy
 
 Initial = tuple[Array | float, ...]
 
 
-class _OfSessions:
-    """One cell, and the states of all sessions.
+class Cell(RowStream):
+    """One cell, and the states of all sessions: tables with a row for each.
 
-    Attributes:
+    Args:
         path: of its layer in the model; a stack has a number behind it.
-        state_names: hidden_state, and of an LSTM cell_state: tables with a row for each session.
+        streamed: what it computes.
+        engine: that was asked for.
+        initial: what a session begins with, a state for each table.
+        where: to put before an error.
     """
 
-    path: str
-    hidden_state: Array
-    state_names: tuple[str, ...] = ("hidden_state", "cell_state")
-    step: Any
-    _initial: Initial
-
-    @property
-    def tables(self) -> tuple[Array, ...]:
-        """Those tables."""
-        return tuple(getattr(self, name) for name in self.state_names)
+    def __init__(
+        self, path: str, streamed: Streamed, engine: str, initial: Initial, where: str
+    ) -> None:
+        self.path, self._initial = path, initial
+        super().__init__(streamed, engine, where)
+        self._as_tables_are = self.tables[0].dtype == self.dtype
 
     def begin(self, row: int) -> None:
         """What a session begins with: zeros, or what was learned."""
@@ -42,7 +45,8 @@ class _OfSessions:
 
     def hidden(self, rows: Rows) -> Array:
         """Hidden states of these rows, as the layer returns them."""
-        return rows.of(self.hidden_state)
+        h = rows.of(self.tables[0])
+        return h if self._as_tables_are else h.astype(self.dtype)
 
     def step_where_it_counts(self, x: Value, rows: Rows) -> None:
         """Make a step for those rows that count."""
@@ -52,52 +56,25 @@ class _OfSessions:
             self.step(x.array[x.mask], rows.chosen(x.mask))
 
 
-class PlainCell(_OfSessions, RowStream):
-    """A plain LSTM."""
-
-    def __init__(
-        self, path: str, cell: Any, weights: list[Array | None], engine: str, initial: Initial
-    ) -> None:
-        self.path, self._initial = path, initial
-        kernel, recurrent_kernel, bias = weights
-        named = {"kernel": kernel, "recurrent_kernel": recurrent_kernel, "bias": bias}
-        super().__init__(named, cell.activation, cell.recurrent_activation, engine)
-
-
-class VariantCell(_OfSessions, VariantRows):
-    """One beyond the plain LSTM."""
-
-    def __init__(self, path: str, cell: Any, engine: str, initial: Initial) -> None:
-        self.path, self._initial = path, initial
-        super().__init__(cell, path, engine)
-
-
-class CellOfGRU(_OfSessions, GRURows):
-    """A GRU."""
-
-    state_names = ("hidden_state",)
-
-    def __init__(self, path: str, cell: Any, engine: str, initial: Initial) -> None:
-        self.path, self._initial = path, initial
-        super().__init__(cell, path, engine)
-
-    def hidden(self, rows: Rows) -> Array:
-        """In 16 bits where the layer is; the table is not."""
-        return super().hidden(rows).astype(self.dtype, copy=False)
-
-
-Cell = PlainCell | VariantCell | CellOfGRU
-
-
-def cell_of(
-    path: str, cell: Any, weights: list[Array | None], engine: str, initial: Initial
-) -> Cell:
+def cell_of(path: str, cell: Any, engine: str, initial: Initial) -> Cell:
     """The one that computes a cell of Keras or of conveyor."""
+    kind = "GRU" if is_gru_cell(cell) else "LSTM"
+    where = f'conveyor.Stream, {kind} "{path}"'
+    return Cell(path, _streamed(cell, where), engine, initial, where)
+
+
+def _streamed(cell: Any, where: str) -> Streamed:
+    weights = {
+        name: None if (weight := getattr(cell, name)) is None else _to_numpy(weight)
+        for name in ("kernel", "recurrent_kernel", "bias")
+    }
+    activations = cell.activation, cell.recurrent_activation
     if is_gru_cell(cell):
-        return CellOfGRU(path, cell, engine, initial)
-    if variant_of(cell) is PLAIN:
-        return PlainCell(path, cell, weights, engine, initial)
-    return VariantCell(path, cell, engine, initial)
+        return StreamedGRU(weights, *activations, bool(cell.reset_after))
+    beyond: VariantArguments = {}
+    if variant_of(cell) is not PLAIN:
+        beyond = cell.variant_for_ops(_to_numpy)
+    return StreamedLSTM(weights, *activations, beyond, where)
 
 
 class Recurrent:
@@ -139,9 +116,9 @@ class Recurrent:
         (x,) = inputs
         mask = x.mask
         for cell in self.cells:
-            every = cell.feed(x.array, mask, rows.index)
-            x = Value(every[0], mask)
-        values = self._returned(list(every), cell, mask)
+            h, *others = cell.feed(x.array, mask, rows.index)
+            x = Value(h.astype(cell.dtype, copy=False), mask)
+        values = self._returned([x.array, *others], cell, mask)
         return [
             value if time else Value(value.array[-1], None if mask is None else mask[-1])
             for value, time in zip(values, self._times, strict=True)

@@ -203,9 +203,7 @@ def _add_recurrent(plan: Plan, node: Any, numbers: list[int], path: str) -> list
     names = _outputs_of(layer, path)
     several = len(cells_of(layer)) > 1
     cells = [
-        cell_of(
-            f"{path}/{n}" if several else path, cell, _weights(cell), plan.engine, _initial(cell)
-        )
+        cell_of(f"{path}/{n}" if several else path, cell, plan.engine, _initial(cell))
         for n, cell in enumerate(cells_of(layer))
     ]
     plan.cells += cells
@@ -238,11 +236,6 @@ def _initial(cell: Any) -> tuple[Any, ...]:
     if not getattr(cell, "learns_initial_state", False):
         return (0.0,) * len(names)
     return tuple(keras.ops.convert_to_numpy(getattr(cell, f"initial_{name}")) for name in names)
-
-
-def _weights(cell: Any) -> list[Any]:
-    weights = (cell.kernel, cell.recurrent_kernel, cell.bias)
-    return [None if w is None else keras.ops.convert_to_numpy(w) for w in weights]
 
 
 # -------------------------------------------------------------------------------- local

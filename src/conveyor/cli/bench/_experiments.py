@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from ..._vocabulary import STATE_NAMES
 from ._job import MODES, DType, Job, Mask, Mode
-from ._peers import BY_NAME
-from ._variants import VARIANTS
+from ._peers import BY_NAME, OF_ANY_CELL
+from ._variants import STREAMED, VARIANTS
 
 Contestants = tuple[tuple[str, Job], ...]
 
@@ -87,6 +87,13 @@ def _stream(plan: Plan) -> Iterator[Contestants]:
     for batch in (1, 32):
         for units in (64, 512):
             yield plan.all_at(Job(batch, 200, units, units, mode="stream"))
+    # What another cell costs, beside the plain one.
+    streams = tuple(name for name in plan.peers if name in OF_ANY_CELL)
+    for batch in (1, 8):
+        for units in (64, 256):
+            plain = Job(batch, 200, units, units, mode="stream")
+            for variant in STREAMED if streams else ():
+                yield plan.all_at(plain, replace(plain, variant=variant), peers=streams)
 
 
 def _scaling(plan: Plan) -> Iterator[Contestants]:

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from ._compare import fastest
 from ._job import Job
-from ._peers import BY_NAME
+from ._peers import BY_NAME, OF_ANY_CELL
 from ._report import Race, Report, Timing
 from ._tables import NOTHING, Table, milliseconds, times
 
@@ -66,7 +66,7 @@ def odd(report: Report) -> Iterator[Table]:
 def stream(report: Report) -> Iterator[Table]:
     """One step a call."""
     for race in report.of("stream"):
-        if not race.timings:
+        if not race.timings or any(t.job.variant for t in race.timings):
             continue
         own = next((t for t in race.timings if BY_NAME[t.peer].own), None)  # in the order of PEERS
         job = race.timings[0].job
@@ -86,6 +86,39 @@ def stream(report: Report) -> Iterator[Table]:
             ("", "a step, microseconds", "steps of a session a second", "time, of LSTMStream's"),
             rows,
             "conveyor/numpy is ops.LSTMStream; keras/... are stateful=True.",
+        )
+
+
+def streamed_variants(report: Report) -> Iterator[Table]:
+    """One step a call of another cell, beside that of the plain LSTM."""
+    races = [r for r in report.of("stream") if any(t.job.variant for t in r.timings)]
+    rows = []
+    for race in races:
+        job = _job_of(race)
+        cells: list[str] = []
+        for peer in OF_ANY_CELL:
+            of = {t.job.variant: t.median for t in race.timings if t.peer == peer}
+            plain, its = (of.get(v) for v in ("", job.variant))
+            cells += [
+                NOTHING if its is None else f"{1e6 * its:.1f}",
+                times(its / plain if its and plain else None),
+            ]
+        rows.append((job.variant, str(job.batch), str(job.units), *cells))
+    if rows:
+        yield Table(
+            "stream/variants",
+            "One step at a time, beyond the plain LSTM",
+            (
+                "",
+                "sessions",
+                "units",
+                *(
+                    c
+                    for name in OF_ANY_CELL
+                    for c in (f"{name}, microseconds", "of the plain LSTM")
+                ),
+            ),
+            tuple(rows),
         )
 
 

@@ -221,3 +221,7 @@ def keras_beside(own: str) -> tuple[str, ...]:
     """The peers that are Keras's own layer on the framework of one of conveyor's."""
     backend = BY_NAME[own].backend
     return tuple(peer.name for peer in PEERS if peer.of_keras and peer.backend == backend)
+
+
+# Those that stream any cell, and not the plain LSTM alone.
+OF_ANY_CELL = ("conveyor/Stream", "conveyor/Stream feed")

@@ -20,6 +20,7 @@ _ALL = (
     _more_tables.masks,
     _more_tables.odd,
     _more_tables.stream,
+    _more_tables.streamed_variants,
     _more_tables.scaling,
     _more_tables.fit,
     _more_tables.variants,

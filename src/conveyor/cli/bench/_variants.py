@@ -30,6 +30,14 @@ VARIANTS = (
     "GRU",
 )
 
+# Those whose steps are timed, too: what conveyor.LSTM is told for each, and the GRU.
+STREAMED: dict[str, dict[str, Any]] = {
+    "layer_norm=gates": {"layer_norm": "gates"},
+    "projection": {},  # half of the units
+    "output_transform": {"output_transform": True},
+    "GRU": {},
+}
+
 Arrays = dict[str, np.ndarray]
 
 

@@ -8,21 +8,25 @@ import keras
 import numpy as np
 
 from .... import ops
+from ....layers import GRU, LSTM
 from ....streaming import Stream
+from .. import _variants
 from .._job import Job, arrays
 from .._peers import Peer
-from ._ready import Ready
+from ._ready import Ready, variant_arrays
 
-_WEIGHTS = ("kernel", "recurrent_kernel", "bias")
+_WEIGHTS: tuple[str, ...] = ("kernel", "recurrent_kernel", "bias")
 
 
 def prepare(job: Job, peer: Peer, engine: str) -> Ready:
     """The job as the peer does it; the last hidden state."""
-    given = arrays(job)
-    weights = [given[name] for name in _WEIGHTS]
+    given, names = arrays(job), _WEIGHTS
+    if job.variant:
+        given, names, _ = variant_arrays(job)
+    weights = [given[name] for name in names]
     if peer.name == "conveyor/numpy":
         return _lstm_stream(job, given["x"], weights, engine)
-    layer = keras.layers.LSTM(job.units)
+    layer = _layer(job)
     model = keras.Sequential([keras.Input((None, job.features)), layer])
     layer.set_weights(weights)
     stream = Stream(model, engine=engine)
@@ -50,6 +54,17 @@ def prepare(job: Job, peer: Peer, engine: str) -> Ready:
         return run()
 
     return Ready(from_zero, lambda h: {"hidden_state": h}, parts=job.time_steps)
+
+
+def _layer(job: Job) -> keras.layers.Layer:
+    if job.variant == "GRU":
+        return GRU(job.units)
+    if not job.variant:
+        return LSTM(job.units)
+    beyond = dict(_variants.STREAMED[job.variant])
+    if job.variant == "projection":
+        beyond["projection"] = _variants.hidden_size(job)
+    return LSTM(job.units, **beyond)
 
 
 def _lstm_stream(job: Job, x: np.ndarray, weights: list[np.ndarray], engine: str) -> Ready:
