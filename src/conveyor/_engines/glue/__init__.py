@@ -17,8 +17,7 @@ why_not_native(arrays)
 native(request)
     The states of an LSTMRequest or a GRURequest, from the native engine.
 native_together(requests)
-    The states of each of several LSTMRequests that do not wait for each other, or None in its
-    place where the framework has no such call.
+    The states of each of several LSTMRequests that do not wait for each other.
 native_cross_entropy(features, kernel, bias, labels, *, label_smoothing, ignored, wanted)
     [losses, cross entropies] of the native engine, and where gradients are `wanted` those of the
     sum of the losses with respect to features, kernel and, where it is not None, bias.
