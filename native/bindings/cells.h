@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include "conveyor/gru.h"
 #include "conveyor/lstm.h"
@@ -26,8 +27,8 @@ struct Lstm {
   using Struct = conveyor_lstm;
   using Outputs = conveyor_lstm_outputs;
   using Gradients = conveyor_lstm_gradients;
-  static constexpr auto forward = conveyor_lstm_forward;
-  static constexpr auto backward = conveyor_lstm_backward;
+  static constexpr auto forward = conveyor_lstm_forward_together;
+  static constexpr auto backward = conveyor_lstm_backward_together;
   static constexpr const char* kWhat = "an LSTM";
   static constexpr int kGates = 4, kInputs = 19, kStates = CONVEYOR_STATES;
   static constexpr int kDropoutMask = 7, kRecurrentDropoutMask = 8;
@@ -100,8 +101,12 @@ struct Gru {
   using Struct = conveyor_gru;
   using Outputs = conveyor_gru_outputs;
   using Gradients = conveyor_gru_gradients;
-  static constexpr auto forward = conveyor_gru_forward;
-  static constexpr auto backward = conveyor_gru_backward;
+  static int forward(const Struct* const* grus, const Outputs* const* outputs, int32_t count) {
+    return one_by_one(conveyor_gru_forward, grus, outputs, count);
+  }
+  static int backward(const Struct* const* grus, const Gradients* const* gradients, int32_t count) {
+    return one_by_one(conveyor_gru_backward, grus, gradients, count);
+  }
   static constexpr const char* kWhat = "a GRU";
   static constexpr int kGates = 3, kInputs = 9, kStates = CONVEYOR_GRU_STATES;
   static constexpr int kDropoutMask = 6, kRecurrentDropoutMask = 7;
@@ -142,6 +147,15 @@ struct Gru {
                                  &g.d_recurrent_dropout_mask};
     return all[n];
   }
+
+ private:
+  template <class Results>
+  static int one_by_one(int (*run)(const Struct*, const Results*), const Struct* const* grus,
+                        const Results* const* results, int32_t count) {
+    int status = CONVEYOR_OK;
+    for (int32_t k = 0; k < count && status == CONVEYOR_OK; ++k) status = run(grus[k], results[k]);
+    return status;
+  }
 };
 
 // Of an axis; -1 where it does not fit.
@@ -173,6 +187,29 @@ void set_inputs(typename Cell::Struct& cell, const void* const (&inputs)[Cell::k
   const void** const fields =
       reinterpret_cast<const void**>(reinterpret_cast<char*>(&cell) + first);
   for (int n = 0; n < Cell::kInputs; ++n) fields[n] = inputs[n];
+}
+
+// Runs requests that do not wait for each other, in one call of the core.
+template <class Struct, class Results>
+int run_all(int (*run)(const Struct* const*, const Results* const*, int32_t),
+            const std::vector<Struct>& cells, const std::vector<Results>& results) {
+  std::vector<const Struct*> its_cells;
+  std::vector<const Results*> its_results;
+  for (const Struct& cell : cells) its_cells.push_back(&cell);
+  for (const Results& one : results) its_results.push_back(&one);
+  return run(its_cells.data(), its_results.data(), static_cast<int32_t>(cells.size()));
+}
+
+template <class Cell>
+int forward(const std::vector<typename Cell::Struct>& cells,
+            const std::vector<typename Cell::Outputs>& outputs) {
+  return run_all(Cell::forward, cells, outputs);
+}
+
+template <class Cell>
+int backward(const std::vector<typename Cell::Struct>& cells,
+             const std::vector<typename Cell::Gradients>& gradients) {
+  return run_all(Cell::backward, cells, gradients);
 }
 
 }  // namespace conveyor

@@ -7,6 +7,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <new>
 
 #include "checks.h"
 #include "conveyor/lstm.h"
@@ -50,18 +51,20 @@ class Call {
     return 0;
   }
 
-  // So many 64-bit integers; zeros where there are others.
-  void integers(const char* name, int64_t* to, int64_t count) {
-    const XLA_FFI_Attrs& all = frame_.attrs;
-    const int64_t n = find(name);
-    if (n >= 0 && all.types[n] == XLA_FFI_AttrType_ARRAY) {
-      const auto* array = static_cast<const XLA_FFI_Array*>(all.attrs[n]);
-      if (array->dtype == XLA_FFI_DataType_S64 && array->size == static_cast<size_t>(count)) {
-        std::memcpy(to, array->data, static_cast<size_t>(count) * sizeof *to);
-        return;
-      }
-    }
-    fail("attribute %s: no %d integers of 64 bits", name, static_cast<int>(count));
+  // How many 64-bit integers the attribute holds; 0 where it is something else.
+  size_t length(const char* name) const {
+    const XLA_FFI_Array* array = integers_of(name);
+    return array ? array->size : 0;
+  }
+
+  // Those of one request, where all requests have `count` each.
+  void integers(const char* name, size_t request, size_t requests, int64_t* to, size_t count) {
+    const XLA_FFI_Array* array = integers_of(name);
+    if (array && array->size == requests * count)
+      std::memcpy(to, static_cast<const int64_t*>(array->data) + request * count,
+                  count * sizeof *to);
+    else
+      fail("attribute %s: no %d integers of 64 bits", name, static_cast<int>(requests * count));
   }
 
   const void* operand(const char* name, XLA_FFI_DataType dtype, int64_t count) {
@@ -117,6 +120,13 @@ class Call {
     return -1;
   }
 
+  const XLA_FFI_Array* integers_of(const char* name) const {
+    const int64_t n = find(name);
+    if (n < 0 || frame_.attrs.types[n] != XLA_FFI_AttrType_ARRAY) return nullptr;
+    const auto* array = static_cast<const XLA_FFI_Array*>(frame_.attrs.attrs[n]);
+    return array->dtype == XLA_FFI_DataType_S64 ? array : nullptr;
+  }
+
   void* data(const char* name, const void* buffer, XLA_FFI_DataType dtype, int64_t count) {
     const auto& b = *static_cast<const XLA_FFI_Buffer*>(buffer);
     int64_t given = 1;
@@ -154,7 +164,11 @@ inline XLA_FFI_Error* handle(XLA_FFI_CallFrame* frame, XLA_FFI_Error* (*run)(Cal
   if (frame->struct_size < XLA_FFI_CallFrame_STRUCT_SIZE)
     return call.error(XLA_FFI_Error_Code_FAILED_PRECONDITION,
                       "conveyor: this jaxlib is too old; it needs 0.6 or later");
-  return run(call);
+  try {
+    return run(call);
+  } catch (const std::bad_alloc&) {
+    return call.error(XLA_FFI_Error_Code_RESOURCE_EXHAUSTED, "conveyor: no memory for a call");
+  }
 }
 
 }  // namespace conveyor

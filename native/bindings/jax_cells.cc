@@ -1,9 +1,13 @@
 // The recurrent cells of the core as XLA custom calls: what `jax.ffi` runs.
 //
-// The attribute `problem` is the beginning of the struct of a cell, up to its addresses; `inputs`,
+// One call runs several requests that do not wait for each other, such as two directions: operands
+// and results of the first, then those of the second. Each attribute is an array with a piece for
+// each request: `problem` is the beginning of the struct of a cell, up to its addresses; `inputs`,
 // `states` and `gradients` are bit sets that say which operands and results there are, in the order
 // of the header.
+#include <algorithm>
 #include <cstddef>
+#include <vector>
 
 #include "cells.h"
 #include "jax_call.h"
@@ -17,25 +21,33 @@ using conveyor::Gru;
 using conveyor::Lstm;
 using conveyor::handle;
 
+// How many requests there are; 1 where that is not said, which reading them will find.
+size_t requests_of(const Call& call) { return std::max<size_t>(call.length("inputs"), 1); }
+
 // What forward and backward are both told: the attributes, and the operands that come first.
 template <class Cell>
 struct Request {
   typename Cell::Struct cell{};
 
-  explicit Request(Call& call) {
+  Request(Call& call, size_t number) : number_(number) {
     constexpr size_t kNumbers = offsetof(typename Cell::Struct, x) / sizeof(int64_t);
     int64_t numbers[kNumbers] = {};
-    call.integers("problem", numbers, kNumbers);
+    call.integers("problem", number, requests_of(call), numbers, kNumbers);
     std::memcpy(static_cast<void*>(&cell), numbers, sizeof numbers);
     cell.interrupted = nullptr;  // XLA calls without the interpreter's lock
     if (cell.dtype < CONVEYOR_FLOAT32 || cell.dtype > CONVEYOR_BFLOAT16) call.fail("dtype: unknown");
-    const int64_t given = call.attribute("inputs");
+    const int64_t given = attribute(call, "inputs");
     const void* inputs[Cell::kInputs] = {};
     for (int n = 0; n < Cell::kInputs; ++n)
       if (given >> n & 1) inputs[n] = operand(call, Cell::input(cell, n), n);
     conveyor::set_inputs<Cell>(cell, inputs);
   }
 
+  int64_t attribute(Call& call, const char* name) const {
+    int64_t value = 0;
+    call.integers(name, number_, requests_of(call), &value, 1);
+    return value;
+  }
   const void* operand(Call& call, const CellArray& a, int input = 0) const {
     return call.operand(a.name, dtype(a), count(a, input));
   }
@@ -60,38 +72,52 @@ struct Request {
       all = conveyor::product(all, conveyor::axis_size<Cell>(cell, input, *axis));
     return all;
   }
+
+  const size_t number_;
 };
 
 template <class Cell>
 XLA_FFI_Error* forward(Call& call) {
-  const Request<Cell> request(call);
-  typename Cell::Outputs out{};
-  out.size = sizeof out;
-  const int64_t states = call.attribute("states");
-  for (int n = 0; n < Cell::kStates; ++n)
-    if (states >> n & 1) out.states[n] = request.result(call, Cell::state(n));
-  if (call.attribute("reserve"))
-    out.reserve = call.result("reserve", XLA_FFI_DataType_U8, request.reserve_bytes());
-  return call.finish([&] { return Cell::forward(&request.cell, &out); });
+  const size_t count = requests_of(call);
+  std::vector<typename Cell::Struct> cells(count);
+  std::vector<typename Cell::Outputs> outputs(count);
+  for (size_t k = 0; k < count; ++k) {
+    const Request<Cell> request(call, k);
+    cells[k] = request.cell;
+    typename Cell::Outputs& out = outputs[k];
+    out.size = sizeof out;
+    const int64_t states = request.attribute(call, "states");
+    for (int n = 0; n < Cell::kStates; ++n)
+      if (states >> n & 1) out.states[n] = request.result(call, Cell::state(n));
+    if (request.attribute(call, "reserve"))
+      out.reserve = call.result("reserve", XLA_FFI_DataType_U8, request.reserve_bytes());
+  }
+  return call.finish([&] { return conveyor::forward<Cell>(cells, outputs); });
 }
 
 template <class Cell>
 XLA_FFI_Error* backward(Call& call) {
-  const Request<Cell> request(call);
-  typename Cell::Gradients g{};
-  g.size = sizeof g;
-  g.hidden_states = request.operand(call, Cell::state(CONVEYOR_HIDDEN_STATES));
-  g.reserve = call.operand("reserve", XLA_FFI_DataType_U8, request.reserve_bytes());
-  const int64_t states = call.attribute("states");
-  for (int n = 0; n < Cell::kStates; ++n)
-    if (states >> n & 1) g.d_states[n] = request.operand(call, Cell::state(n));
-  const int64_t wanted = call.attribute("gradients");
-  for (int n = 0; n < Cell::kInputs; ++n) {
-    void** const gradient = Cell::gradient(g, n);
-    if (gradient && (wanted >> n & 1))
-      *gradient = request.result(call, Cell::input(request.cell, n), n);
+  const size_t count = requests_of(call);
+  std::vector<typename Cell::Struct> cells(count);
+  std::vector<typename Cell::Gradients> gradients(count);
+  for (size_t k = 0; k < count; ++k) {
+    const Request<Cell> request(call, k);
+    cells[k] = request.cell;
+    typename Cell::Gradients& g = gradients[k];
+    g.size = sizeof g;
+    g.hidden_states = request.operand(call, Cell::state(CONVEYOR_HIDDEN_STATES));
+    g.reserve = call.operand("reserve", XLA_FFI_DataType_U8, request.reserve_bytes());
+    const int64_t states = request.attribute(call, "states");
+    for (int n = 0; n < Cell::kStates; ++n)
+      if (states >> n & 1) g.d_states[n] = request.operand(call, Cell::state(n));
+    const int64_t wanted = request.attribute(call, "gradients");
+    for (int n = 0; n < Cell::kInputs; ++n) {
+      void** const gradient = Cell::gradient(g, n);
+      if (gradient && (wanted >> n & 1))
+        *gradient = request.result(call, Cell::input(request.cell, n), n);
+    }
   }
-  return call.finish([&] { return Cell::backward(&request.cell, &g); });
+  return call.finish([&] { return conveyor::backward<Cell>(cells, gradients); });
 }
 
 }  // namespace

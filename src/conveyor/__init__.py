@@ -40,6 +40,7 @@ from .inspection import trace as trace
 from .inspection import worked_example as worked_example
 from .layers import GRU as GRU
 from .layers import LSTM as LSTM
+from .layers import Bidirectional as Bidirectional
 from .layers import GRUCell as GRUCell
 from .layers import LSTMCell as LSTMCell
 from .layers import accelerate as accelerate
@@ -53,6 +54,7 @@ from .training import tbptt as tbptt
 __all__ = [
     "GRU",
     "LSTM",
+    "Bidirectional",
     "ConveyorError",
     "GRUCell",
     "Input",

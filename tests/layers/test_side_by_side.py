@@ -9,11 +9,11 @@ import pytest
 from conveyor import LSTM
 from conveyor._engines import _library, _together, glue
 from frameworks import BACKEND, to_numpy
+from native_calls import calls_in_jaxpr, ops_in_graph, requests_of
 
-pytestmark = [
-    pytest.mark.skipif(glue.active().native_together is None, reason=f"{BACKEND} has no such call"),
-    pytest.mark.skipif(_library.missing() is not None, reason="the native engine is not there"),
-]
+pytestmark = pytest.mark.skipif(
+    _library.missing() is not None, reason="the native engine is not there"
+)
 
 B, T, F, U = 3, 5, 4, 6
 RNG = np.random.default_rng(0)
@@ -35,7 +35,10 @@ def calls(monkeypatch):
 
 @pytest.fixture
 def one_by_one(monkeypatch):
-    return lambda: monkeypatch.setattr(glue.active(), "native_together", None)
+    native = glue.active().native
+    return lambda: monkeypatch.setattr(
+        glue.active(), "native_together", lambda requests: [native(r) for r in requests]
+    )
 
 
 def layer_of(**arguments):
@@ -58,24 +61,67 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_same_numbers(case, calls, one_by_one) -> None:
-    def run():
-        layer = layer_of(**CASES[case])
-        y = layer(X, mask=MASK, training=case == "dropout")
-        slopes = []
-        if BACKEND == "torch":
-            loss = (y.float() * keras.ops.arange(1.0, 1 + y.shape[-1])).sum()
-            loss.backward()
-            slopes = [v.value.grad for v in layer.trainable_variables]
-        return [to_numpy(keras.ops.cast(a, "float32")) for a in (y, *slopes)]
+    run = {"jax": run_on_jax, "tensorflow": run_on_tensorflow}.get(BACKEND, run_here)
 
-    together = run()
-    count = CASES[case].get("num_layers", 1) * (2 if BACKEND == "torch" else 1)
+    def numbers():
+        found = run(layer_of(**CASES[case]), case == "dropout", calls)
+        return [to_numpy(keras.ops.cast(a, "float32")) for a in found]
+
+    together = numbers()
+    count = CASES[case].get("num_layers", 1) * (1 if BACKEND == "numpy" else 2)
     assert calls == [2] * count
     one_by_one()
-    alone = run()
-    assert calls == [2] * count
+    calls.clear()
+    alone = numbers()
+    assert calls == ([] if BACKEND in ("torch", "numpy") else [1] * 2 * count)
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def loss_of(y):
+    y = keras.ops.cast(y, "float32")
+    return keras.ops.sum(y * keras.ops.arange(1.0, 1 + y.shape[-1]))
+
+
+def run_here(layer, training, calls):
+    y = layer(X, mask=MASK, training=training)
+    if BACKEND == "numpy":
+        return [y]
+    loss_of(y).backward()
+    return [y, *(v.value.grad for v in layer.trainable_variables)]
+
+
+def run_on_jax(layer, training, calls):
+    import jax
+
+    weights = [v.value for v in layer.trainable_variables]
+    others = [v.value for v in layer.non_trainable_variables]
+
+    def loss(weights, x):
+        x = keras.ops.cast(x, layer.compute_dtype)
+        y, _ = layer.stateless_call(weights, others, x, mask=MASK, training=training)
+        return loss_of(y), y
+
+    run = jax.jit(jax.grad(loss, (0, 1), has_aux=True))
+    calls += [len(parts) for _, parts in calls_in_jaxpr(jax.make_jaxpr(run)(weights, X).jaxpr)]
+    return jax.tree.leaves(run(weights, X))
+
+
+def run_on_tensorflow(layer, training, calls):
+    import tensorflow as tf
+
+    @tf.function
+    def run(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, mask=MASK, training=training)
+            loss = loss_of(y)
+        return [y, *tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])]
+
+    concrete = run.get_concrete_function(tf.constant(X))
+    for nodes in ops_in_graph(concrete).values():
+        calls += requests_of(nodes)
+    return concrete(tf.constant(X))
 
 
 def test_the_portable_engine_and_remat_go_one_by_one(calls) -> None:

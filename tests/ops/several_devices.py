@@ -9,14 +9,23 @@ import numpy as np
 
 from cases import Case
 from conveyor import ops
+from conveyor.ops._lstm import lstms_and_decisions
 from grus import GRUCase
 
 
 def main() -> None:
     lstm = Case(name="devices", batch=4, mask="holes", initial_states=True)
     gru = GRUCase(name="devices", batch=4, mask="holes", initial_state=True)
-    for case, run in ((lstm, ops.lstm), (gru, ops.gru)):
+    for case, run in ((lstm, ops.lstm), (lstm, two_directions), (gru, ops.gru)):
         check(case, run)
+
+
+def two_directions(**arguments):
+    """Their hidden states, from one call of the core."""
+    options = {"activation": "tanh", "recurrent_activation": "sigmoid", "outputs": "hidden_states"}
+    asked = [{**arguments, **options, "go_backwards": b, "where": "test"} for b in (False, True)]
+    ((forward,), _), ((backward,), _) = lstms_and_decisions(asked)
+    return forward * backward
 
 
 def check(case, run) -> None:

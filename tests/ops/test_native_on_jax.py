@@ -12,6 +12,7 @@ from conveyor import ConveyorError, ops
 from conveyor._engines import _layout, _library
 from conveyor._vocabulary import STATE_NAMES
 from frameworks import only_on
+from native_calls import calls_in_jaxpr
 from oracles import reference_backward, reference_forward
 
 pytestmark = [
@@ -134,31 +135,13 @@ def assert_slope(gradient, name, exact, arriving, dtype: str) -> None:
 # ------------------------------------------------------------ nothing that is not asked for
 
 
-def calls_in(jaxpr):
-    """The parameters of the primitives of the engine, by name, wherever they stand."""
-    import jax
-
-    found = []
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name.startswith("conveyor_"):
-            found.append((eqn.primitive.name.removeprefix("conveyor_"), eqn.params))
-        for inner in jax.tree.leaves(list(eqn.params.values()), is_leaf=is_jaxpr):
-            if is_jaxpr(inner):
-                found += calls_in(getattr(inner, "jaxpr", inner))
-    return found
-
-
-def is_jaxpr(value) -> bool:
-    return hasattr(value, "eqns")
-
-
 def test_inference_keeps_nothing() -> None:
     import jax
 
     arguments = on_jax(SMALL)
     run = lambda x: ops.lstm(**{**arguments, "x": x}, outputs="cell_state", engine="native")  # noqa: E731
-    [(name, params)] = calls_in(jax.make_jaxpr(run)(arguments["x"]).jaxpr)
-    assert (name, params["outputs"], params["keep"]) == ("forward", ("cell_state",), False)
+    [(name, [part])] = calls_in_jaxpr(jax.make_jaxpr(run)(arguments["x"]).jaxpr)
+    assert (name, part.outputs, part.keep) == ("forward", ("cell_state",), False)
     assert "u8[" not in str(jax.make_jaxpr(run)(arguments["x"]))
 
 
@@ -175,12 +158,12 @@ def test_training_computes_what_is_asked_for() -> None:
         return c.sum(), (hs, i)
 
     jaxpr = jax.make_jaxpr(jax.grad(loss, has_aux=True))(arguments["bias"]).jaxpr
-    (forward, kept), (backward, asked) = calls_in(jaxpr)
+    (forward, [kept]), (backward, [asked]) = calls_in_jaxpr(jaxpr)
     assert (forward, backward) == ("forward", "backward")
     # hidden_states once: what the user gets is what the backward pass reads.
-    assert kept["outputs"] == ("hidden_states", "cell_state", "input_gates")
-    assert kept["keep"]
-    assert (asked["arriving"], asked["wanted"]) == (("cell_state",), ("bias",))
+    assert kept.outputs == ("hidden_states", "cell_state", "input_gates")
+    assert kept.keep
+    assert (asked.arriving, asked.wanted) == (("cell_state",), ("bias",))
 
 
 def test_checkpoint_keeps_nothing_until_the_backward_pass() -> None:
@@ -189,7 +172,7 @@ def test_checkpoint_keeps_nothing_until_the_backward_pass() -> None:
     arguments = on_jax(SMALL)
     loss = loss_of(arguments, ("x",), engine="native")
     jaxpr = jax.make_jaxpr(jax.grad(jax.checkpoint(loss)))(arguments["x"]).jaxpr
-    keeps = sorted(params["keep"] for name, params in calls_in(jaxpr) if name == "forward")
+    keeps = sorted(part.keep for name, [part] in calls_in_jaxpr(jaxpr) if name == "forward")
     assert keeps == [False, True]
 
 
@@ -230,7 +213,7 @@ def call(operands, result, **changed):
     numbers = np.frombuffer(bytes(lstm)[: _layout.LSTM.x.offset], np.int64)
     plain = {"inputs": 0b111, "states": 1, "reserve": 0}
     plain |= {n: v for n, v in changed.items() if n not in (*fields, "count")}
-    attributes = {n: np.int64(v) for n, v in plain.items()}
+    attributes = {n: np.array([v], np.int64) for n, v in plain.items()}
     run = jax.ffi.ffi_call("conveyor_jax_forward", result)
     return run(*operands, problem=numbers[: changed.get("count")], **attributes)
 

@@ -18,6 +18,7 @@ from conveyor import LSTM, ops
 from conveyor._engines import _layout, _library
 from conveyor._vocabulary import STATE_NAMES
 from frameworks import BACKEND, assert_close, only_on, to_numpy
+from native_calls import ops_in_graph
 from oracles import finite_differences, reference_backward, reference_forward
 
 if BACKEND == "tensorflow":
@@ -53,16 +54,6 @@ def of_any_size(function, *arrays):
         tf.TensorSpec([None] * min(2, len(a.shape)) + list(a.shape[2:]), a.dtype) for a in arrays
     ]
     return tf.function(function, input_signature=specs)(*arrays)
-
-
-def ops_in(concrete) -> dict[str, list]:
-    """The nodes of each of the two ops, in all functions of a graph."""
-    graph = concrete.graph.as_graph_def()
-    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
-    return {
-        name: [n for n in nodes if n.op == f"Conveyor>Lstm{name}"]
-        for name in ("Forward", "Backward")
-    }
 
 
 def decision(layer: LSTM) -> str:
@@ -193,15 +184,15 @@ def test_only_the_gradients_that_are_needed() -> None:
             hs = ops.lstm(**{**arguments, "kernel": kernel}, engine="native")
         return tape.gradient(hs, kernel)
 
-    (backward,) = ops_in(run.get_concrete_function(arguments["kernel"]))["Backward"]
-    assert backward.attr["wanted"].i == 1 << _library.INPUTS.index("kernel")
+    (backward,) = ops_in_graph(run.get_concrete_function(arguments["kernel"]))["Backward"]
+    assert backward.attr["wanted"].list.i == [1 << _library.INPUTS.index("kernel")]
 
 
 def test_nothing_is_kept_without_a_tape_and_a_late_gradient_is_right() -> None:
     arguments, exact = tensors(SMALL)
     run = tf.function(lambda x: ops.lstm(**{**arguments, "x": x}, engine="native"))
-    (forward,) = ops_in(run.get_concrete_function(arguments["x"]))["Forward"]
-    assert forward.attr["keep"].i == 0
+    (forward,) = ops_in_graph(run.get_concrete_function(arguments["x"]))["Forward"]
+    assert forward.attr["keep"].list.i == [0]
     with tf.GradientTape() as tape:
         tape.watch(arguments["x"])
         hs = run(arguments["x"])
@@ -284,7 +275,7 @@ def test_as_many_threads_as_tensorflow_unless_told(monkeypatch, variable, expect
     monkeypatch.setattr(_library, "_number_of_threads", variable and int(variable))
     arguments, _ = tensors(SMALL)
     run = tf.function(lambda x: ops.lstm(**{**arguments, "x": x}, engine="native"))
-    (forward,) = ops_in(run.get_concrete_function(arguments["x"]))["Forward"]
+    (forward,) = ops_in_graph(run.get_concrete_function(arguments["x"]))["Forward"]
     numbers = np.array(forward.attr["problem"].list.i, np.int64).tobytes()
     told = _layout.LSTM.from_buffer_copy(numbers.ljust(ctypes.sizeof(_layout.LSTM), b"\0"))
     assert told.threads == expected

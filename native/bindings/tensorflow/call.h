@@ -1,4 +1,5 @@
-// One run of a kernel: its inputs checked, its outputs allocated, its failure told. Axes are letters.
+// One run of a kernel, or one request of it: its inputs checked, its outputs allocated, its failure
+// told. Axes are letters.
 #pragma once
 
 #include <array>
@@ -11,7 +12,8 @@ namespace conveyor {
 // Whatever is computed.
 class Run {
  public:
-  Run(const char* what, TF_OpKernelContext* context);
+  // Inputs and outputs go on behind those of the run before, where there is one.
+  Run(const char* what, TF_OpKernelContext* context, const Run* before = nullptr);
   virtual ~Run();
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;

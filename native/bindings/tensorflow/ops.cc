@@ -3,6 +3,10 @@
  * `tf.load_op_library` loads this library and wraps what its initialiser registers. Kernels run
  * on TensorFlow's own threads, without Python and its lock, and write into its own memory.
  *
+ * An op runs several requests that do not wait for each other, such as two directions, in one call
+ * of the core: inputs and outputs of the first, then those of the second. Each attribute but the
+ * types is a list with a piece for each request.
+ *
  * arrays: those of the struct of the cell that there are, in its order; `given` has a bit for each,
  *   from x (1) on. `states` has a bit for each state. `problem` is the beginning of the struct, up to
  *   its addresses; its sizes are those of the arrays. `options` is for who computes gradients, and
@@ -15,7 +19,10 @@
 #include <cstddef>
 #include <cstring>
 #include <initializer_list>
+#include <memory>
 #include <new>
+#include <utility>
+#include <vector>
 
 #include "api.h"
 #include "call.h"
@@ -27,7 +34,7 @@ namespace {
 
 bool bit(int64_t bits, int n) { return (bits >> n & 1) != 0; }
 
-// The attributes of an op.
+// What the attributes of an op say of one request.
 template <class Cell>
 struct Options {
   typename Cell::Struct cell;  // without addresses and sizes
@@ -40,8 +47,8 @@ struct Options {
 template <class Cell>
 class Call : public Run {
  public:
-  Call(const Options<Cell>& options, TF_OpKernelContext* context)
-      : Run(Cell::kWhat, context), cell_(options.cell) {
+  Call(const Options<Cell>& options, TF_OpKernelContext* context, const Run* before)
+      : Run(Cell::kWhat, context, before), cell_(options.cell) {
     find_sizes(options.given);
     const void* inputs[Cell::kInputs] = {};
     for (int n = 0; n < Cell::kInputs; ++n) {
@@ -84,8 +91,10 @@ class Call : public Run {
   void find_sizes(int64_t given) {
     TF_Tensor* first[3] = {};
     for (int n = 0; n < 3 && ok_; ++n) {
-      TF_GetInput(context_, n, &first[n], status_);
-      if (TF_GetCode(status_) != TF_OK) fail(TF_INVALID_ARGUMENT, nullptr);
+      // TensorFlow ends the process where it is asked for more than there are.
+      if (inputs_ + n < TF_NumInputs(context_))
+        TF_GetInput(context_, inputs_ + n, &first[n], status_);
+      if (first[n] == nullptr) fail(TF_INVALID_ARGUMENT, nullptr);
     }
     if (ok_ && TF_NumDims(first[0]) == 3 && TF_NumDims(first[2]) == 2) {
       cell_.batch = TF_Dim(first[0], 0);
@@ -111,9 +120,7 @@ class Call : public Run {
 };
 
 template <class Cell>
-void forward(void* kernel, TF_OpKernelContext* context) {
-  const auto& options = *static_cast<const Options<Cell>*>(kernel);
-  Call<Cell> call(options, context);
+typename Cell::Outputs outputs_of(Call<Cell>& call, const Options<Cell>& options) {
   typename Cell::Outputs outputs{};
   outputs.size = sizeof outputs;
   const auto state = [&](int n) {
@@ -126,13 +133,11 @@ void forward(void* kernel, TF_OpKernelContext* context) {
     outputs.reserve = call.output("R", TF_UINT8);
     if (!bit(options.states, CONVEYOR_HIDDEN_STATES)) state(CONVEYOR_HIDDEN_STATES);
   }
-  if (call.ok()) call.finish(Cell::forward(&call.cell(), &outputs));
+  return outputs;
 }
 
 template <class Cell>
-void backward(void* kernel, TF_OpKernelContext* context) {
-  const auto& options = *static_cast<const Options<Cell>*>(kernel);
-  Call<Cell> call(options, context);
+typename Cell::Gradients gradients_of(Call<Cell>& call, const Options<Cell>& options) {
   typename Cell::Gradients gradients{};
   gradients.size = sizeof gradients;
   const CellArray hidden_states = Cell::state(CONVEYOR_HIDDEN_STATES);
@@ -150,45 +155,105 @@ void backward(void* kernel, TF_OpKernelContext* context) {
     const CellArray a = call.array(n);
     *gradient = call.output(a.axes, call.dtype(a));
   }
-  if (call.ok()) call.finish(Cell::backward(&call.cell(), &gradients));
+  return gradients;
+}
+
+// Every request of an op, in one call of the core; nothing runs where one does not fit.
+template <class Cell, class Results>
+void run(const std::vector<Options<Cell>>& every, TF_OpKernelContext* context,
+         Results (*results_of)(Call<Cell>&, const Options<Cell>&),
+         int (*core)(const std::vector<typename Cell::Struct>&, const std::vector<Results>&)) {
+  std::vector<std::unique_ptr<Call<Cell>>> calls;
+  std::vector<typename Cell::Struct> cells;
+  std::vector<Results> results;
+  for (const Options<Cell>& options : every) {
+    const Run* before = calls.empty() ? nullptr : calls.back().get();
+    calls.push_back(std::make_unique<Call<Cell>>(options, context, before));
+    Call<Cell>& call = *calls.back();
+    results.push_back(results_of(call, options));
+    cells.push_back(call.cell());
+    if (!call.ok()) return;
+  }
+  calls.back()->finish(core(cells, results));
+}
+
+template <class Cell, class... Functions>
+void compute(void* kernel, TF_OpKernelContext* context, Functions... functions) {
+  try {
+    run(*static_cast<const std::vector<Options<Cell>>*>(kernel), context, functions...);
+  } catch (const std::bad_alloc&) {
+    TF_Status* status = TF_NewStatus();
+    TF_SetStatus(status, TF_RESOURCE_EXHAUSTED, "no memory for a call");
+    TF_OpKernelContext_Failure(context, status);
+    TF_DeleteStatus(status);
+  }
 }
 
 template <class Cell>
-void read_cell(TF_OpKernelConstruction* construction, typename Cell::Struct& cell,
-               TF_Status* status) {
-  constexpr size_t kNumbers = offsetof(typename Cell::Struct, x) / sizeof(int64_t);
-  int64_t numbers[kNumbers] = {};
+void compute_forward(void* kernel, TF_OpKernelContext* context) {
+  compute<Cell>(kernel, context, outputs_of<Cell>, forward<Cell>);
+}
+
+template <class Cell>
+void compute_backward(void* kernel, TF_OpKernelContext* context) {
+  compute<Cell>(kernel, context, gradients_of<Cell>, backward<Cell>);
+}
+
+// The integers of an attribute; none where there are others.
+std::vector<int64_t> integers(TF_OpKernelConstruction* construction, const char* name,
+                              TF_Status* status) {
   int32_t count = 0, total = 0;
-  TF_OpKernelConstruction_GetAttrSize(construction, "problem", &count, &total, status);
+  if (TF_GetCode(status) == TF_OK)
+    TF_OpKernelConstruction_GetAttrSize(construction, name, &count, &total, status);
+  if (TF_GetCode(status) != TF_OK) return {};
+  std::vector<int64_t> found(count > 0 ? static_cast<size_t>(count) : 0);
+  TF_OpKernelConstruction_GetAttrInt64List(construction, name, found.data(), count, status);
+  return found;
+}
+
+template <class Cell>
+void read(TF_OpKernelConstruction* construction, const char* wanted_name,
+          std::vector<Options<Cell>>& all, TF_Status* status) {
+  constexpr size_t kNumbers = offsetof(typename Cell::Struct, x) / sizeof(int64_t);
+  const auto problems = integers(construction, "problem", status);
+  const auto given = integers(construction, "given", status);
+  const auto states = integers(construction, "states", status);
+  const auto wanted = integers(construction, wanted_name, status);
   if (TF_GetCode(status) != TF_OK) return;
-  if (count == static_cast<int32_t>(kNumbers))
-    TF_OpKernelConstruction_GetAttrInt64List(construction, "problem", numbers, kNumbers, status);
-  std::memcpy(static_cast<void*>(&cell), numbers, sizeof numbers);
-  cell.dropout_masks = cell.recurrent_dropout_masks = 0;
-  const bool fits = count == static_cast<int32_t>(kNumbers) && cell.size == sizeof cell &&
-                    cell.dtype >= 0 && cell.dtype < 3;
-  if (TF_GetCode(status) == TF_OK && !fits)
-    TF_SetStatus(status, TF_INVALID_ARGUMENT, "an op of another version of conveyor");
+  const size_t count = given.size();
+  bool fits = count > 0 && states.size() == count && wanted.size() == count &&
+              problems.size() == count * kNumbers;
+  for (size_t k = 0; fits && k < count; ++k) {
+    Options<Cell> one{};
+    std::memcpy(static_cast<void*>(&one.cell), &problems[k * kNumbers],
+                kNumbers * sizeof problems[0]);
+    one.cell.dropout_masks = one.cell.recurrent_dropout_masks = 0;
+    one.given = given[k];
+    one.states = states[k];
+    one.wanted = wanted[k];
+    fits = one.cell.size == sizeof one.cell && one.cell.dtype >= 0 && one.cell.dtype < 3;
+    for (const auto& [value, bits] : {std::pair<int64_t, int>{one.given, Cell::kInputs},
+                                      {one.states, Cell::kStates},
+                                      {one.wanted, Cell::kInputs}})
+      fits = fits && value >= 0 && value < int64_t{1} << bits;
+    all.push_back(one);
+  }
+  if (!fits) TF_SetStatus(status, TF_INVALID_ARGUMENT, "an op of another version of conveyor");
 }
 
 template <class Cell>
 void* create(TF_OpKernelConstruction* construction, const char* wanted) {
   TF_Status* status = TF_NewStatus();
-  auto* options = new (std::nothrow) Options<Cell>{};
-  if (options == nullptr) TF_SetStatus(status, TF_RESOURCE_EXHAUSTED, "no memory for a kernel");
-  const auto read = [&](const char* name, int64_t Options<Cell>::*field, int64_t limit) {
-    if (TF_GetCode(status) != TF_OK) return;
-    TF_OpKernelConstruction_GetAttrInt64(construction, name, &(options->*field), status);
-    if (TF_GetCode(status) == TF_OK && (options->*field < 0 || options->*field >= limit))
-      TF_SetStatus(status, TF_INVALID_ARGUMENT, "an attribute of an op is out of range");
-  };
-  if (options != nullptr) read_cell<Cell>(construction, options->cell, status);
-  read("given", &Options<Cell>::given, 1 << Cell::kInputs);
-  read("states", &Options<Cell>::states, 1 << Cell::kStates);
-  read(wanted, &Options<Cell>::wanted, 1 << Cell::kInputs);
+  std::unique_ptr<std::vector<Options<Cell>>> all;
+  try {
+    all = std::make_unique<std::vector<Options<Cell>>>();
+    read<Cell>(construction, wanted, *all, status);
+  } catch (const std::bad_alloc&) {
+    TF_SetStatus(status, TF_RESOURCE_EXHAUSTED, "no memory for a kernel");
+  }
   if (TF_GetCode(status) != TF_OK) TF_OpKernelConstruction_Failure(construction, status);
   TF_DeleteStatus(status);
-  return options;
+  return all.release();
 }
 
 template <class Cell>
@@ -196,7 +261,7 @@ void* create_forward(TF_OpKernelConstruction* c) { return create<Cell>(c, "keep"
 template <class Cell>
 void* create_backward(TF_OpKernelConstruction* c) { return create<Cell>(c, "wanted"); }
 template <class Cell>
-void destroy(void* kernel) { delete static_cast<Options<Cell>*>(kernel); }
+void destroy(void* kernel) { delete static_cast<std::vector<Options<Cell>>*>(kernel); }
 
 // The C API does not show the attributes here, on which shapes depend; Python sets them.
 void any_shape(TF_ShapeInferenceContext* context, TF_Status* status) {
@@ -211,7 +276,7 @@ void add(const char* name, const char* wanted, Create create_kernel, Compute com
   for (const char* attribute :
        {"array_types: list({float, double, bfloat16, bool, uint8})",
         "result_types: list({float, double, bfloat16, uint8}) >= 0", "problem: list(int)",
-        "options: string", "given: int", "states: int", wanted})
+        "options: list(string)", "given: list(int)", "states: list(int)", wanted})
     TF_OpDefinitionBuilderAddAttr(op, attribute);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(op, any_shape);
   TF_Status* status = TF_NewStatus();
@@ -225,8 +290,9 @@ void add(const char* name, const char* wanted, Create create_kernel, Compute com
 
 template <class Cell>
 void add(const char* forward_name, const char* backward_name) {
-  add(forward_name, "keep: int", create_forward<Cell>, forward<Cell>, destroy<Cell>);
-  add(backward_name, "wanted: int", create_backward<Cell>, backward<Cell>, destroy<Cell>);
+  add(forward_name, "keep: list(int)", create_forward<Cell>, compute_forward<Cell>, destroy<Cell>);
+  add(backward_name, "wanted: list(int)", create_backward<Cell>, compute_backward<Cell>,
+      destroy<Cell>);
 }
 
 const bool registered = [] {

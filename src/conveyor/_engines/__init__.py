@@ -130,11 +130,10 @@ def run(request: LSTMRequest, decision: Decision) -> States:
 
 def run_together(requests: Sequence[LSTMRequest], decisions: Sequence[Decision]) -> list[States]:
     """The same for several that do not wait for each other."""
-    together = glue.active().native_together
     native = all(decision.engine == "native" for decision in decisions)
-    if together is None or not native or any(request.remat for request in requests):
+    if not native or any(request.remat for request in requests):
         return [run(r, decision) for r, decision in zip(requests, decisions, strict=True)]
-    return cast("list[States]", together(requests))
+    return cast("list[States]", glue.active().native_together(requests))
 
 
 def run_stack(requests: Sequence[LSTMRequest], decisions: Sequence[Decision]) -> list[States]:

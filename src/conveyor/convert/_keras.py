@@ -10,7 +10,7 @@ import numpy as np
 
 from .._errors import ConveyorError, lesson
 from .._keras_files import load_model
-from ..layers import LSTM
+from ..layers import LSTM, Bidirectional
 from ..layers._find import is_lstm, parts_of
 from ..layers._variant import variant_of
 from ._proof import Run
@@ -171,7 +171,7 @@ def keras_model(weights: LSTMWeights, *, one_layer: bool = False) -> Any:
             dtype=dtype,
         )
         both = len(layer) == 2
-        model.add(keras.layers.Bidirectional(lstm, name=f"both_{n}", dtype=dtype) if both else lstm)
+        model.add(Bidirectional(lstm, name=f"both_{n}", dtype=dtype) if both else lstm)
         model.layers[-1].set_weights([a for cell in layer for a in _in_order(cell, biased)])
     return model
 

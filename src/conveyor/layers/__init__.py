@@ -3,6 +3,7 @@
 from ._accelerate import Replacement as Replacement
 from ._accelerate import accelerate as accelerate
 from ._accelerate import acceleration_plan as acceleration_plan
+from ._bidirectional import Bidirectional as Bidirectional
 from ._cell import LSTMCell as LSTMCell
 from ._compiled import Compiled as Compiled
 from ._gate_weights import gate_weights as gate_weights
@@ -22,6 +23,7 @@ from ._recording import recording as recording
 __all__ = [
     "GRU",
     "LSTM",
+    "Bidirectional",
     "Compiled",
     "GRUCell",
     "LSTMCell",

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from .. import _engines
 from .._errors import lesson
+from ._bidirectional import Bidirectional, is_plain
 from ._cell import LSTMCell
 from ._find import find_recurrent
 from ._gru import GRU
@@ -47,7 +48,8 @@ def accelerate(model: Any, *, verbose: bool = True) -> Any:
     optimizer's state, names, outputs and the file's layout stay what they are; it may be
     Sequential, functional, subclassed, nested, built or not. `keras.layers.LSTM` and
     `RNN(LSTMCell(...))` become `conveyor.LSTM`, also inside `Bidirectional` and other wrappers,
-    so that `outputs=`, traces and streams know them. Of a class derived from them, and of
+    so that `outputs=`, traces and streams know them; a `Bidirectional` of them becomes
+    `conveyor.Bidirectional`, which runs both at once. Of a class derived from them, and of
     `RNN([LSTMCell(...), ...])`, the loop over the time steps alone is replaced: a file written
     from such a layer holds Keras's own again. A file with `conveyor.LSTM` in it wants
     `import conveyor` before `keras.saving.load_model`.
@@ -86,6 +88,7 @@ def accelerate(model: Any, *, verbose: bool = True) -> Any:
         elif replacement.now is not None and not runs_here(item.layer):
             run_here(item.layer)
     if any(replacement.now for replacement in plan):
+        _run_directions_together(model)
         _forget_compiled(model)
     if verbose:
         _show(model, plan)
@@ -184,6 +187,13 @@ def _become_conveyor(layer: Any) -> None:
     layer.remat = None
     layer._decision = _engines.expect("auto", cell.activation, cell.recurrent_activation)
     _set_beyond_keras(layer, use_cudnn, remembered)
+
+
+def _run_directions_together(model: Any) -> None:
+    """As `_become_conveyor`, for wrappers around two LSTMs that are conveyor's now."""
+    for layer in model._flatten_layers(include_self=True, recursive=True):
+        if type(layer) is keras.layers.Bidirectional and is_plain(layer.forward_layer):
+            object.__setattr__(layer, "__class__", Bidirectional)
 
 
 def _set_beyond_keras(layer: Any, use_cudnn: Any, remembered: Any) -> None:

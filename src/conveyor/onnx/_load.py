@@ -6,12 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from .._errors import lesson
 from ..convert._onnx import name_of, pick, read_onnx
 from ..convert._onnx_arrays import onnx_layer
-from ..layers import LSTM
+from ..layers import LSTM, Bidirectional
 from ._activations import Activation, in_keras, is_odd_about_half
 from ._node import LSTMNode, read_node
 
@@ -32,7 +30,7 @@ def load_lstm(path: str | os.PathLike[str] | Any, name: str | None = None) -> An
         name: of the node, or of its first output, where there are several.
 
     Returns:
-        `conveyor.LSTM`; for two directions a `keras.layers.Bidirectional` of two, which returns
+        `conveyor.LSTM`; for two directions a `conveyor.Bidirectional` of two, which returns
         both hidden states side by side, then hidden and cell state forward and backward. With
         `direction="reverse"` the layer has `go_backwards=True`: hidden states come in the order
         in which it reads.
@@ -99,7 +97,7 @@ def one_or_both(layers: list[Any]) -> Any:
     if len(layers) == 1:
         return layers[0]
     dtype = layers[0].dtype_policy
-    both = keras.layers.Bidirectional(layers[0], backward_layer=layers[1], dtype=dtype)
+    both = Bidirectional(layers[0], backward_layer=layers[1], dtype=dtype)
     both.build((None, None, layers[0].cell.kernel.shape[0]))
     # Keras makes copies of the two.
     both.set_weights([weight for layer in layers for weight in layer.get_weights()])

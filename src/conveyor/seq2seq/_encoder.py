@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from ..layers import LSTM
+from ..layers import LSTM, Bidirectional
 from ._arrays import Array
 from ._characters import PADDING
 from ._config import ModelConfig
@@ -70,7 +70,7 @@ class Encoder(WithOwnMasks):
         )
         if not config.bidirectional:
             return lstm
-        return keras.layers.Bidirectional(lstm, name=f"bidirectional_{name}", dtype=policy)
+        return Bidirectional(lstm, name=f"bidirectional_{name}", dtype=policy)
 
     def build(self, input_shape: Any) -> None:
         """Make the weights for vectors of this size."""

@@ -17,11 +17,10 @@ why_not_native(arrays)
 native(request)
     The states of an LSTMRequest or a GRURequest, from the native engine.
 native_together(requests)
-    The states of each of several LSTMRequests that do not wait for each other, or None in its
-    place where the framework has no such call.
+    The states of each of several LSTMRequests that do not wait for each other.
 native_stack(requests)
     The same of which each reads the hidden states of the one before, which are among its outputs:
-    of its own x only the shape counts.
+    of its own x only the shape counts. None in its place where the framework has no such call.
 empty(x, width)
     An array (B, T, width) beside x (B, T, F), of any values; only where there is `native_stack`.
 native_cross_entropy(features, kernel, bias, labels, *, label_smoothing, ignored, wanted)

@@ -13,6 +13,7 @@ from jax import lax
 from .. import _cells, _library
 from .._request import Array
 from ._jax_native_lowering import BACKWARD, FORWARD
+from ._jax_native_parts import Forward, with_results
 from ._jax_native_primitives import forward_p
 
 
@@ -39,22 +40,30 @@ def native(request: Any) -> dict[str, Array]:
     Second and forward-mode derivatives are those of the portable engine, which a line in
     the log "conveyor" says at level INFO.
     """
+    return native_together([request])[0]
+
+
+def native_together(requests: Sequence[Any]) -> list[dict[str, Array]]:
+    """The states of each of several that do not wait for each other."""
     _register()
-    cell = _cells.of(request)
-    arrays = cell.arrays(request)
-    if "cell_state" in arrays:
-        dtype = cell.problem(request).state_dtype
-        arrays["cell_state"] = lax.convert_element_type(arrays["cell_state"], dtype)
-    names = tuple(n for n in cell.states if n in request.outputs)
-    nothing: dict[str, Any] = dict.fromkeys(request.arrays())
-    states = forward_p.bind(
-        *_varying_alike(tuple(arrays.values())),
-        request=replace(request, **nothing, unroll=False, outputs=()),
-        given=tuple(arrays),
-        outputs=names,
-        keep=False,
-    )
-    return dict(zip(names, states, strict=True))
+    parts: list[Forward] = []
+    operands: list[Array] = []
+    for request in requests:
+        cell = _cells.of(request)
+        arrays = cell.arrays(request)
+        if "cell_state" in arrays:
+            dtype = cell.problem(request).state_dtype
+            arrays["cell_state"] = lax.convert_element_type(arrays["cell_state"], dtype)
+        names = tuple(n for n in cell.states if n in request.outputs)
+        nothing: dict[str, Any] = dict.fromkeys(request.arrays())
+        bare = replace(request, **nothing, unroll=False, outputs=())
+        parts.append(Forward(bare, tuple(arrays), names, keep=False))
+        operands += _varying_alike(tuple(arrays.values()))
+    results = forward_p.bind(*operands, parts=tuple(parts))
+    return [
+        dict(zip(part.outputs, states, strict=True))
+        for part, states in with_results(parts, results)
+    ]
 
 
 @cache

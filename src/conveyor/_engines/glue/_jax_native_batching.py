@@ -11,35 +11,55 @@ import jax.numpy as jnp
 from jax import lax
 from jax.interpreters import batching
 
-from .. import _cells
 from .._request import Array
 from . import _jax_native_portable as portable
+from ._jax_native_parts import Forward, Tangent, with_operands
 
 _Dims = Sequence[int | None]
-_Results = tuple[Sequence[Array], Sequence[int]]
+_Results = tuple[Sequence[Array], Sequence[int | None]]
+_Run = Callable[..., Sequence[Array]]
 
 
 def register(forward_p: Any, tangent_p: Any, backward_p: Any) -> None:
     """More sequences for the same weights are a larger batch; other weights, another call."""
-    batching.primitive_batchers[forward_p] = partial(_forward, forward_p)
-    batching.primitive_batchers[tangent_p] = partial(_map_all, portable.tangent)
+    batching.primitive_batchers[forward_p] = _part_by_part(forward_p, _forward)
+    batching.primitive_batchers[tangent_p] = _part_by_part(tangent_p, _tangent)
     # The core adds up the gradients of the weights over its batch, and here they are wanted
     # for each element. What the forward pass kept for one call, one call must read.
-    batching.primitive_batchers[backward_p] = partial(one_by_one, backward_p.bind)
+    batching.primitive_batchers[backward_p] = _part_by_part(backward_p, one_by_one)
 
 
-def _forward(primitive: Any, arrays: Sequence[Array], dims: _Dims, **params: Any) -> _Results:
-    given, keep = params["given"], params["keep"]
-    weights = _cells.of(params["request"]).weights
+def _part_by_part(primitive: Any, rule: Callable[..., _Results]) -> Callable[..., _Results]:
+    """Each part becomes a call of its own."""
+
+    def all_of(operands: Sequence[Array], dims: _Dims, *, parts: tuple[Any, ...]) -> _Results:
+        results: list[Array] = []
+        result_dims: list[int | None] = []
+        for part, (its, its_dims) in with_operands(parts, operands, dims):
+            run = partial(primitive.bind, parts=(part,))
+            if all(dim is None for dim in its_dims):
+                found: Sequence[Array] = run(*its)
+                found_dims: Sequence[int | None] = [None] * len(found)
+            else:
+                found, found_dims = rule(run, its, its_dims, part=part)
+            results += found
+            result_dims += found_dims
+        return results, result_dims
+
+    return all_of
+
+
+def _forward(run: _Run, arrays: Sequence[Array], dims: _Dims, *, part: Forward) -> _Results:
+    given, weights = part.given, part.cell.weights
     mapped = {name for name, dim in zip(given, dims, strict=True) if dim is not None}
-    if keep or mapped & set(weights):
-        return one_by_one(primitive.bind, arrays, dims, **params)
+    if part.keep or mapped & set(weights):
+        return one_by_one(run, arrays, dims)
     size = _size(arrays, dims)
     folded = [
         a if name in weights else _fold(name, a, dim, size)
         for name, a, dim in zip(given, arrays, dims, strict=True)
     ]
-    states = primitive.bind(*folded, **params)
+    states = run(*folded)
     return [s.reshape(size, s.shape[0] // size, *s.shape[1:]) for s in states], [0] * len(states)
 
 
@@ -55,24 +75,20 @@ def _fold(name: str, array: Array, dim: int | None, size: int) -> Array:
     return array.reshape(*before, size * array.shape[axis + 1], *after)
 
 
-def one_by_one(
-    run: Callable[..., Sequence[Array]], operands: Sequence[Array], dims: _Dims, **params: Any
-) -> _Results:
+def one_by_one(run: _Run, operands: Sequence[Array], dims: _Dims, *, part: Any = None) -> _Results:
     """A call for each element of the mapped axis."""
     mapped = {n: dim for n, dim in enumerate(dims) if dim is not None}
 
     def one(arrays: Sequence[Array]) -> Sequence[Array]:
         changed = dict(zip(mapped, arrays, strict=True))
-        return run(*(changed.get(n, a) for n, a in enumerate(operands)), **params)
+        return run(*(changed.get(n, a) for n, a in enumerate(operands)))
 
     results = lax.map(one, [jnp.moveaxis(operands[n], dim, 0) for n, dim in mapped.items()])
     return results, [0] * len(results)
 
 
-def _map_all(
-    run: Callable[..., Sequence[Array]], operands: Sequence[Array], dims: _Dims, **params: Any
-) -> _Results:
-    results = jax.vmap(partial(run, **params), in_axes=tuple(dims))(*operands)
+def _tangent(run: _Run, operands: Sequence[Array], dims: _Dims, *, part: Tangent) -> _Results:
+    results = jax.vmap(partial(portable.tangent, part), in_axes=tuple(dims))(*operands)
     return results, [0] * len(results)
 
 

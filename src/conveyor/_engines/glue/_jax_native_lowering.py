@@ -12,9 +12,9 @@ import numpy as np
 from jax.interpreters import mlir
 
 from .. import _cells
-from .._cells import Names
 from .._request import Array
 from . import _jax_native_portable as portable
+from ._jax_native_parts import Backward, Forward, Part, of_all, with_operands
 from ._jax_native_portable import as_request
 
 _Lowering = Callable[..., Any]
@@ -27,9 +27,9 @@ BACKWARD = {_cells.LSTM: "conveyor_jax_backward", _cells.GRU: "conveyor_jax_gru_
 def register(forward_p: Any, tangent_p: Any, backward_p: Any) -> None:
     """The core on the CPU; everywhere else, and in forward mode, the portable engine."""
     elsewhere = _of_cell("that is exported, or compiled for another platform than the CPU,")
-    forward = as_portable(portable.forward, elsewhere)
-    backward = as_portable(portable.backward, elsewhere)
-    tangent = as_portable(portable.tangent, _of_cell("differentiated in forward mode"))
+    forward = as_portable(of_all(portable.forward), elsewhere)
+    backward = as_portable(of_all(portable.backward), elsewhere)
+    tangent = as_portable(of_all(portable.tangent), _of_cell("differentiated in forward mode"))
     mlir.register_lowering(forward_p, forward)
     mlir.register_lowering(tangent_p, tangent)
     mlir.register_lowering(backward_p, backward)
@@ -38,7 +38,7 @@ def register(forward_p: Any, tangent_p: Any, backward_p: Any) -> None:
 
 
 def _of_cell(rest: str) -> Callable[..., str]:
-    return lambda **params: f"{_cells.of(params['request']).what} {rest}"
+    return lambda parts: f"{parts[0].cell.what} {rest}"
 
 
 def say(what: str) -> None:
@@ -82,46 +82,53 @@ def unless_exported(lowering: _Lowering, otherwise: _Lowering) -> _Lowering:
     return either
 
 
-def _forward(
-    ctx: Any, *operands: Any, request: Any, given: Names, outputs: Names, keep: bool
-) -> Any:
-    cell = _cells.of(request)
-    return jax.ffi.ffi_lowering(FORWARD[cell])(
+def _forward(ctx: Any, *operands: Any, parts: tuple[Forward, ...]) -> Any:
+    return _call(
+        FORWARD,
         ctx,
-        *operands,
-        **_attributes(ctx, request, given),
-        states=_bits(outputs, cell.states),
-        reserve=np.int64(keep),
+        operands,
+        parts,
+        states=[_bits(part.outputs, part.cell.states) for part in parts],
+        reserve=[int(part.keep) for part in parts],
     )
 
 
-def _backward(
+def _backward(ctx: Any, *operands: Any, parts: tuple[Backward, ...]) -> Any:
+    return _call(
+        BACKWARD,
+        ctx,
+        operands,
+        parts,
+        states=[_bits(part.arriving, part.cell.states) for part in parts],
+        gradients=[_bits(part.wanted, part.cell.inputs) for part in parts],
+    )
+
+
+def _call(
+    handlers: dict[_cells.Cell, str],
     ctx: Any,
-    *operands: Any,
-    request: Any,
-    given: Names,
-    arriving: Names,
-    wanted: Names,
+    operands: Sequence[Any],
+    parts: tuple[Any, ...],
+    **each: list[int],
 ) -> Any:
-    cell = _cells.of(request)
-    return jax.ffi.ffi_lowering(BACKWARD[cell])(
-        ctx,
-        *operands,
-        **_attributes(ctx, request, given),
-        states=_bits(arriving, cell.states),
-        gradients=_bits(wanted, cell.inputs),
-    )
-
-
-def _attributes(ctx: Any, request: Any, given: Names) -> dict[str, Any]:
-    """What `native/bindings/jax_cells.cc` reads."""
-    cell = _cells.of(request)
-    problem = cell.problem(as_request(request, given, ctx.avals_in))
-    return {
-        "inputs": _bits(given, cell.inputs),
-        "problem": np.array(cell.core.numbers(problem), np.int64),
+    """One call of the core, as `native/bindings/jax_cells.cc` reads it."""
+    told = {
+        "inputs": [_bits(part.given, part.cell.inputs) for part in parts],
+        "problem": [
+            n
+            for part, (avals,) in with_operands(parts, ctx.avals_in)
+            for n in _numbers(part, avals)
+        ],
+        **each,
     }
+    attributes = {name: np.array(numbers, np.int64) for name, numbers in told.items()}
+    return jax.ffi.ffi_lowering(handlers[parts[0].cell])(ctx, *operands, **attributes)
 
 
-def _bits(names: Iterable[str], order: Sequence[str]) -> np.int64:
-    return np.int64(sum(1 << order.index(name) for name in names))
+def _numbers(part: Part, avals: Sequence[Any]) -> Sequence[int]:
+    numbers: Sequence[int] = part.cell.core.numbers(part.cell.problem(as_request(part, avals)))
+    return numbers
+
+
+def _bits(names: Iterable[str], order: Sequence[str]) -> int:
+    return sum(1 << order.index(name) for name in names)

@@ -8,13 +8,16 @@
 `backward_p` as its transpose. It runs on the portable engine, and only in forward mode. Nothing
 that is not asked for is computed: an absent cotangent is absent here too, not zeros.
 
-Parameters: `request`, of an LSTM or of a GRU, without its arrays; `given`, the names of the
-arrays, which come first among the operands; names of states and of gradients, in the order of the
-core.
+The one parameter, `parts`, says what is asked: see `_jax_native_parts`. What several parts ask for
+is one call of the core, in both directions; where a transformation has no use for that, such as
+`vmap`, each part is bound by itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import jax
@@ -27,7 +30,18 @@ from .. import _cells
 from .._cells import Names
 from .._request import Array
 from . import _jax_native_batching, _jax_native_lowering, _jax_native_portable
+from ._jax_native_parts import (
+    Backward,
+    Forward,
+    Part,
+    Tangent,
+    of_all,
+    with_operands,
+    with_results,
+)
 from ._jax_native_portable import as_request
+
+_Asked = tuple[Any, Sequence[Any]]  # a part and its operands
 
 
 def _primitive(name: str) -> Any:
@@ -57,134 +71,135 @@ def _state(r: Any, name: str) -> Any:
     return like(r.x, (batch, time_steps, size) if has_time_axis(name) else (batch, size))
 
 
-def _forward_shapes(
-    *arrays: Any, request: Any, given: Names, outputs: Names, keep: bool
-) -> list[Any]:
-    r = as_request(request, given, arrays)
-    states = [_state(r, name) for name in outputs]
-    if not keep:
+def _forward_shapes(part: Forward, *arrays: Any) -> list[Any]:
+    r, cell = as_request(part, arrays), part.cell
+    states = [_state(r, name) for name in part.outputs]
+    if not part.keep:
         return states
-    cell = _cells.of(r)
     size = cell.core.reserve_bytes(cell.problem(r))
     return [*states, like(r.x, (size,), "uint8")]
 
 
-def _tangent_shapes(
-    *operands: Any, request: Any, given: Names, outputs: Names, moving: Names
-) -> list[Any]:
-    r = as_request(request, given, operands)
-    return [_state(r, name) for name in outputs]
+def _tangent_shapes(part: Tangent, *operands: Any) -> list[Any]:
+    r = as_request(part, operands)
+    return [_state(r, name) for name in part.outputs]
 
 
-def _backward_shapes(
-    *operands: Any, request: Any, given: Names, arriving: Names, wanted: Names
-) -> Any:
-    return [operands[given.index(name)].update(weak_type=False) for name in wanted]
+def _backward_shapes(part: Backward, *operands: Any) -> list[Any]:
+    return [operands[part.given.index(name)].update(weak_type=False) for name in part.wanted]
 
 
-forward_p.def_abstract_eval(_forward_shapes)
-tangent_p.def_abstract_eval(_tangent_shapes)
-backward_p.def_abstract_eval(_backward_shapes)
+forward_p.def_abstract_eval(of_all(_forward_shapes))
+tangent_p.def_abstract_eval(of_all(_tangent_shapes))
+backward_p.def_abstract_eval(of_all(_backward_shapes))
 
 
 # ------------------------------------------------------------------------------- derivatives
 
 
+def _bind(primitive: Any, asked: Sequence[_Asked | None]) -> list[list[Array]]:
+    """The results of each part, all in one call; none where nothing is asked."""
+    there = [each for each in asked if each is not None]
+    if not there:
+        return [[] for _ in asked]
+    operands = [operand for _, its in there for operand in its]
+    flat = iter(primitive.bind(*operands, parts=tuple(part for part, _ in there)))
+    return [[] if each is None else list(islice(flat, each[0].results)) for each in asked]
+
+
 def _forward_jvp(
-    arrays: Any, tangents: Any, *, request: Any, given: Names, outputs: Names, keep: bool
+    arrays: Any, tangents: Any, *, parts: tuple[Forward, ...]
 ) -> tuple[list[Array], list[Any]]:
-    cell = _cells.of(request)
-    moving = tuple(
-        name
-        for name, tangent in zip(given, tangents, strict=True)
-        if type(tangent) is not ad.Zero and name in cell.differentiable
-    )
-    if not moving:
-        values = forward_p.bind(*arrays, request=request, given=given, outputs=outputs, keep=keep)
-        return values, [_still(value) for value in values]
-    kept = tuple(n for n in cell.states if n in outputs or n == "hidden_states")
-    *values, reserve = forward_p.bind(
-        *arrays, request=request, given=given, outputs=kept, keep=True
-    )
-    states = dict(zip(kept, values, strict=True))
-    primals = [states[name] for name in outputs]
-    t_states: list[Any] = tangent_p.bind(
-        *arrays,
-        states["hidden_states"],
-        reserve,
-        *(tangents[given.index(name)] for name in moving),
-        request=request,
-        given=given,
-        outputs=outputs,
-        moving=moving,
-    )
-    if keep:
-        return [*primals, reserve], [*t_states, _still(reserve)]
-    return primals, t_states
+    moving, asked = [], []
+    for part, (its, moved) in with_operands(parts, arrays, tangents):
+        names = part.cell.differentiable
+        moves = {n: t for n, t in _there(part.given, moved).items() if n in names}
+        moving.append(moves)
+        asked.append((_kept(part) if moves else part, its))
+    primals: list[Array] = []
+    followed: list[_Asked | None] = []
+    for part, (kept, its), results, moves in zip(
+        parts, asked, _bind(forward_p, asked), moving, strict=True
+    ):
+        states = dict(zip(kept.outputs, results, strict=False))
+        primals += [*(states[name] for name in part.outputs), *results[-1:] * part.keep]
+        tangent = Tangent(part.request, part.given, part.outputs, tuple(moves))
+        known = (*its, states.get("hidden_states"), results[-1])
+        followed.append((tangent, (*known, *moves.values())) if moves else None)
+    t_primals: list[Any] = []
+    for (_, its), moved in zip(
+        with_results(parts, primals), _bind(tangent_p, followed), strict=True
+    ):
+        t_primals += [*moved, *map(_still, its[len(moved) :])]
+    return primals, t_primals
+
+
+def _kept(part: Forward) -> Forward:
+    """With what the gradients need."""
+    outputs = tuple(n for n in part.cell.states if n in part.outputs or n == "hidden_states")
+    return replace(part, outputs=outputs, keep=True)
+
+
+def _there(names: Names, tangents: Sequence[Any]) -> dict[str, Any]:
+    """Those that are not known to be zeros."""
+    named = zip(names, tangents, strict=True)
+    return {name: t for name, t in named if type(t) is not ad.Zero}
 
 
 def _still(value: Array) -> Any:
     return ad.Zero(jax.typeof(value).to_tangent_aval())
 
 
-def _tangent_transpose(
-    d_states: Any,
-    *operands: Any,
-    request: Any,
-    given: Names,
-    outputs: Names,
-    moving: Names,
-) -> list[Any]:
-    known, tangents = operands[: len(given) + 2], operands[len(given) + 2 :]
-    arriving = {n: d for n, d in zip(outputs, d_states, strict=True) if type(d) is not ad.Zero}
-    wanted = tuple(n for n, t in zip(moving, tangents, strict=True) if ad.is_undefined_primal(t))
-    if not arriving:
-        return [None] * len(operands)
-    gradients = backward_p.bind(
-        *known,
-        *arriving.values(),
-        request=request,
-        given=given,
-        arriving=tuple(arriving),
-        wanted=wanted,
-    )
-    by_name = dict(zip(wanted, gradients, strict=True))
-    return [None] * len(known) + [by_name.get(name) for name in moving]
+def _tangent_transpose(d_results: Any, *operands: Any, parts: tuple[Tangent, ...]) -> list[Any]:
+    asked: list[_Asked | None] = []
+    for (part, (its,)), (_, d_states) in zip(
+        with_operands(parts, operands), with_results(parts, d_results), strict=True
+    ):
+        known, tangents = _split(part, its)
+        arriving = _there(part.outputs, d_states)
+        linear = zip(part.moving, tangents, strict=True)
+        wanted = tuple(name for name, t in linear if ad.is_undefined_primal(t))
+        backward = Backward(part.request, part.given, tuple(arriving), wanted)
+        asked.append((backward, (*known, *arriving.values())) if arriving and wanted else None)
+    d_operands: list[Any] = []
+    for part, each, gradients in zip(parts, asked, _bind(backward_p, asked), strict=True):
+        by_name = dict(zip(each[0].wanted, gradients, strict=True)) if each else {}
+        d_operands += [None] * (len(part.given) + 2) + [by_name.get(n) for n in part.moving]
+    return d_operands
 
 
-def _backward_transpose(
-    d_gradients: Any,
-    *operands: Any,
-    request: Any,
-    given: Names,
-    arriving: Names,
-    wanted: Names,
-) -> list[Any]:
-    known, d_states = operands[: len(given) + 2], operands[len(given) + 2 :]
-    tangents = {n: t for n, t in zip(wanted, d_gradients, strict=True) if type(t) is not ad.Zero}
-    if not tangents:
-        return [None] * len(operands)
-    t_states = tangent_p.bind(
-        *known,
-        *tangents.values(),
-        request=request,
-        given=given,
-        outputs=arriving,
-        moving=tuple(tangents),
-    )
-    linear = [
-        t if ad.is_undefined_primal(d) else None for t, d in zip(t_states, d_states, strict=True)
-    ]
-    return [None] * len(known) + linear
+def _backward_transpose(d_results: Any, *operands: Any, parts: tuple[Backward, ...]) -> list[Any]:
+    asked: list[_Asked | None] = []
+    for (part, (its,)), (_, d_gradients) in zip(
+        with_operands(parts, operands), with_results(parts, d_results), strict=True
+    ):
+        known, _ = _split(part, its)
+        tangents = _there(part.wanted, d_gradients)
+        tangent = Tangent(part.request, part.given, part.arriving, tuple(tangents))
+        asked.append((tangent, (*known, *tangents.values())) if tangents else None)
+    d_operands: list[Any] = []
+    for (part, (its,)), t_states in zip(
+        with_operands(parts, operands), _bind(tangent_p, asked), strict=True
+    ):
+        known, d_states = _split(part, its)
+        moved = t_states or [None] * len(d_states)
+        d_operands += [None] * len(known)
+        d_operands += [
+            t if ad.is_undefined_primal(d) else None for t, d in zip(moved, d_states, strict=True)
+        ]
+    return d_operands
+
+
+def _split(part: Part, operands: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+    """What the forward pass read and kept, and what is linear."""
+    return operands[: len(part.given) + 2], operands[len(part.given) + 2 :]
 
 
 def _second_jvp(primitive: Any, portable: Any) -> Any:
     """What the portable engine does, differentiated: for `tangent_p` and `backward_p`."""
 
-    def rule(operands: Any, tangents: Any, **params: Any) -> tuple[list[Array], list[Array]]:
-        what = _cells.of(params["request"]).what
-        _jax_native_lowering.say(f"the second derivative of {what}")
-        arrays = len(params["given"])
+    def moved(part: Part, operands: Sequence[Array], tangents: Sequence[Any]) -> list[Any]:
+        arrays = len(part.given)
         # hidden_states and the reserve are functions of the arrays, and move with them.
         moving = [
             n
@@ -196,11 +211,21 @@ def _second_jvp(primitive: Any, portable: Any) -> Any:
 
         def function(*moved: Array) -> Any:
             changed = dict(zip(moving, moved, strict=True))
-            return portable(*(changed.get(n, a) for n, a in enumerate(operands)), **params)
+            return portable(part, *(changed.get(n, a) for n, a in enumerate(operands)))
 
         at = tuple(operands[n] for n in moving)
-        _, moved = jax.jvp(function, at, tuple(tangents[n] for n in moving))
-        return primitive.bind(*operands, **params), moved
+        return list(jax.jvp(function, at, tuple(tangents[n] for n in moving))[1])
+
+    def rule(operands: Any, tangents: Any, *, parts: Any) -> tuple[list[Array], list[Any]]:
+        _jax_native_lowering.say(f"the second derivative of {parts[0].cell.what}")
+        results = primitive.bind(*operands, parts=parts)
+        t_results: list[Any] = []
+        for (part, (its, t)), (_, values) in zip(
+            with_operands(parts, operands, tangents), with_results(parts, results), strict=True
+        ):
+            still = all(type(each) is ad.Zero for each in t)
+            t_results += map(_still, values) if still else moved(part, its, t)
+        return results, t_results
 
     return rule
 
@@ -219,13 +244,25 @@ def _without_unused(used: list[bool], eqn: Any) -> tuple[list[bool], Any]:
     """For instance the reserve, in the forward pass of `jax.checkpoint`."""
     if not any(used):
         return [False] * len(eqn.invars), None
-    key = "wanted" if eqn.primitive is backward_p else "outputs"
-    names = eqn.params[key]
-    params = {**eqn.params, key: tuple(n for n, u in zip(names, used, strict=False) if u)}
-    if params.get("keep"):
-        params["keep"] = used[-1]
-    outvars = [v for v, u in zip(eqn.outvars, used, strict=True) if u]
-    return [True] * len(eqn.invars), eqn.replace(params=params, outvars=outvars)
+    parts, read = [], []
+    for (part, (its,)), (_, its_used) in zip(
+        with_operands(eqn.params["parts"], eqn.invars),
+        with_results(eqn.params["parts"], used),
+        strict=True,
+    ):
+        key = "wanted" if isinstance(part, Backward) else "outputs"
+        names = zip(getattr(part, key), its_used, strict=False)
+        changed: dict[str, Any] = {key: tuple(name for name, u in names if u)}
+        if isinstance(part, Forward) and part.keep:
+            changed["keep"] = its_used[-1]
+        if any(its_used):
+            parts.append(replace(part, **changed))
+        read += [any(its_used)] * len(its)
+    return read, eqn.replace(
+        params={"parts": tuple(parts)},
+        invars=[v for v, its in zip(eqn.invars, read, strict=True) if its],
+        outvars=[v for v, u in zip(eqn.outvars, used, strict=True) if u],
+    )
 
 
 for _p in (forward_p, tangent_p, backward_p):

@@ -15,6 +15,7 @@ from . import _tensorflow_native_gradients as _tensorflow_native_gradients  # re
 from ._tensorflow_linear import native_cross_entropy as native_cross_entropy
 from ._tensorflow_linear import native_top_k as native_top_k
 from ._tensorflow_native import native as native
+from ._tensorflow_native import native_together as native_together
 from ._tensorflow_native import recording
 from ._tensorflow_native import why_not_native as why_not_native
 from ._tensorflow_segments import in_segments as in_segments
@@ -59,7 +60,6 @@ def _while_loop(step: Any, carry: Any, steps: tuple[Array, ...], kept: int) -> A
     return carry, tuple(a.stack() for a in outputs)
 
 
-native_together = None
 native_stack = None
 
 

@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,51 +49,99 @@ def why_not_native(arrays: Sequence[Array]) -> str | None:
 
 def native(request: Any) -> dict[str, Array]:
     """The states of the request; also a step of a graph, with dimensions that come later."""
-    r, cell = request, _cells.of(request)
-    arrays = cell.arrays(r)
-    if "cell_state" in arrays:
-        arrays["cell_state"] = tf.cast(r.cell_state, state_dtype(r.x.dtype))
-    names = [name for name in cell.states if name in r.outputs]  # as the ops return them
-    states, _ = forward(
-        cell,
-        list(arrays.values()),
-        names,
-        given=bits(arrays, cell.inputs),
-        keep=recording(),
-        **_told(cell, r.x.dtype.name, cell.text_of_request(r), threads()),
-    )
-    return dict(zip(names, states, strict=True))
+    return native_together([request])[0]
+
+
+def native_together(requests: Sequence[Any]) -> list[dict[str, Array]]:
+    """The states of each of several that do not wait for each other, from one op."""
+    cell, parts = _cells.of(requests[0]), []
+    for r in requests:
+        arrays = cell.arrays(r)
+        if "cell_state" in arrays:
+            arrays["cell_state"] = tf.cast(r.cell_state, state_dtype(r.x.dtype))
+        names = tuple(name for name in cell.states if name in r.outputs)  # as the op returns them
+        problem, options = _told(cell, r.x.dtype.name, cell.text_of_request(r), threads())
+        parts.append(Part(tuple(arrays), list(arrays.values()), problem, options, names))
+    return [
+        dict(zip(part.names, states, strict=True))
+        for part, (states, _) in zip(parts, forward(cell, parts, keep=recording()), strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What an op is told of one request: arrays, in the order of the core, and states."""
+
+    given: tuple[str, ...]
+    arrays: list[Array]
+    problem: list[int]
+    options: str
+    names: tuple[str, ...]
+
+    @property
+    def named(self) -> dict[str, Array]:
+        """The arrays by their names."""
+        return dict(zip(self.given, self.arrays, strict=True))
 
 
 @cache
-def _told(cell: Cell, dtype: str, text: str, threads: int) -> dict[str, Any]:
+def _told(cell: Cell, dtype: str, text: str, threads: int) -> tuple[list[int], str]:
     """What the ops are told besides: of the sizes, they find out themselves."""
     problem = cell.core.Problem(dtype, 1, 1, 1, 1, cell.written.options(text), threads=threads)
-    return {"problem": list(cell.core.numbers(problem)), "options": text}
+    return list(cell.core.numbers(problem)), text
+
+
+def attributes(cell: Cell, parts: Sequence[Part]) -> dict[str, Any]:
+    """Those of both ops."""
+    return {
+        "problem": [number for part in parts for number in part.problem],
+        "options": [part.options for part in parts],
+        "given": [bits(part.given, cell.inputs) for part in parts],
+        "states": [bits(part.names, cell.states) for part in parts],
+    }
 
 
 def forward(
-    cell: Cell, arrays: Sequence[Array], names: Sequence[str], *, keep: bool, **told: Any
-) -> tuple[list[Array], list[Array]]:
-    """The named states, and with `keep` hidden_states and what else the gradients need."""
-    x, recurrent_kernel = arrays[0], arrays[2]
-    result_types = [x.dtype] * len(names)
-    if keep:
-        result_types += [tf.uint8] + [x.dtype] * ("hidden_states" not in names)
-    results = wrapper(cell, "forward")(
-        arrays,
-        result_types=result_types,
-        states=bits(names, cell.states),
-        keep=int(keep),
-        **told,
+    cell: Cell, parts: Sequence[Part], *, keep: bool
+) -> list[tuple[list[Array], list[Array]]]:
+    """The named states of each, and with `keep` what else the gradients need.
+
+    That is the reserve, and hidden_states where they are not among the names.
+    """
+    result_types = []
+    for part in parts:
+        types = [part.arrays[0].dtype] * results_of(part, keep=keep)
+        if keep:
+            types[len(part.names)] = tf.uint8
+        result_types += types
+    results = iter(
+        wrapper(cell, "forward")(
+            [array for part in parts for array in part.arrays],
+            result_types=result_types,
+            keep=[int(keep)] * len(parts),
+            **attributes(cell, parts),
+        )
     )
-    states, kept = results[: len(names)], results[len(names) :]
-    if not tf.executing_eagerly():
-        batch, time_steps = x.shape[:2]
-        for name, state in zip(names, states, strict=True):
-            size = cell.state_size(name, recurrent_kernel)
-            state.set_shape([batch, time_steps, size] if has_time_axis(name) else [batch, size])
-    return states, kept
+    found = []
+    for part in parts:
+        its = list(islice(results, results_of(part, keep=keep)))
+        states, kept = its[: len(part.names)], its[len(part.names) :]
+        if not tf.executing_eagerly():
+            _set_shapes(cell, part, states)
+        found.append((states, kept))
+    return found
+
+
+def results_of(part: Part, *, keep: bool) -> int:
+    """How many outputs of the forward op are those of a request."""
+    return len(part.names) + (1 + ("hidden_states" not in part.names) if keep else 0)
+
+
+def _set_shapes(cell: Cell, part: Part, states: Sequence[Array]) -> None:
+    batch, time_steps = part.arrays[0].shape[:2]
+    for name, state in zip(part.names, states, strict=True):
+        size = cell.state_size(name, part.arrays[2])
+        state.set_shape([batch, time_steps, size] if has_time_axis(name) else [batch, size])
 
 
 def bits(names: Any, order: Sequence[str]) -> int:

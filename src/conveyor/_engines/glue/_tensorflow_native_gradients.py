@@ -6,68 +6,117 @@ of the gradient is that of the portable engine: the core has no second derivativ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from .. import _cells
 from .._cells import Cell
 from .._request import Array
 from . import _tensorflow_native as native
+from ._tensorflow_native import Part
 
 Gradients = list[Array | None]
 
-_SHARED = ("problem", "options", "given")
-
 
 def _of_forward(cell: Cell, op: Any, *d_results: Array) -> Gradients:
-    options = _read(op, _SHARED)
-    names = _named(op.get_attr("states"), cell.states)
-    given = _named(options["given"], cell.inputs)
-    arrays = dict(zip(given, op.inputs, strict=True))
-    results = list(op.outputs)
-    states, kept = dict(zip(names, results, strict=False)), results[len(names) :]
-    if not kept:  # no tape was watching when the forward pass was traced
-        _, kept = native.forward(cell, op.inputs, (), keep=True, **options)
-    hidden_states = states.get("hidden_states", kept[-1])
-    arriving = {name: d for name, d in zip(names, d_results, strict=False) if d is not None}
-    skipped = {given[n] for n in getattr(op, "skip_input_indices", None) or ()}
-    wanted = [name for name in cell.differentiable if name in arrays and name not in skipped]
-    gradients = dict(
-        zip(
-            wanted,
-            native.wrapper(cell, "backward")(
-                [*arrays.values(), hidden_states, kept[0], *arriving.values()],
-                result_types=[arrays[name].dtype for name in wanted],
-                states=native.bits(arriving, cell.states),
-                wanted=native.bits(wanted, cell.inputs),
-                **options,
-            ),
-            strict=True,
+    """One op for all requests that a gradient arrives at."""
+    outputs, d_outputs = iter(op.outputs), iter(d_results)
+    keeps = bool(op.get_attr("keep")[0])
+    every = []
+    for part, wanted in _wanted(cell, op):
+        count = native.results_of(part, keep=keeps)
+        results, d_states = list(islice(outputs, count)), list(islice(d_outputs, count))
+        named = zip(part.names, d_states, strict=False)
+        arriving = {name: d for name, d in named if d is not None and not _is_zero(d)}
+        every.append((part, wanted, results, arriving))
+    reached = [each for each in every if each[1] and each[3]]
+    if not keeps:  # no tape was watching when the forward pass was traced
+        again = native.forward(cell, [replace(part, names=()) for part, *_ in reached], keep=True)
+        kepts = [kept for _, kept in again]
+    else:
+        kepts = [results[len(part.names) :] for part, _, results, _ in reached]
+    inputs, result_types = [], []
+    for (part, wanted, results, arriving), kept in zip(reached, kepts, strict=True):
+        states = dict(zip(part.names, results, strict=False))
+        hidden_states = states.get("hidden_states", kept[-1])
+        inputs += [*part.arrays, hidden_states, kept[0], *arriving.values()]
+        result_types += [part.named[name].dtype for name in wanted]
+    asked = [replace(part, names=tuple(arriving)) for part, _, _, arriving in reached]
+    gradients = iter(
+        native.wrapper(cell, "backward")(
+            inputs,
+            result_types=result_types,
+            wanted=[native.bits(wanted, cell.inputs) for _, wanted, _, _ in reached],
+            **native.attributes(cell, asked),
         )
+        if reached
+        else ()
     )
-    for name, gradient in gradients.items():
-        gradient.set_shape(arrays[name].shape)
-    return [gradients.get(name) for name in given]
+    found: Gradients = []
+    for part, wanted, _, arriving in every:
+        its = dict(zip(wanted if arriving else (), gradients, strict=False))
+        for name, gradient in its.items():
+            gradient.set_shape(part.named[name].shape)
+        found += [its.get(name) for name in part.given]
+    return found
 
 
-def _read(op: Any, names: Sequence[str]) -> dict[str, Any]:
-    attributes = {name: op.get_attr(name) for name in names}
-    text = attributes["options"]
-    return {**attributes, "options": text.decode() if isinstance(text, bytes) else text}
+def _is_zero(gradient: Array) -> bool:
+    """Whether a tape filled it in while it traced, as none arrived at this output of an op."""
+    if tf.executing_eagerly():
+        return False
+    if gradient.op.type == "Const":
+        return not np.any(tf.get_static_value(gradient))
+    return bool(gradient.op.type == "ZerosLike")
+
+
+def _wanted(cell: Cell, op: Any) -> Iterator[tuple[Part, list[str]]]:
+    """Each request of a forward op, and the arrays whose gradients somebody asks for."""
+    skipped = set(getattr(op, "skip_input_indices", None) or ())
+    place = 0
+    for part, _ in _parts(cell, op, lambda part: 0):
+        asked = {name for n, name in enumerate(part.given, place) if n not in skipped}
+        place += len(part.given)
+        yield part, [name for name in cell.differentiable if name in asked]
+
+
+def _parts(
+    cell: Cell, op: Any, behind: Callable[[Part], int]
+) -> Iterator[tuple[Part, list[Array]]]:
+    """What an op was told of each request, and the inputs `behind` the arrays."""
+    given, states, problem = (op.get_attr(name) for name in ("given", "states", "problem"))
+    size, inputs = len(problem) // len(given), iter(op.inputs)
+    for n, text in enumerate(op.get_attr("options")):
+        names = tuple(_named(given[n], cell.inputs))
+        part = Part(
+            given=names,
+            arrays=list(islice(inputs, len(names))),
+            problem=problem[n * size : (n + 1) * size],
+            options=text.decode() if isinstance(text, bytes) else text,
+            names=tuple(_named(states[n], cell.states)),
+        )
+        yield part, list(islice(inputs, behind(part)))
 
 
 def _of_backward(cell: Cell, op: Any, *d_gradients: Array) -> Gradients:
     # A function of the arrays and of the gradients that arrived; what the forward pass kept
     # follows from the arrays.
-    given = _named(op.get_attr("given"), cell.inputs)
-    arrays = dict(zip(given, op.inputs, strict=False))
-    options = tuple(_read(op, ("options", "given", "states", "wanted")).items())
-    arriving = list(op.inputs[len(given) + 2 :])
-    of_arrays, of_arriving = _compiled_second(cell, arrays, arriving, list(d_gradients), options)
-    return [*(of_arrays.get(name) for name in given), None, None, *of_arriving]
+    found: Gradients = []
+    d_flat = iter(d_gradients)
+    parts = _parts(cell, op, lambda part: 2 + len(part.names))
+    for (part, (_, _, *arriving)), bits in zip(parts, op.get_attr("wanted"), strict=True):
+        wanted = tuple(_named(bits, cell.inputs))
+        moved = list(islice(d_flat, len(wanted)))
+        told = (part.options, part.names, wanted)
+        of_arrays, of_arriving = _compiled_second(cell, part.named, arriving, moved, told)
+        found += [*(of_arrays.get(name) for name in part.given), None, None, *of_arriving]
+    return found
 
 
 def _second(
@@ -75,15 +124,16 @@ def _second(
     arrays: dict[str, Array],
     arriving: list[Array],
     d_gradients: list[Array],
-    options: tuple[tuple[str, Any], ...],
+    told: tuple[str, tuple[str, ...], tuple[str, ...]],
 ) -> tuple[dict[str, Array], list[Array]]:
     # Not with tapes, which are stopped in some of the places that this is called from.
-    told = dict(options)
-    wanted = [arrays[name] for name in _named(told["wanted"], cell.inputs)]
+    options, names, wanted = told
     floats = {name: array for name, array in arrays.items() if name in cell.differentiable}
     zero = tf.UnconnectedGradients.ZERO
-    states = cell.portable(arrays, told["options"], _named(told["states"], cell.states))
-    first = tf.gradients(states, wanted, arriving, unconnected_gradients=zero)
+    states = cell.portable(arrays, options, names)
+    first = tf.gradients(
+        states, [arrays[name] for name in wanted], arriving, unconnected_gradients=zero
+    )
     second = tf.gradients(
         first, [*floats.values(), *arriving], d_gradients, unconnected_gradients=zero
     )
