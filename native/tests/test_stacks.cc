@@ -87,9 +87,9 @@ int one_by_one(const Layers& layers) {
 TEST(a_stack_is_what_its_layers_are_one_by_one) {
   on_every_target([] {
     for (int dtype = 0; dtype < 3; ++dtype) {
-      for (int count : {2, 3, 5}) {
-        for (int threads : {1, 2, 3}) {
-          for (int64_t time_steps : {1, 50}) {
+      for (int count : {2, 5}) {
+        for (int threads : {1, 2}) {
+          for (int64_t time_steps : {1, 24}) {
             const At at(std::to_string(count) + " layers on " + std::to_string(threads) +
                         " threads, " + std::to_string(time_steps) + " steps");
             conveyor::pretend_cores(threads);
@@ -115,7 +115,7 @@ TEST(layers_that_do_not_fit_each_other_are_refused) {
 
 TEST(a_stack_ends_where_the_caller_wants_it) {
   conveyor::pretend_cores(2);
-  const Layers layers = stack(CONVEYOR_FLOAT32, 2, 40000);
+  const Layers layers = stack(CONVEYOR_FLOAT32, 2, 20000);
   layers[0]->lstm.interrupted = [] { return 1; };
   CHECK_EQUAL(together(layers), CONVEYOR_INTERRUPTED);
   conveyor::pretend_cores(0);
