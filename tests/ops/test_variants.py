@@ -89,7 +89,9 @@ PLACES = ("activation", "recurrent_activation", "output_activation")
 AT_EACH = [(activation, place) for activation in ACTIVATIONS for place in PLACES]
 
 
-@pytest.mark.parametrize(("activation", "place"), where_quick(AT_EACH, 3 * len(PLACES) + 1), ids=str)
+@pytest.mark.parametrize(
+    ("activation", "place"), where_quick(AT_EACH, 3 * len(PLACES) + 1), ids=str
+)
 @pytest.mark.skipif("native" not in ENGINES, reason="there is no native engine")
 def test_every_activation_natively(activation, place: str) -> None:
     """Against the function itself, on the portable engine."""

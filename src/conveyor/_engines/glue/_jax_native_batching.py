@@ -13,7 +13,7 @@ from jax.interpreters import batching
 
 from .._request import Array
 from . import _jax_native_portable as portable
-from ._jax_native_parts import Forward, Tangent, with_operands
+from ._jax_native_parts import Backward, Forward, Tangent, with_operands
 
 _Dims = Sequence[int | None]
 _Results = tuple[Sequence[Array], Sequence[int | None]]
@@ -26,7 +26,7 @@ def register(forward_p: Any, tangent_p: Any, backward_p: Any) -> None:
     batching.primitive_batchers[tangent_p] = _part_by_part(tangent_p, _tangent)
     # The core adds up the gradients of the weights over its batch, and here they are wanted
     # for each element. What the forward pass kept for one call, one call must read.
-    batching.primitive_batchers[backward_p] = _part_by_part(backward_p, one_by_one)
+    batching.primitive_batchers[backward_p] = _part_by_part(backward_p, _backward)
 
 
 def _part_by_part(primitive: Any, rule: Callable[..., _Results]) -> Callable[..., _Results]:
@@ -75,13 +75,17 @@ def _fold(name: str, array: Array, dim: int | None, size: int) -> Array:
     return array.reshape(*before, size * array.shape[axis + 1], *after)
 
 
-def one_by_one(run: _Run, operands: Sequence[Array], dims: _Dims, *, part: Any = None) -> _Results:
+def _backward(run: _Run, operands: Sequence[Array], dims: _Dims, *, part: Backward) -> _Results:
+    return one_by_one(run, operands, dims)
+
+
+def one_by_one(run: _Run, operands: Sequence[Array], dims: _Dims, **params: Any) -> _Results:
     """A call for each element of the mapped axis."""
     mapped = {n: dim for n, dim in enumerate(dims) if dim is not None}
 
     def one(arrays: Sequence[Array]) -> Sequence[Array]:
         changed = dict(zip(mapped, arrays, strict=True))
-        return run(*(changed.get(n, a) for n, a in enumerate(operands)))
+        return run(*(changed.get(n, a) for n, a in enumerate(operands)), **params)
 
     results = lax.map(one, [jnp.moveaxis(operands[n], dim, 0) for n, dim in mapped.items()])
     return results, [0] * len(results)
