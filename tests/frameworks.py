@@ -54,6 +54,15 @@ def assert_close(actual: Any, expected: Any, dtype: str = "float32", scale: floa
     )
 
 
+def assert_same(actual: Any, expected: Any, scale: float = 1.0) -> None:
+    """Nests of arrays in float64, each beside its largest number."""
+    actual, expected = keras.tree.flatten(actual), keras.tree.flatten(expected)
+    assert len(actual) == len(expected) > 0
+    for a, e in zip(actual, expected, strict=True):
+        size = max(1.0, float(np.abs(e).max()))
+        assert_close(np.asarray(a) / size, np.asarray(e) / size, "float64", scale)
+
+
 def gradients(
     function: Callable[..., Sequence[Any]],
     arrays: Sequence[np.ndarray],

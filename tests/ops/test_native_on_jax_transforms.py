@@ -14,7 +14,7 @@ import pytest
 from cases import Case
 from conveyor import ops
 from conveyor._engines import _library
-from frameworks import assert_close, only_on
+from frameworks import assert_same, only_on
 
 pytestmark = [
     only_on("jax"),
@@ -57,16 +57,6 @@ def loss_at(names, case=CASE):
         return jnp.sum(hs**2) + jnp.sum(cs * hs) + jnp.sum(f**3)
 
     return loss, [jnp.asarray(arguments[name]) for name in names]
-
-
-def assert_same(actual, expected, scale=1.0) -> None:
-    import jax
-
-    actual, expected = jax.tree.leaves(actual), jax.tree.leaves(expected)
-    assert len(actual) == len(expected) > 0
-    for a, e in zip(actual, expected, strict=True):
-        size = max(1.0, float(np.abs(e).max()))
-        assert_close(np.asarray(a) / size, np.asarray(e) / size, "float64", scale)
 
 
 @pytest.mark.parametrize(

@@ -5,24 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cases import Case
 from conveyor._engines import _library
-from conveyor.ops._lstm import lstms_and_decisions
-from frameworks import assert_close, only_on
+from frameworks import assert_same, only_on
 from native_calls import calls_in_jaxpr
+from two_requests import FLOATS, float_arrays, states_of
 
 pytestmark = [
     only_on("jax"),
     pytest.mark.skipif(_library.missing() is not None, reason=str(_library.missing())),
 ]
-
-# Different in all that two requests may differ in.
-CASES = (
-    Case(name="forward", batch=2, mask="holes", initial_states=True, dropout="shared"),
-    Case(name="backward", batch=2, units=5, go_backwards=True, use_bias=False, seed=1),
-)
-OUTPUTS = (("hidden_states", "cell_state"), ("forget_gates",))
-FLOATS = ("x", "kernel", "recurrent_kernel", "bias", "hidden_state", "cell_state", "dropout_mask")
 
 
 @pytest.fixture(autouse=True)
@@ -34,25 +25,9 @@ def _x64():
 
 
 def arguments():
-    """Of each case, and the float arrays among them, which functions are of."""
     import jax.numpy as jnp
 
-    every = [case.arguments("float64") for case in CASES]
-    arrays = [{n: jnp.asarray(a[n]) for n in FLOATS if a[n] is not None} for a in every]
-    return every, arrays
-
-
-def states_of(arrays, *, together=True):
-    """Those of both: three arrays."""
-    every, _ = arguments()
-    asked = [
-        {**given, **its, "outputs": outputs, "engine": "native", "where": "test"}
-        for given, its, outputs in zip(every, arrays, OUTPUTS, strict=True)
-    ]
-    groups = [asked] if together else [[each] for each in asked]
-    return [
-        state for group in groups for states, _ in lstms_and_decisions(group) for state in states
-    ]
+    return float_arrays(jnp.asarray)
 
 
 def loss_of(arrays, *, together=True):
@@ -70,20 +45,10 @@ def calls_in(function, *arrays):
     return [(name, len(parts)) for name, parts in found]
 
 
-def assert_same(actual, expected, scale=1.0) -> None:
-    import jax
-
-    actual, expected = jax.tree.leaves(actual), jax.tree.leaves(expected)
-    assert len(actual) == len(expected) > 0
-    for a, e in zip(actual, expected, strict=True):
-        size = max(1.0, float(np.abs(e).max()))
-        assert_close(np.asarray(a) / size, np.asarray(e) / size, "float64", scale)
-
-
 def test_one_call_forward_and_one_backward() -> None:
     import jax
 
-    _, arrays = arguments()
+    arrays = arguments()
     slope = jax.value_and_grad(loss_of)
     assert calls_in(slope, arrays) == [("forward", 2), ("backward", 2)]
     text = jax.jit(slope).lower(arrays).as_text()
@@ -97,7 +62,7 @@ def test_one_call_forward_and_one_backward() -> None:
 def test_a_gradient_of_one(reached) -> None:
     import jax
 
-    _, arrays = arguments()
+    arrays = arguments()
 
     def loss(arrays, *, together=True):
         return states_of(arrays, together=together)[2 * reached].sum()
@@ -114,7 +79,7 @@ def test_a_gradient_of_one(reached) -> None:
 def test_the_weights_of_one() -> None:
     import jax
 
-    _, arrays = arguments()
+    arrays = arguments()
     slope = jax.grad(lambda kernel: loss_of([arrays[0], {**arrays[1], "kernel": kernel}]))
     jaxpr = jax.make_jaxpr(slope)(arrays[1]["kernel"]).jaxpr
     (_, forward), (_, backward) = calls_in_jaxpr(jaxpr)
@@ -126,7 +91,7 @@ def test_what_nobody_reads_is_not_computed() -> None:
     import jax
     from jax.interpreters import partial_eval
 
-    _, arrays = arguments()
+    arrays = arguments()
     closed = jax.make_jaxpr(states_of)(arrays)
     thinner, used = partial_eval.dce_jaxpr(closed.jaxpr, [False, True, False])
     [(name, [part])] = calls_in_jaxpr(thinner)
@@ -139,7 +104,7 @@ def test_what_nobody_reads_is_not_computed() -> None:
 def test_checkpoint_and_scan() -> None:
     import jax
 
-    _, arrays = arguments()
+    arrays = arguments()
     slope = jax.grad(jax.checkpoint(loss_of))
     assert calls_in(slope, arrays) == [("forward", 2), ("forward", 2), ("backward", 2)]
     assert_same(jax.jit(slope)(arrays), jax.grad(loss_of)(arrays))
@@ -153,7 +118,7 @@ def test_vmap(mapped, both) -> None:
     import jax
     import jax.numpy as jnp
 
-    _, arrays = arguments()
+    arrays = arguments()
     axes = [
         {n: 0 if n in mapped and (both or k == 0) else None for n in its}
         for k, its in enumerate(arrays)
@@ -181,7 +146,7 @@ def test_forward_mode_and_second_derivatives() -> None:
     import jax
     import jax.numpy as jnp
 
-    _, arrays = arguments()
+    arrays = arguments()
     rng = np.random.default_rng(3)
     direction = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape)), arrays)
 
@@ -206,7 +171,7 @@ def test_an_exported_program_does_without_the_core() -> None:
     import jax
     from jax import export
 
-    _, arrays = arguments()
+    arrays = arguments()
     slope = jax.jit(jax.grad(loss_of))
     exported = export.export(slope, platforms=("cpu", "cuda"))(arrays)
     assert "conveyor_jax" not in exported.mlir_module()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cases import Case
 from conveyor._engines import _library
-from conveyor.ops._lstm import lstms_and_decisions
 from frameworks import BACKEND, assert_close, only_on
 from native_calls import ops_in_graph, requests_of
+from two_requests import float_arrays, states_of
 
 if BACKEND == "tensorflow":
     import tensorflow as tf
@@ -19,34 +18,11 @@ pytestmark = [
     pytest.mark.skipif(_library.missing() is not None, reason=str(_library.missing())),
 ]
 
-# Different in all that two requests may differ in.
-CASES = (
-    Case(name="forward", batch=2, mask="holes", initial_states=True, dropout="shared"),
-    Case(name="backward", batch=2, units=5, go_backwards=True, use_bias=False, seed=1),
-)
-OUTPUTS = (("hidden_states", "cell_state"), ("forget_gates",))
-FLOATS = ("x", "kernel", "recurrent_kernel", "bias", "hidden_state", "cell_state", "dropout_mask")
 tapes = pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
 
 
 def arguments():
-    """Of each case, and the float arrays among them, which functions are of."""
-    every = [case.arguments("float64") for case in CASES]
-    arrays = [{n: tf.constant(a[n]) for n in FLOATS if a[n] is not None} for a in every]
-    return every, arrays
-
-
-def states_of(arrays, *, together=True):
-    """Those of both: three arrays."""
-    every, _ = arguments()
-    asked = [
-        {**given, **its, "outputs": outputs, "engine": "native", "where": "test"}
-        for given, its, outputs in zip(every, arrays, OUTPUTS, strict=True)
-    ]
-    groups = [asked] if together else [[each] for each in asked]
-    return [
-        state for group in groups for states, _ in lstms_and_decisions(group) for state in states
-    ]
+    return float_arrays(tf.constant)
 
 
 def loss_of(arrays, *, together=True, among=(0, 1, 2)):
@@ -68,7 +44,7 @@ def assert_equal(actual, expected) -> None:
 
 @tapes
 def test_one_op_forward_and_one_backward(graph: bool) -> None:
-    _, arrays = arguments()
+    arrays = arguments()
     run = tf.function(slope_of) if graph else slope_of
     if graph:
         nodes = ops_in_graph(run.get_concrete_function(arrays))
@@ -83,7 +59,7 @@ def test_one_op_forward_and_one_backward(graph: bool) -> None:
 @tapes
 @pytest.mark.parametrize("among", [(0, 1), (2,)])
 def test_a_gradient_of_one(graph: bool, among) -> None:
-    _, arrays = arguments()
+    arrays = arguments()
     run = tf.function(slope_of) if graph else slope_of
     if graph:
         (backward,) = ops_in_graph(run.get_concrete_function(arrays, among=among))["Backward"]
@@ -92,7 +68,7 @@ def test_a_gradient_of_one(graph: bool, among) -> None:
 
 
 def test_the_weights_of_one() -> None:
-    _, arrays = arguments()
+    arrays = arguments()
 
     @tf.function
     def run(kernel):
@@ -108,7 +84,7 @@ def test_the_weights_of_one() -> None:
 
 
 def test_a_late_gradient() -> None:
-    _, arrays = arguments()
+    arrays = arguments()
     run = tf.function(loss_of)
     (forward,) = ops_in_graph(run.get_concrete_function(arrays))["Forward"]
     assert forward.attr["keep"].list.i == [0, 0]
@@ -120,7 +96,7 @@ def test_a_late_gradient() -> None:
 
 @tapes
 def test_second_derivatives(graph: bool) -> None:
-    _, arrays = arguments()
+    arrays = arguments()
 
     def penalty(arrays, together):
         with tf.GradientTape() as tape:
@@ -136,7 +112,7 @@ def test_second_derivatives(graph: bool) -> None:
 
 
 def test_a_request_that_does_not_fit_is_an_error() -> None:
-    _, arrays = arguments()
+    arrays = arguments()
 
     @tf.function(input_signature=[tf.TensorSpec((None, 5, 4), "float64")])
     def run(x):
