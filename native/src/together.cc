@@ -3,8 +3,8 @@
 // Measured with two directions on two virtual cores of a Zen 4 server that others used too, against
 // one after the other on both: 0.5 to 0.6 of the time where a step is too small to divide (a batch
 // of one with up to 128 units, of four with 64), and mostly 0.6 to 0.9 elsewhere, as there are half as
-// many barriers or none. Two or four layers of a stack over 100 steps: 0.55 to 0.75 there, 0.9 to
-// 1.0 elsewhere, and 1.0 to 1.1 where the weights of a layer do not stay in the cache of one core.
+// many barriers or none. Two or four layers of a stack over 100 steps: 0.54 to 0.88 there, 0.73
+// to 1.0 elsewhere, and 1.0 to 1.1 where the weights of a layer do not stay in the cache of one core.
 #include <algorithm>
 #include <memory>
 #include <vector>
