@@ -39,6 +39,10 @@ struct Lstm {
     return lstm.projection ? lstm.projection : lstm.units;
   }
 
+  // What the next request of a stack reads: the layer above, and backward the layer below.
+  static void* handed_on(const Outputs& below) { return below.states[CONVEYOR_HIDDEN_STATES]; }
+  static void* handed_on(const Gradients& above) { return above.d_x; }
+
   // For operators that are told no sizes: what there is for them in the arrays that are given.
   static void find_hidden(Struct& lstm, int64_t given, int64_t hidden) {
     lstm.projection = given >> kProjectionKernel & 1 ? hidden : 0;
@@ -115,6 +119,8 @@ struct Gru {
     return conveyor_gru_reserve_bytes(gru.dtype, gru.batch, gru.time_steps, gru.units);
   }
   static int64_t hidden(const Struct& gru) { return gru.units; }
+  static void* handed_on(const Outputs&) { return nullptr; }  // the core runs no stacks of GRUs
+  static void* handed_on(const Gradients&) { return nullptr; }
   static void find_hidden(Struct&, int64_t, int64_t) {}
   static void find_more(Struct&, int, int) {}
 
@@ -189,7 +195,7 @@ void set_inputs(typename Cell::Struct& cell, const void* const (&inputs)[Cell::k
   for (int n = 0; n < Cell::kInputs; ++n) fields[n] = inputs[n];
 }
 
-// Runs requests that do not wait for each other, in one call of the core.
+// Runs all requests in one call of the core.
 template <class Struct, class Results>
 int run_all(int (*run)(const Struct* const*, const Results* const*, int32_t),
             const std::vector<Struct>& cells, const std::vector<Results>& results) {

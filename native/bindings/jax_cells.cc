@@ -1,10 +1,11 @@
 // The recurrent cells of the core as XLA custom calls: what `jax.ffi` runs.
 //
-// One call runs several requests that do not wait for each other, such as two directions: operands
-// and results of the first, then those of the second. Each attribute is an array with a piece for
-// each request: `problem` is the beginning of the struct of a cell, up to its addresses; `inputs`,
+// One call runs several requests, such as two directions or the layers of a stack: operands and
+// results of the first, then those of the second. Each attribute is an array with a piece for each
+// request: `problem` is the beginning of the struct of a cell, up to its addresses; `inputs`,
 // `states` and `gradients` are bit sets that say which operands and results there are, in the order
-// of the header.
+// of the header. A request that is `chained` reads a result of the one before: forward its
+// hidden_states as x, backward its d_x as the gradient of hidden_states.
 #include <algorithm>
 #include <cstddef>
 #include <vector>
@@ -29,7 +30,8 @@ template <class Cell>
 struct Request {
   typename Cell::Struct cell{};
 
-  Request(Call& call, size_t number) : number_(number) {
+  // `below` is what a forward request reads that is chained.
+  Request(Call& call, size_t number, const void* below = nullptr) : number_(number) {
     constexpr size_t kNumbers = offsetof(typename Cell::Struct, x) / sizeof(int64_t);
     int64_t numbers[kNumbers] = {};
     call.integers("problem", number, requests_of(call), numbers, kNumbers);
@@ -40,6 +42,7 @@ struct Request {
     const void* inputs[Cell::kInputs] = {};
     for (int n = 0; n < Cell::kInputs; ++n)
       if (given >> n & 1) inputs[n] = operand(call, Cell::input(cell, n), n);
+    if (below) inputs[0] = below;  // of the right size: the core looks
     conveyor::set_inputs<Cell>(cell, inputs);
   }
 
@@ -54,9 +57,7 @@ struct Request {
   void* result(Call& call, const CellArray& a, int input = 0) const {
     return call.result(a.name, dtype(a), count(a, input));
   }
-  int64_t reserve_bytes() const {
-    return Cell::reserve_bytes(cell);
-  }
+  int64_t reserve_bytes() const { return Cell::reserve_bytes(cell); }
 
  private:
   XLA_FFI_DataType dtype(const CellArray& a) const {
@@ -76,13 +77,24 @@ struct Request {
   const size_t number_;
 };
 
+// What a chained request reads of the one before; null for any other.
+template <class Cell, class Results>
+const void* handed_on(Call& call, size_t number, const std::vector<Results>& results) {
+  int64_t chained = 0;
+  call.integers("chained", number, requests_of(call), &chained, 1);
+  if (!chained) return nullptr;
+  const void* const found = number > 0 ? Cell::handed_on(results[number - 1]) : nullptr;
+  if (!found) call.fail("chained: the request before returns nothing for this one to read");
+  return found;
+}
+
 template <class Cell>
 XLA_FFI_Error* forward(Call& call) {
   const size_t count = requests_of(call);
   std::vector<typename Cell::Struct> cells(count);
   std::vector<typename Cell::Outputs> outputs(count);
   for (size_t k = 0; k < count; ++k) {
-    const Request<Cell> request(call, k);
+    const Request<Cell> request(call, k, handed_on<Cell>(call, k, outputs));
     cells[k] = request.cell;
     typename Cell::Outputs& out = outputs[k];
     out.size = sizeof out;
@@ -110,6 +122,7 @@ XLA_FFI_Error* backward(Call& call) {
     const int64_t states = request.attribute(call, "states");
     for (int n = 0; n < Cell::kStates; ++n)
       if (states >> n & 1) g.d_states[n] = request.operand(call, Cell::state(n));
+    if (const void* d = handed_on<Cell>(call, k, gradients)) g.d_states[CONVEYOR_HIDDEN_STATES] = d;
     const int64_t wanted = request.attribute(call, "gradients");
     for (int n = 0; n < Cell::kInputs; ++n) {
       void** const gradient = Cell::gradient(g, n);

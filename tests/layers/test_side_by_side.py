@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import pytest
 
 from conveyor import LSTM
-from conveyor._engines import _library, _together, glue
-from frameworks import BACKEND, to_numpy
-from native_calls import calls_in_jaxpr, ops_in_graph, requests_of
+from conveyor._engines import _library, glue
+from frameworks import BACKEND
+from one_call import B, T, U, X, numbers, with_random_weights
 
 pytestmark = pytest.mark.skipif(
     _library.missing() is not None, reason="the native engine is not there"
 )
-
-B, T, F, U = 3, 5, 4, 6
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(B, T, F)).astype("float32")
-MASK = RNG.random((B, T)) > 0.3
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """How many requests each call of the core had, in both directions."""
-    seen = []
-    for name in ("forward", "backward"):
-        run = getattr(_together, name)
-        monkeypatch.setattr(
-            _together, name, lambda given, run=run: (seen.append(len(given)), run(given))
-        )
-    return seen
 
 
 @pytest.fixture
@@ -42,12 +24,7 @@ def one_by_one(monkeypatch):
 
 
 def layer_of(**arguments):
-    layer = LSTM(U, bidirectional=True, return_sequences=True, **arguments)
-    layer.build((None, None, F))
-    rng = np.random.default_rng(1)
-    for weight in layer.trainable_variables:
-        weight.assign(rng.normal(size=weight.shape) * 0.5)
-    return layer
+    return with_random_weights(LSTM(U, bidirectional=True, return_sequences=True, **arguments))
 
 
 CASES = {
@@ -61,67 +38,16 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_same_numbers(case, calls, one_by_one) -> None:
-    run = {"jax": run_on_jax, "tensorflow": run_on_tensorflow}.get(BACKEND, run_here)
-
-    def numbers():
-        found = run(layer_of(**CASES[case]), case == "dropout", calls)
-        return [to_numpy(keras.ops.cast(a, "float32")) for a in found]
-
-    together = numbers()
+    training = case == "dropout"
+    together = numbers(layer_of(**CASES[case]), calls, training=training)
     count = CASES[case].get("num_layers", 1) * (1 if BACKEND == "numpy" else 2)
     assert calls == [2] * count
     one_by_one()
     calls.clear()
-    alone = numbers()
+    alone = numbers(layer_of(**CASES[case]), calls, training=training)
     assert calls == ([] if BACKEND in ("torch", "numpy") else [1] * 2 * count)
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def loss_of(y):
-    y = keras.ops.cast(y, "float32")
-    return keras.ops.sum(y * keras.ops.arange(1.0, 1 + y.shape[-1]))
-
-
-def run_here(layer, training, calls):
-    y = layer(X, mask=MASK, training=training)
-    if BACKEND == "numpy":
-        return [y]
-    loss_of(y).backward()
-    return [y, *(v.value.grad for v in layer.trainable_variables)]
-
-
-def run_on_jax(layer, training, calls):
-    import jax
-
-    weights = [v.value for v in layer.trainable_variables]
-    others = [v.value for v in layer.non_trainable_variables]
-
-    def loss(weights, x):
-        x = keras.ops.cast(x, layer.compute_dtype)
-        y, _ = layer.stateless_call(weights, others, x, mask=MASK, training=training)
-        return loss_of(y), y
-
-    run = jax.jit(jax.grad(loss, (0, 1), has_aux=True))
-    calls += [len(parts) for _, parts in calls_in_jaxpr(jax.make_jaxpr(run)(weights, X).jaxpr)]
-    return jax.tree.leaves(run(weights, X))
-
-
-def run_on_tensorflow(layer, training, calls):
-    import tensorflow as tf
-
-    @tf.function
-    def run(x):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = layer(x, mask=MASK, training=training)
-            loss = loss_of(y)
-        return [y, *tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])]
-
-    concrete = run.get_concrete_function(tf.constant(X))
-    for nodes in ops_in_graph(concrete).values():
-        calls += requests_of(nodes)
-    return concrete(tf.constant(X))
 
 
 def test_the_portable_engine_and_remat_go_one_by_one(calls) -> None:

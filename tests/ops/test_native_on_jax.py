@@ -211,7 +211,7 @@ def call(operands, result, **changed):
     told = {"size": ctypes.sizeof(_layout.LSTM), **sizes}
     lstm = _layout.LSTM(**told | {n: v for n, v in changed.items() if n in fields})
     numbers = np.frombuffer(bytes(lstm)[: _layout.LSTM.x.offset], np.int64)
-    plain = {"inputs": 0b111, "states": 1, "reserve": 0}
+    plain = {"inputs": 0b111, "states": 1, "reserve": 0, "chained": 0}
     plain |= {n: v for n, v in changed.items() if n not in (*fields, "count")}
     attributes = {n: np.array([v], np.int64) for n, v in plain.items()}
     run = jax.ffi.ffi_call("conveyor_jax_forward", result)
@@ -233,6 +233,7 @@ def call(operands, result, **changed):
         ({"inputs": 0b11}, "1 operands and 0 results too many"),
         ({"states": 4}, "hidden_state: expected 10 elements"),
         ({"states": 3}, "cell_states: there is no result 1"),
+        ({"chained": 1}, "chained: the request before returns nothing"),
     ],
     ids=str,
 )

@@ -3,9 +3,10 @@
  * `tf.load_op_library` loads this library and wraps what its initialiser registers. Kernels run
  * on TensorFlow's own threads, without Python and its lock, and write into its own memory.
  *
- * An op runs several requests that do not wait for each other, such as two directions, in one call
- * of the core: inputs and outputs of the first, then those of the second. Each attribute but the
- * types is a list with a piece for each request.
+ * An op runs several requests, such as two directions or the layers of a stack, in one call of the
+ * core: inputs and outputs of the first, then those of the second. Each attribute but the types is
+ * a list with a piece for each request. A request that is `chained` reads an output of the one
+ * before: forward its hidden_states as x, backward its d_x as the gradient of hidden_states.
  *
  * arrays: those of the struct of the cell that there are, in its order; `given` has a bit for each,
  *   from x (1) on. `states` has a bit for each state. `problem` is the beginning of the struct, up to
@@ -21,6 +22,7 @@
 #include <initializer_list>
 #include <memory>
 #include <new>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -41,17 +43,20 @@ struct Options {
   int64_t given;   // bits: which inputs there are
   int64_t states;  // bits: the states it returns, or whose gradients arrive
   int64_t wanted;  // forward: whether to keep what the backward pass reads; backward: bits
+  bool chained;
 };
 
 // Axes as in cells.h, and R for bytes of reserve.
 template <class Cell>
 class Call : public Run {
  public:
-  Call(const Options<Cell>& options, TF_OpKernelContext* context, const Run* before)
+  // `below` is what a forward request reads that is chained.
+  Call(const Options<Cell>& options, TF_OpKernelContext* context, const Call* before,
+       const void* below)
       : Run(Cell::kWhat, context, before), cell_(options.cell) {
-    find_sizes(options.given);
-    const void* inputs[Cell::kInputs] = {};
-    for (int n = 0; n < Cell::kInputs; ++n) {
+    find_sizes(options.given, below == nullptr ? nullptr : before);
+    const void* inputs[Cell::kInputs] = {below};
+    for (int n = below == nullptr ? 0 : 1; n < Cell::kInputs; ++n) {
       if (n > 2 && !bit(options.given, n)) continue;
       const int axes = next_axes(), masks = axes == 3 ? Cell::kGates : 1;
       if (n == Cell::kDropoutMask) cell_.dropout_masks = masks;
@@ -64,6 +69,7 @@ class Call : public Run {
   }
 
   const typename Cell::Struct& cell() const { return cell_; }
+  void refuse(const char* message) { fail(TF_INVALID_ARGUMENT, message); }
   // Of an input, as it is here; its gradient is alike.
   CellArray array(int n) const {
     CellArray a = Cell::input(cell_, n);
@@ -86,20 +92,22 @@ class Call : public Run {
     return axis == 'N' ? Cell::kGates : axis_size<Cell>(cell_, 0, axis);
   }
 
-  // Sizes are those of x and of the recurrent kernel; all else must agree with them, because
-  // the core believes what it is told.
-  void find_sizes(int64_t given) {
+  // Sizes are those of x, or of the request below, and of the recurrent kernel; all else must
+  // agree with them, because the core believes what it is told.
+  void find_sizes(int64_t given, const Call* below) {
     TF_Tensor* first[3] = {};
-    for (int n = 0; n < 3 && ok_; ++n) {
+    const int missing = below == nullptr ? 0 : 1;
+    for (int n = missing; n < 3 && ok_; ++n) {
       // TensorFlow ends the process where it is asked for more than there are.
-      if (inputs_ + n < TF_NumInputs(context_))
-        TF_GetInput(context_, inputs_ + n, &first[n], status_);
+      const int place = inputs_ + n - missing;
+      if (place < TF_NumInputs(context_)) TF_GetInput(context_, place, &first[n], status_);
       if (first[n] == nullptr) fail(TF_INVALID_ARGUMENT, nullptr);
     }
-    if (ok_ && TF_NumDims(first[0]) == 3 && TF_NumDims(first[2]) == 2) {
-      cell_.batch = TF_Dim(first[0], 0);
-      cell_.time_steps = TF_Dim(first[0], 1);
-      cell_.features = TF_Dim(first[0], 2);
+    if (ok_ && TF_NumDims(first[2]) == 2 && (below != nullptr || TF_NumDims(first[0]) == 3)) {
+      const auto x = [&](int axis) { return TF_Dim(first[0], axis); };
+      cell_.batch = below != nullptr ? below->cell_.batch : x(0);
+      cell_.time_steps = below != nullptr ? below->cell_.time_steps : x(1);
+      cell_.features = below != nullptr ? Cell::hidden(below->cell_) : x(2);
       cell_.units = TF_Dim(first[2], 1) / Cell::kGates;
       Cell::find_hidden(cell_, given, TF_Dim(first[2], 0));
     }
@@ -120,7 +128,7 @@ class Call : public Run {
 };
 
 template <class Cell>
-typename Cell::Outputs outputs_of(Call<Cell>& call, const Options<Cell>& options) {
+typename Cell::Outputs outputs_of(Call<Cell>& call, const Options<Cell>& options, const void*) {
   typename Cell::Outputs outputs{};
   outputs.size = sizeof outputs;
   const auto state = [&](int n) {
@@ -137,7 +145,8 @@ typename Cell::Outputs outputs_of(Call<Cell>& call, const Options<Cell>& options
 }
 
 template <class Cell>
-typename Cell::Gradients gradients_of(Call<Cell>& call, const Options<Cell>& options) {
+typename Cell::Gradients gradients_of(Call<Cell>& call, const Options<Cell>& options,
+                                      const void* above) {
   typename Cell::Gradients gradients{};
   gradients.size = sizeof gradients;
   const CellArray hidden_states = Cell::state(CONVEYOR_HIDDEN_STATES);
@@ -149,6 +158,7 @@ typename Cell::Gradients gradients_of(Call<Cell>& call, const Options<Cell>& opt
     const CellArray a = Cell::state(n);
     gradients.d_states[n] = call.input("gradient", a.axes, call.dtype(a));
   }
+  if (above != nullptr) gradients.d_states[CONVEYOR_HIDDEN_STATES] = above;
   for (int n = 0; n < Cell::kInputs; ++n) {
     void** const gradient = Cell::gradient(gradients, n);
     if (gradient == nullptr || !bit(options.wanted & options.given, n)) continue;
@@ -161,16 +171,20 @@ typename Cell::Gradients gradients_of(Call<Cell>& call, const Options<Cell>& opt
 // Every request of an op, in one call of the core; nothing runs where one does not fit.
 template <class Cell, class Results>
 void run(const std::vector<Options<Cell>>& every, TF_OpKernelContext* context,
-         Results (*results_of)(Call<Cell>&, const Options<Cell>&),
+         Results (*results_of)(Call<Cell>&, const Options<Cell>&, const void*),
          int (*core)(const std::vector<typename Cell::Struct>&, const std::vector<Results>&)) {
   std::vector<std::unique_ptr<Call<Cell>>> calls;
   std::vector<typename Cell::Struct> cells;
   std::vector<Results> results;
   for (const Options<Cell>& options : every) {
-    const Run* before = calls.empty() ? nullptr : calls.back().get();
-    calls.push_back(std::make_unique<Call<Cell>>(options, context, before));
+    const Call<Cell>* before = calls.empty() ? nullptr : calls.back().get();
+    const void* const read = options.chained ? Cell::handed_on(results.back()) : nullptr;
+    const bool forward = std::is_same_v<Results, typename Cell::Outputs>;
+    calls.push_back(
+        std::make_unique<Call<Cell>>(options, context, before, forward ? read : nullptr));
     Call<Cell>& call = *calls.back();
-    results.push_back(results_of(call, options));
+    if (options.chained && read == nullptr) call.refuse("chained, and nothing is there to read");
+    results.push_back(results_of(call, options, read));
     cells.push_back(call.cell());
     if (!call.ok()) return;
   }
@@ -219,10 +233,11 @@ void read(TF_OpKernelConstruction* construction, const char* wanted_name,
   const auto given = integers(construction, "given", status);
   const auto states = integers(construction, "states", status);
   const auto wanted = integers(construction, wanted_name, status);
+  const auto chained = integers(construction, "chained", status);
   if (TF_GetCode(status) != TF_OK) return;
   const size_t count = given.size();
   bool fits = count > 0 && states.size() == count && wanted.size() == count &&
-              problems.size() == count * kNumbers;
+              chained.size() == count && chained[0] == 0 && problems.size() == count * kNumbers;
   for (size_t k = 0; fits && k < count; ++k) {
     Options<Cell> one{};
     std::memcpy(static_cast<void*>(&one.cell), &problems[k * kNumbers],
@@ -231,6 +246,7 @@ void read(TF_OpKernelConstruction* construction, const char* wanted_name,
     one.given = given[k];
     one.states = states[k];
     one.wanted = wanted[k];
+    one.chained = chained[k] != 0;
     fits = one.cell.size == sizeof one.cell && one.cell.dtype >= 0 && one.cell.dtype < 3;
     for (const auto& [value, bits] : {std::pair<int64_t, int>{one.given, Cell::kInputs},
                                       {one.states, Cell::kStates},
@@ -276,7 +292,7 @@ void add(const char* name, const char* wanted, Create create_kernel, Compute com
   for (const char* attribute :
        {"array_types: list({float, double, bfloat16, bool, uint8})",
         "result_types: list({float, double, bfloat16, uint8}) >= 0", "problem: list(int)",
-        "options: list(string)", "given: list(int)", "states: list(int)", wanted})
+        "options: list(string)", "given: list(int)", "states: list(int)", "chained: list(int)", wanted})
     TF_OpDefinitionBuilderAddAttr(op, attribute);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(op, any_shape);
   TF_Status* status = TF_NewStatus();

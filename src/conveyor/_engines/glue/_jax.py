@@ -19,6 +19,7 @@ from .._request import Activation, Array, LSTMRequest, Run, States
 from ._jax_linear import native_cross_entropy as native_cross_entropy
 from ._jax_linear import native_top_k as native_top_k
 from ._jax_native import native as native
+from ._jax_native import native_stack as native_stack
 from ._jax_native import native_together as native_together
 from ._jax_native import why_not_native as why_not_native
 from ._state_variable import StateVariable as StateVariable
@@ -34,7 +35,8 @@ def in_segments(segment: Any, shared: Any, carry: Any, steps: tuple[Array, ...])
     return lax.scan(again, carry, steps)
 
 
-native_stack = None
+def empty(x: Array, width: int) -> Array:
+    return jnp.zeros((*x.shape[:-1], width), x.dtype)
 
 
 def compiled(run: Run, request: LSTMRequest) -> States:

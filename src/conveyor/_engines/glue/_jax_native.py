@@ -45,21 +45,32 @@ def native(request: Any) -> dict[str, Array]:
 
 def native_together(requests: Sequence[Any]) -> list[dict[str, Array]]:
     """The states of each of several that do not wait for each other."""
+    return _run(requests, chained=False)
+
+
+def native_stack(requests: Sequence[Any]) -> list[dict[str, Array]]:
+    """The states of each of several of which each reads the hidden states of the one before."""
+    return _run(requests, chained=True)
+
+
+def _run(requests: Sequence[Any], *, chained: bool) -> list[dict[str, Array]]:
     _register()
     parts: list[Forward] = []
     operands: list[Array] = []
     for request in requests:
         cell = _cells.of(request)
-        arrays = cell.arrays(request)
+        arrays, follows = cell.arrays(request), chained and bool(parts)
+        if follows:
+            del arrays["x"]
         if "cell_state" in arrays:
             dtype = cell.problem(request).state_dtype
             arrays["cell_state"] = lax.convert_element_type(arrays["cell_state"], dtype)
         names = tuple(n for n in cell.states if n in request.outputs)
         nothing: dict[str, Any] = dict.fromkeys(request.arrays())
         bare = replace(request, **nothing, unroll=False, outputs=())
-        parts.append(Forward(bare, tuple(arrays), names, keep=False))
-        operands += _varying_alike(tuple(arrays.values()))
-    results = forward_p.bind(*operands, parts=tuple(parts))
+        parts.append(Forward(bare, tuple(arrays), names, keep=False, chained=follows))
+        operands += arrays.values()
+    results = forward_p.bind(*_varying_alike(operands), parts=tuple(parts))
     return [
         dict(zip(part.outputs, states, strict=True))
         for part, states in with_results(parts, results)
@@ -74,7 +85,7 @@ def _register() -> None:
         jax.ffi.register_ffi_target(name, handler, platform="cpu")
 
 
-def _varying_alike(arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+def _varying_alike(arrays: Sequence[Array]) -> tuple[Array, ...]:
     """In a `shard_map`: weights that all devices share, beside sequences that they do not."""
     varying = [_varying(a) for a in arrays]
     everywhere = frozenset[str]().union(*varying)

@@ -13,7 +13,7 @@ from jax.interpreters import batching
 
 from .._request import Array
 from . import _jax_native_portable as portable
-from ._jax_native_parts import Backward, Forward, Tangent, with_operands
+from ._jax_native_parts import Backward, Forward, Tangent, in_turn
 
 _Dims = Sequence[int | None]
 _Results = tuple[Sequence[Array], Sequence[int | None]]
@@ -32,19 +32,16 @@ def register(forward_p: Any, tangent_p: Any, backward_p: Any) -> None:
 def _part_by_part(primitive: Any, rule: Callable[..., _Results]) -> Callable[..., _Results]:
     """Each part becomes a call of its own."""
 
+    def of_one(part: Any, *pairs: tuple[Array, int | None]) -> list[tuple[Array, int | None]]:
+        its, dims = [a for a, _ in pairs], [dim for _, dim in pairs]
+        run = partial(primitive.bind, parts=(part,))
+        if all(dim is None for dim in dims):
+            return [(result, None) for result in run(*its)]
+        return list(zip(*rule(run, its, dims, part=part), strict=True))
+
     def all_of(operands: Sequence[Array], dims: _Dims, *, parts: tuple[Any, ...]) -> _Results:
-        results: list[Array] = []
-        result_dims: list[int | None] = []
-        for part, (its, its_dims) in with_operands(parts, operands, dims):
-            run = partial(primitive.bind, parts=(part,))
-            if all(dim is None for dim in its_dims):
-                found: Sequence[Array] = run(*its)
-                found_dims: Sequence[int | None] = [None] * len(found)
-            else:
-                found, found_dims = rule(run, its, its_dims, part=part)
-            results += found
-            result_dims += found_dims
-        return results, result_dims
+        pairs = in_turn(parts, list(zip(operands, dims, strict=True)), of_one)
+        return [result for result, _ in pairs], [dim for _, dim in pairs]
 
     return all_of
 

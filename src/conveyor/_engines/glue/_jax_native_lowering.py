@@ -14,7 +14,7 @@ from jax.interpreters import mlir
 from .. import _cells
 from .._request import Array
 from . import _jax_native_portable as portable
-from ._jax_native_parts import Backward, Forward, Part, of_all, with_operands
+from ._jax_native_parts import Backward, Forward, Part, in_turn, of_all, with_results
 from ._jax_native_portable import as_request
 
 _Lowering = Callable[..., Any]
@@ -112,13 +112,18 @@ def _call(
     **each: list[int],
 ) -> Any:
     """One call of the core, as `native/bindings/jax_cells.cc` reads it."""
+    problem: list[int] = []
+    results = with_results(parts, ctx.avals_out)
+
+    def tell(part: Part, *avals: Any) -> Sequence[Any]:
+        problem.extend(_numbers(part, avals))
+        return next(results)[1]
+
+    in_turn(parts, ctx.avals_in, tell)
     told = {
         "inputs": [_bits(part.given, part.cell.inputs) for part in parts],
-        "problem": [
-            n
-            for part, (avals,) in with_operands(parts, ctx.avals_in)
-            for n in _numbers(part, avals)
-        ],
+        "chained": [int(part.chained) for part in parts],
+        "problem": problem,
         **each,
     }
     attributes = {name: np.array(numbers, np.int64) for name, numbers in told.items()}

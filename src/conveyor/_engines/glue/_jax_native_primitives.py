@@ -10,7 +10,7 @@ that is not asked for is computed: an absent cotangent is absent here too, not z
 
 The one parameter, `parts`, says what is asked: see `_jax_native_parts`. What several parts ask for
 is one call of the core, in both directions; where a transformation has no use for that, such as
-`vmap`, each part is bound by itself.
+`vmap` or a second derivative, each part is bound by itself.
 """
 
 from __future__ import annotations
@@ -22,19 +22,25 @@ from typing import Any
 
 import jax
 from jax.extend.core import Primitive
-from jax.interpreters import ad, partial_eval
+from jax.interpreters import ad
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ..._vocabulary import has_time_axis
-from .. import _cells
+from .. import _cells, _descent
 from .._cells import Names
 from .._request import Array
-from . import _jax_native_batching, _jax_native_lowering, _jax_native_portable
+from . import (
+    _jax_native_batching,
+    _jax_native_lowering,
+    _jax_native_portable,
+    _jax_native_unused,
+)
 from ._jax_native_parts import (
     Backward,
     Forward,
     Part,
     Tangent,
+    in_turn,
     of_all,
     with_operands,
     with_results,
@@ -110,22 +116,30 @@ def _bind(primitive: Any, asked: Sequence[_Asked | None]) -> list[list[Array]]:
 def _forward_jvp(
     arrays: Any, tangents: Any, *, parts: tuple[Forward, ...]
 ) -> tuple[list[Array], list[Any]]:
-    moving, asked = [], []
+    moving: list[tuple[dict[str, Any], bool]] = []
+    asked: list[_Asked] = []
+    below = False  # whether what a chained part reads moves
     for part, (its, moved) in with_operands(parts, arrays, tangents):
         names = part.cell.differentiable
         moves = {n: t for n, t in _there(part.given, moved).items() if n in names}
-        moving.append(moves)
-        asked.append((_kept(part) if moves else part, its))
+        follows = part.chained and below
+        below = follows or bool(moves)
+        moving.append((moves, follows))
+        asked.append((_kept(part) if below else part, its))
     primals: list[Array] = []
     followed: list[_Asked | None] = []
-    for part, (kept, its), results, moves in zip(
+    hidden_states = None
+    for part, (kept, operands), results, (moves, follows) in zip(
         parts, asked, _bind(forward_p, asked), moving, strict=True
     ):
+        given: Names = ("x",) * part.chained + part.given
+        read = [*[hidden_states] * part.chained, *operands]
         states = dict(zip(kept.outputs, results, strict=False))
+        hidden_states = states.get("hidden_states")
         primals += [*(states[name] for name in part.outputs), *results[-1:] * part.keep]
-        tangent = Tangent(part.request, part.given, part.outputs, tuple(moves))
-        known = (*its, states.get("hidden_states"), results[-1])
-        followed.append((tangent, (*known, *moves.values())) if moves else None)
+        tangent = Tangent(part.request, given, part.outputs, tuple(moves), chained=follows)
+        known = (*read, hidden_states, results[-1])
+        followed.append((tangent, (*known, *moves.values())) if moves or follows else None)
     t_primals: list[Any] = []
     for (_, its), moved in zip(
         with_results(parts, primals), _bind(tangent_p, followed), strict=True
@@ -151,38 +165,50 @@ def _still(value: Array) -> Any:
 
 
 def _tangent_transpose(d_results: Any, *operands: Any, parts: tuple[Tangent, ...]) -> list[Any]:
-    asked: list[_Asked | None] = []
+    known, arriving, wanted = [], [], []
     for (part, (its,)), (_, d_states) in zip(
         with_operands(parts, operands), with_results(parts, d_results), strict=True
     ):
-        known, tangents = _split(part, its)
-        arriving = _there(part.outputs, d_states)
+        read, tangents = _split(part, its)
         linear = zip(part.moving, tangents, strict=True)
-        wanted = tuple(name for name, t in linear if ad.is_undefined_primal(t))
-        backward = Backward(part.request, part.given, tuple(arriving), wanted)
-        asked.append((backward, (*known, *arriving.values())) if arriving and wanted else None)
+        known.append(read)
+        arriving.append(_there(part.outputs, d_states))
+        wanted.append([name for name, t in linear if ad.is_undefined_primal(t)])
+
+    def run(layers: Sequence[_descent.Layer]) -> list[dict[str, Array]]:
+        asked: list[_Asked | None] = []
+        for layer in layers:
+            part, names = parts[layer.number], (tuple(layer.arriving), tuple(layer.wanted))
+            follows = bool(asked) and parts[-1].chained
+            backward = Backward(part.request, part.given, *names, chained=follows)
+            asked.append((backward, (*known[layer.number], *layer.arriving.values())))
+        found = _bind(backward_p, asked)
+        return [dict(zip(a.wanted, d, strict=True)) for a, d in zip(layers, found, strict=True)]
+
+    beside = _descent.descend if parts[-1].chained else _descent.beside
     d_operands: list[Any] = []
-    for part, each, gradients in zip(parts, asked, _bind(backward_p, asked), strict=True):
-        by_name = dict(zip(each[0].wanted, gradients, strict=True)) if each else {}
-        d_operands += [None] * (len(part.given) + 2) + [by_name.get(n) for n in part.moving]
+    for part, gradients in zip(parts, beside(arriving, wanted, run), strict=True):
+        d_operands += [None] * (len(part.given) + 2) + [gradients.get(n) for n in part.moving]
     return d_operands
 
 
 def _backward_transpose(d_results: Any, *operands: Any, parts: tuple[Backward, ...]) -> list[Any]:
     asked: list[_Asked | None] = []
-    for (part, (its,)), (_, d_gradients) in zip(
-        with_operands(parts, operands), with_results(parts, d_results), strict=True
-    ):
+    follows = False  # whether the layer above reads what moves here
+    every = zip(with_operands(parts, operands), with_results(parts, d_results), strict=True)
+    for (part, (its,)), (_, d_gradients) in reversed(list(every)):
         known, _ = _split(part, its)
-        tangents = _there(part.wanted, d_gradients)
-        tangent = Tangent(part.request, part.given, part.arriving, tuple(tangents))
-        asked.append((tangent, (*known, *tangents.values())) if tangents else None)
+        moves = _there(part.wanted, d_gradients)
+        outputs = ("hidden_states", *part.arriving) if part.chained else part.arriving
+        tangent = Tangent(part.request, part.given, outputs, tuple(moves), chained=follows)
+        follows = follows or bool(moves)
+        asked.append((tangent, (*known, *moves.values())) if follows else None)
+        follows = follows and part.chained
+    found = list(reversed(_bind(tangent_p, asked)))
     d_operands: list[Any] = []
-    for (part, (its,)), t_states in zip(
-        with_operands(parts, operands), _bind(tangent_p, asked), strict=True
-    ):
+    for (part, (its,)), t_states in zip(with_operands(parts, operands), found, strict=True):
         known, d_states = _split(part, its)
-        moved = t_states or [None] * len(d_states)
+        moved = t_states[part.chained :] or [None] * len(d_states)
         d_operands += [None] * len(known)
         d_operands += [
             t if ad.is_undefined_primal(d) else None for t, d in zip(moved, d_states, strict=True)
@@ -216,16 +242,17 @@ def _second_jvp(primitive: Any, portable: Any) -> Any:
         at = tuple(operands[n] for n in moving)
         return list(jax.jvp(function, at, tuple(tangents[n] for n in moving))[1])
 
+    def of_one(part: Part, *pairs: tuple[Array, Any]) -> list[tuple[Array, Any]]:
+        its, tangents = [a for a, _ in pairs], [t for _, t in pairs]
+        values = primitive.bind(*its, parts=(part,))
+        still = all(type(t) is ad.Zero for t in tangents)
+        t_values = map(_still, values) if still else moved(part, its, tangents)
+        return list(zip(values, t_values, strict=True))
+
     def rule(operands: Any, tangents: Any, *, parts: Any) -> tuple[list[Array], list[Any]]:
         _jax_native_lowering.say(f"the second derivative of {parts[0].cell.what}")
-        results = primitive.bind(*operands, parts=parts)
-        t_results: list[Any] = []
-        for (part, (its, t)), (_, values) in zip(
-            with_operands(parts, operands, tangents), with_results(parts, results), strict=True
-        ):
-            still = all(type(each) is ad.Zero for each in t)
-            t_results += map(_still, values) if still else moved(part, its, t)
-        return results, t_results
+        pairs = in_turn(parts, list(zip(operands, tangents, strict=True)), of_one)
+        return [value for value, _ in pairs], [t for _, t in pairs]
 
     return rule
 
@@ -237,36 +264,6 @@ ad.primitive_transposes[tangent_p] = _tangent_transpose
 ad.primitive_transposes[backward_p] = _backward_transpose
 
 
-# ------------------------------------------------------- what JAX finds out later: not wanted
-
-
-def _without_unused(used: list[bool], eqn: Any) -> tuple[list[bool], Any]:
-    """For instance the reserve, in the forward pass of `jax.checkpoint`."""
-    if not any(used):
-        return [False] * len(eqn.invars), None
-    parts, read = [], []
-    for (part, (its,)), (_, its_used) in zip(
-        with_operands(eqn.params["parts"], eqn.invars),
-        with_results(eqn.params["parts"], used),
-        strict=True,
-    ):
-        key = "wanted" if isinstance(part, Backward) else "outputs"
-        names = zip(getattr(part, key), its_used, strict=False)
-        changed: dict[str, Any] = {key: tuple(name for name, u in names if u)}
-        if isinstance(part, Forward) and part.keep:
-            changed["keep"] = its_used[-1]
-        if any(its_used):
-            parts.append(replace(part, **changed))
-        read += [any(its_used)] * len(its)
-    return read, eqn.replace(
-        params={"parts": tuple(parts)},
-        invars=[v for v, its in zip(eqn.invars, read, strict=True) if its],
-        outvars=[v for v, u in zip(eqn.outvars, used, strict=True) if u],
-    )
-
-
-for _p in (forward_p, tangent_p, backward_p):
-    partial_eval.dce_rules[_p] = _without_unused
-
 _jax_native_lowering.register(forward_p, tangent_p, backward_p)
 _jax_native_batching.register(forward_p, tangent_p, backward_p)
+_jax_native_unused.register(forward_p, tangent_p, backward_p)

@@ -15,6 +15,7 @@ from . import _tensorflow_native_gradients as _tensorflow_native_gradients  # re
 from ._tensorflow_linear import native_cross_entropy as native_cross_entropy
 from ._tensorflow_linear import native_top_k as native_top_k
 from ._tensorflow_native import native as native
+from ._tensorflow_native import native_stack as native_stack
 from ._tensorflow_native import native_together as native_together
 from ._tensorflow_native import recording
 from ._tensorflow_native import why_not_native as why_not_native
@@ -60,7 +61,13 @@ def _while_loop(step: Any, carry: Any, steps: tuple[Array, ...], kept: int) -> A
     return carry, tuple(a.stack() for a in outputs)
 
 
-native_stack = None
+def empty(x: Array, width: int) -> Array:
+    if tf.executing_eagerly():
+        return tf.zeros([*x.shape[:-1], width], x.dtype)
+    batch, time_steps, _ = tf.unstack(tf.shape(x))
+    zeros = tf.zeros([batch, time_steps, width], x.dtype)
+    zeros.set_shape([*x.shape[:-1], width])
+    return zeros
 
 
 def compiled(run: Run, request: LSTMRequest) -> States:

@@ -54,14 +54,26 @@ def native(request: Any) -> dict[str, Array]:
 
 def native_together(requests: Sequence[Any]) -> list[dict[str, Array]]:
     """The states of each of several that do not wait for each other, from one op."""
-    cell, parts = _cells.of(requests[0]), []
+    return _run(requests, chained=False)
+
+
+def native_stack(requests: Sequence[Any]) -> list[dict[str, Array]]:
+    """The same where each reads the hidden states of the one before."""
+    return _run(requests, chained=True)
+
+
+def _run(requests: Sequence[Any], *, chained: bool) -> list[dict[str, Array]]:
+    cell, parts = _cells.of(requests[0]), list[Part]()
     for r in requests:
-        arrays = cell.arrays(r)
+        arrays, follows = cell.arrays(r), chained and bool(parts)
+        if follows:
+            del arrays["x"]
         if "cell_state" in arrays:
             arrays["cell_state"] = tf.cast(r.cell_state, state_dtype(r.x.dtype))
         names = tuple(name for name in cell.states if name in r.outputs)  # as the op returns them
         problem, options = _told(cell, r.x.dtype.name, cell.text_of_request(r), threads())
-        parts.append(Part(tuple(arrays), list(arrays.values()), problem, options, names))
+        given, values = tuple(arrays), list(arrays.values())
+        parts.append(Part(given, values, problem, options, names, follows))
     return [
         dict(zip(part.names, states, strict=True))
         for part, (states, _) in zip(parts, forward(cell, parts, keep=recording()), strict=True)
@@ -70,13 +82,18 @@ def native_together(requests: Sequence[Any]) -> list[dict[str, Array]]:
 
 @dataclass(frozen=True)
 class Part:
-    """What an op is told of one request: arrays, in the order of the core, and states."""
+    """What an op is told of one request: arrays, in the order of the core, and states.
+
+    One that is `chained` reads an output of the one before, and has no input for it: forward its
+    hidden_states as x, backward its d_x as the gradient of hidden_states.
+    """
 
     given: tuple[str, ...]
     arrays: list[Array]
     problem: list[int]
     options: str
     names: tuple[str, ...]
+    chained: bool
 
     @property
     def named(self) -> dict[str, Array]:
@@ -98,6 +115,7 @@ def attributes(cell: Cell, parts: Sequence[Part]) -> dict[str, Any]:
         "options": [part.options for part in parts],
         "given": [bits(part.given, cell.inputs) for part in parts],
         "states": [bits(part.names, cell.states) for part in parts],
+        "chained": [int(part.chained) for part in parts],
     }
 
 
@@ -123,11 +141,13 @@ def forward(
         )
     )
     found = []
+    x = parts[0].arrays[0]
     for part in parts:
         its = list(islice(results, results_of(part, keep=keep)))
         states, kept = its[: len(part.names)], its[len(part.names) :]
         if not tf.executing_eagerly():
-            _set_shapes(cell, part, states)
+            x = x if part.chained else part.arrays[0]
+            _set_shapes(cell, part, x, states)
         found.append((states, kept))
     return found
 
@@ -137,10 +157,11 @@ def results_of(part: Part, *, keep: bool) -> int:
     return len(part.names) + (1 + ("hidden_states" not in part.names) if keep else 0)
 
 
-def _set_shapes(cell: Cell, part: Part, states: Sequence[Array]) -> None:
-    batch, time_steps = part.arrays[0].shape[:2]
+def _set_shapes(cell: Cell, part: Part, x: Array, states: Sequence[Array]) -> None:
+    batch, time_steps = x.shape[:2]
+    recurrent_kernel = part.named["recurrent_kernel"]
     for name, state in zip(part.names, states, strict=True):
-        size = cell.state_size(name, part.arrays[2])
+        size = cell.state_size(name, recurrent_kernel)
         state.set_shape([batch, time_steps, size] if has_time_axis(name) else [batch, size])
 
 

@@ -15,6 +15,7 @@ from torch._C import _after_ADInplaceOrView_keyset
 from torch.autograd.function import _SingleLevelFunction
 from torch.utils._python_dispatch import _len_torch_dispatch_stack
 
+from .. import _descent
 from .._library import INPUTS
 from .._request import Array, LSTMRequest, States
 from ._torch_gradients import _is_plain
@@ -99,7 +100,7 @@ class _Together(_SingleLevelFunction):
     def backward(ctx: Any, *d_results: Array | None) -> tuple[Any, ...]:
         given = _Given(ctx, d_results)
         alone = torch.is_grad_enabled() or not _nobody_looks_on(d_results)
-        gradients = _down(given, alone) if ctx.stack else _beside(given, alone)
+        gradients = _gradients(given, ctx.stack, one_by_one=alone)
         found = [by_name.get(name) for by_name in gradients for name in INPUTS]
         return None, None, *found
 
@@ -118,67 +119,38 @@ class _Given:
             for n in range(count)
         ]
         flat = iter(d_results)
-        self.d_states = [[next(flat) for _ in (*o[-1], "reserve")][:-1] for o in ctx.options]
+        self._d_states = [[next(flat) for _ in (*o[-1], "reserve")][:-1] for o in ctx.options]
 
-    def call(self, n: int) -> tuple[Any, ...]:
+    def arriving(self, n: int) -> dict[str, Array]:
+        named = zip(self.options[n][-1], self._d_states[n], strict=True)
+        return {name: d for name, d in named if d is not None}
+
+    def call(self, layer: _descent.Layer) -> tuple[Any, ...]:
+        n = layer.number
         return (
             *self.tensors[n],
             *self.options[n],
             self.hidden_states[n],
             self.reserves[n],
-            self.d_states[n],
-            self.wanted[n],
+            [layer.arriving.get(name) for name in self.options[n][-1]],
+            layer.wanted,
         )
 
-    def reached(self, n: int) -> bool:
-        return any(d is not None for d in self.d_states[n])
 
-    def hidden_place(self, n: int) -> int:
-        names: Sequence[str] = self.options[n][-1]
-        return names.index("hidden_states")
+def _gradients(given: _Given, stack: bool, *, one_by_one: bool) -> list[dict[str, Array]]:
+    """Those of each, by name."""
 
-    def by_name(self, n: int, gradients: Sequence[Array]) -> dict[str, Array]:
-        return dict(zip(self.wanted[n], gradients, strict=True))
+    def run(layers: Sequence[_descent.Layer]) -> list[dict[str, Array]]:
+        calls = [given.call(each) for each in layers]
+        if one_by_one or len(calls) == 1:
+            results = [LSTM.backward(*call) for call in calls]
+        else:
+            results = backward_together(calls, stack=stack)
+        return [dict(zip(a.wanted, r, strict=True)) for a, r in zip(layers, results, strict=True)]
 
-
-def _beside(given: _Given, alone: bool) -> list[dict[str, Array]]:
-    """The gradients of each, by name."""
-    every = range(len(given.options))
-    run = [n for n in every if given.reached(n) and given.wanted[n]]
-    calls = [given.call(n) for n in run]
-    if alone or len(run) == 1:
-        results = [LSTM.backward(*call) for call in calls]
-    else:
-        results = backward_together(calls, stack=False) if calls else []
-    found = dict(zip(run, results, strict=True))
-    return [given.by_name(n, found[n]) if n in found else {} for n in every]
-
-
-def _down(given: _Given, alone: bool) -> list[dict[str, Array]]:
-    """The same of a stack, from the highest layer that a gradient arrives at."""
-    every = range(len(given.options))
-    found: dict[int, dict[str, Array]] = {}
-    lowest = next((n for n in every if given.wanted[n]), len(every))
-    highest = max((n for n in every if given.reached(n)), default=-1)
-    run = range(highest, lowest - 1, -1)
-    for n in run:
-        if n:
-            given.tensors[n][0] = given.hidden_states[n - 1]
-        if n > lowest:
-            given.wanted[n].insert(0, "x")
-    # What arrives at a layer from elsewhere than the one above would have to be added meanwhile.
-    elsewhere = any(given.d_states[n][given.hidden_place(n)] is not None for n in run[1:])
-    if not alone and not elsewhere and len(run) > 1:
-        results = backward_together([given.call(n) for n in run], stack=True)
-        found = {n: given.by_name(n, each) for n, each in zip(run, results, strict=True)}
-    else:
-        for n in run:
-            found[n] = given.by_name(n, LSTM.backward(*given.call(n)))
-            if n > lowest:
-                d_states, place = given.d_states[n - 1], given.hidden_place(n - 1)
-                d, from_above = d_states[place], found[n]["x"]
-                d_states[place] = from_above if d is None else d + from_above
-    for n in run:
-        if n:
-            found[n].pop("x", None)
-    return [found.get(n, {}) for n in every]
+    arriving = [given.arriving(n) for n in range(len(given.options))]
+    if not stack:
+        return _descent.beside(arriving, given.wanted, run)
+    for n in range(1, len(arriving)):
+        given.tensors[n][0] = given.hidden_states[n - 1]
+    return _descent.descend(arriving, given.wanted, run, one_by_one=one_by_one)
