@@ -12,7 +12,7 @@ from ..ops._lstm import lstm_and_decision
 from . import _checks
 from ._gate_weights import WithGateWeights
 from ._variant import PLAIN, as_variant, variant_of
-from ._variant_weights import WithVariant
+from ._variant_weights import WithVariant, in_dtype
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
@@ -176,17 +176,11 @@ class LSTMCell(WithVariant, WithGateWeights, keras.layers.LSTMCell):
 
     def weights_for_ops(self) -> dict[str, Any]:
         """The weights in the compute dtype and the activations, as `ops.lstm` names them."""
-        weights = (self.kernel, self.recurrent_kernel, self.bias)
-        cast = [
-            None
-            if w is None
-            else keras.ops.cast(keras.ops.convert_to_tensor(w), self.compute_dtype)
-            for w in weights
-        ]
+        dtype = self.compute_dtype
         given = {
-            "kernel": cast[0],
-            "recurrent_kernel": cast[1],
-            "bias": cast[2],
+            "kernel": in_dtype(self.kernel, dtype),
+            "recurrent_kernel": in_dtype(self.recurrent_kernel, dtype),
+            "bias": None if self.bias is None else in_dtype(self.bias, dtype),
             "activation": self.activation,
             "recurrent_activation": self.recurrent_activation,
         }

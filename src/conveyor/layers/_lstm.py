@@ -386,27 +386,38 @@ class LSTM(
         call = self.asked(sequences, initial_state, mask, bool(training), resets)
         return self.answered(call, *lstm_and_decision(**call))
 
+    @property
+    def _begins_with_zeros(self) -> bool:
+        own = type(self).get_initial_state is LSTM.get_initial_state
+        return own and self.initial_state is None and self._memory is None
+
     def asked(
         self, sequences: Array, initial_state: Any, mask: Any, training: bool, resets: Any
     ) -> dict[str, Any]:
         """What a call asks of `ops.lstm`."""
         if self._use_cudnn is True:
             raise _checks.cudnn_asked_for(self.where)
-        hidden_state, cell_state = self._states_before(sequences, initial_state)
-        dropout_mask, recurrent_dropout_mask = self.cell.draw_dropout_masks(
-            sequences[:, 0, :], hidden_state, training
-        )
+        watched = _recording.records() is not None
+        drops = training and (self.cell.dropout > 0 or self.cell.recurrent_dropout > 0)
+        hidden_state = cell_state = None  # zeros, which no engine needs to see
+        if watched or drops or initial_state is not None or not self._begins_with_zeros:
+            hidden_state, cell_state = self._states_before(sequences, initial_state)
+        dropout_mask = recurrent_dropout_mask = None
+        if drops:
+            dropout_mask, recurrent_dropout_mask = self.cell.draw_dropout_masks(
+                sequences[:, 0, :], hidden_state, training
+            )
         given = self.cell.weights_for_ops()
         if training and self.variant.draws:
             given |= self.cell.drawn(given, *K.shape(sequences)[:2])
-        # Forgotten at once: a mask left over from a call that failed would enter the next.
-        self.cell.reset_dropout_mask()
-        self.cell.reset_recurrent_dropout_mask()
+        if training:
+            # Forgotten at once: a mask left over from a call that failed would enter the next.
+            self.cell.reset_dropout_mask()
+            self.cell.reset_recurrent_dropout_mask()
         if resets is not None:
             resets = K.not_equal(K.convert_to_tensor(resets), 0)
             if self.initial_state is not None:
                 resets = K.where(resets, 2, 0)  # not at zeros, but where the first one began
-        watched = _recording.records() is not None
         wanted = STATE_NAMES if watched else (*self.output_names(), *self.remembered_names)
         return {
             "x": sequences,
@@ -427,7 +438,8 @@ class LSTM(
 
     def answered(self, call: dict[str, Any], values: Sequence[Array], decision: Decision) -> Any:
         """What the layer returns, of what `asked` asked for."""
-        self._decision = decision
+        if decision != self._decision:  # Keras looks closely at each attribute that is set
+            self._decision = decision
         states: dict[AnyStateName, Array] = dict(zip(call["outputs"], values, strict=True))
         mask = call["mask"]
         if self._memory is not None:

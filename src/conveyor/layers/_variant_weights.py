@@ -26,6 +26,14 @@ _IN_OPS = {
 _BEGIN_AS = {"output_kernel": "identity", "gate_scale": "ones", "cell_scale": "ones"}
 
 
+def in_dtype(weight: Any, dtype: str) -> Any:
+    """A weight as a tensor; Keras's cast takes its time where there is nothing to do, too."""
+    tensor = ops.convert_to_tensor(weight)
+    # Elsewhere it may still be a variable.
+    done = glue.active().own(tensor) and glue.dtype_name(tensor) == dtype
+    return tensor if done else ops.cast(tensor, dtype)
+
+
 class WithVariant(Settings):
     """A cell with these weights behind those of Keras, None where it has no use for one."""
 
@@ -120,7 +128,7 @@ class WithVariant(Settings):
 
     def as_computed(self, weight: Any) -> Any:
         """A weight in the compute dtype."""
-        return ops.cast(ops.convert_to_tensor(weight), self.compute_dtype)
+        return in_dtype(weight, self.compute_dtype)
 
     # Training -------------------------------------------------------------------------
 
