@@ -1,4 +1,4 @@
-"""`conveyor.patch_keras`: `keras.layers.LSTM` itself runs on conveyor's engines."""
+"""`conveyor.patch_keras`: `keras.layers.LSTM` and `GRU` themselves run on conveyor's engines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import keras
 
-from ._keras_loop import LOOPS, STANDS_IN, run_loop, why_not
+from ._keras_loop import run_loop
+from ._known_cells import LOOPS, STANDS_IN, why_unknown
 
 
 class KerasPatch:
@@ -25,17 +26,20 @@ class KerasPatch:
 
     def __repr__(self) -> str:
         state = "on" if is_patched() else "off"
-        return f"<keras.layers.LSTM runs on conveyor: {state}; conveyor.unpatch_keras() ends it>"
+        return (
+            f"<keras.layers.LSTM and GRU run on conveyor: {state}; "
+            "conveyor.unpatch_keras() ends it>"
+        )
 
 
 def patch_keras() -> KerasPatch:
-    """Make `keras.layers.LSTM` compute on conveyor's engines, wherever it stands.
+    """Make `keras.layers.LSTM` and `GRU` compute on conveyor's engines, wherever they stand.
 
     Models that exist and models that come, `Bidirectional`, `RNN(LSTMCell(...))` and
-    `RNN([LSTMCell(...), ...])` too. Classes, weights, numbers and files stay Keras's: only the
-    loop over the time steps is another. What a model has compiled before (`fit`, `predict`) it
-    goes on with; compile it again. Layers whose class has a loop or a step of its own, and
-    layers with `use_cudnn=True`, keep theirs.
+    `RNN([GRUCell(...), LSTMCell(...)])` too, with cells of Keras or of conveyor. Classes, weights,
+    numbers and files stay Keras's: only the loop over the time steps is another. What a model has
+    compiled before (`fit`, `predict`) it goes on with; compile it again. Layers whose class has a
+    loop or a step of its own, and layers with `use_cudnn=True`, keep theirs.
 
     Returns:
         An object that says what is on; in a `with` block it is undone at the end.
@@ -61,7 +65,7 @@ def unpatch_keras() -> None:
 
 
 def is_patched() -> bool:
-    """Whether `keras.layers.LSTM` runs on conveyor's engines now."""
+    """Whether `keras.layers.LSTM` and `GRU` run on conveyor's engines now."""
     return hasattr(keras.layers.LSTM.inner_loop, STANDS_IN)
 
 
@@ -70,8 +74,8 @@ def _standing_in_for(loop: Any) -> Any:
     def inner_loop(
         self: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False
     ) -> Any:
-        # Keras's GRU and others come here as well, through super().
-        ours = getattr(self, "use_cudnn", "auto") is not True and why_not(self) is None
+        # Other layers come here as well, and a class with a loop of its own through super().
+        ours = getattr(self, "use_cudnn", "auto") is not True and why_unknown(self) is None
         if ours:
             return run_loop(self, sequences, initial_state, mask, training)
         return loop(self, sequences, initial_state, mask, training=training)
