@@ -42,7 +42,7 @@ class Replacement:
 
 
 def accelerate(model: Any, *, verbose: bool = True) -> Any:
-    """Put conveyor's LSTM in place of Keras's in a model, and say what was replaced.
+    """Put conveyor's LSTM and GRU in place of Keras's in a model, and say what was replaced.
 
     The model itself is changed and returned. Its weights are the same variables, and so the
     optimizer's state, names, outputs and the file's layout stay what they are; it may be
