@@ -7,13 +7,16 @@ hidden_states, cell_states = LSTM(10, outputs=("hidden_states", "cell_states"))(
 """
 
 from ._errors import ConveyorError as ConveyorError
-from ._errors import without_backend
+from ._errors import runs_the_command, without_backend
 from ._version import __version__ as __version__
 
 try:
     from keras import Input as Input
 except ModuleNotFoundError as error:
-    raise without_backend(error) from None
+    refused = without_backend(error)
+    if runs_the_command():  # what to write, and no traceback above it
+        raise SystemExit(f"Error: {refused}") from None
+    raise refused from None
 
 # seq2seq too: keras.saving.load_model must know its classes after `import conveyor`.
 from . import activations as activations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 
 class ConveyorError(ValueError):
@@ -42,7 +44,12 @@ def without_backend(error: ModuleNotFoundError) -> ImportError:
         if there
         else 'Write pip install "conveyor[jax]" and export KERAS_BACKEND=jax.'
     )
+    others = f"{' and '.join(there) or 'no other backend'} {'are' if there[1:] else 'is'}"
     return ImportError(
-        f"Keras is set to run on {missing}, which is not installed "
-        f"({', '.join(there) or 'no other backend'} is).\n{write}"
+        f"Keras is set to run on {missing}, which is not installed ({others}).\n{write}"
     )
+
+
+def runs_the_command() -> bool:
+    """Whether this process is the command `conveyor`, which imports the package to begin with."""
+    return Path(*sys.argv[:1]).stem == "conveyor"

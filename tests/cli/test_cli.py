@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import keras
 import pytest
@@ -28,6 +31,27 @@ def test_help_names_the_commands() -> None:
     shown = run("--help")
     assert "demo" in shown
     assert "info" in shown
+
+
+@pytest.mark.any_backend
+def test_without_a_backend_it_shows_a_lesson_alone(tmp_path) -> None:
+    command = tmp_path / "conveyor"
+    command.write_text("from conveyor.cli import main\nmain()\n")
+    (tmp_path / "tensorflow.py").write_text(
+        "raise ModuleNotFoundError('No module named tensorflow', name='tensorflow')\n"
+    )
+    result = subprocess.run(
+        [sys.executable, command, "--help"],
+        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stdout == ""
+    first, second = result.stderr.splitlines()
+    assert first.startswith("Error: Keras is set to run on tensorflow, which is not installed")
+    assert second.startswith("Write ")
 
 
 def test_version() -> None:

@@ -6,6 +6,7 @@ import keras
 import pytest
 from keras import layers
 
+import conveyor
 from conveyor import LSTM, ConveyorError, memory_estimate
 from conveyor._engines import _library
 
@@ -63,6 +64,44 @@ def test_layers_of_keras_take_at_least_so_much() -> None:
     assert "reader: at least" in str(estimate)
     # The model says how many steps, not the argument.
     assert need(estimate, "reader: kept").training == 7 * 2 * 10 * 4 * FLOAT
+
+
+KERAS_OWN = {
+    "gru": (lambda: layers.GRU(8, name="own"), 1, 8 * 8),
+    "cell": (lambda: layers.RNN(layers.GRUCell(8), name="own"), 1, 8 * 8),
+    "ours in keras": (lambda: layers.RNN(conveyor.GRUCell(8), name="own"), 1, 8 * 8),
+    "directions": (lambda: layers.Bidirectional(layers.GRU(8, name="own")), 2, 8 * 8),
+    "stack": (
+        lambda: layers.RNN([layers.GRUCell(8), layers.LSTMCell(4)], name="own"),
+        1,
+        8 * 8 + 10 * 4,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KERAS_OWN)
+def test_grus_and_stacks_of_keras(kind) -> None:
+    make, several, numbers = KERAS_OWN[kind]
+    model = keras.Sequential([keras.Input((None, 3)), make()])
+    estimate = memory_estimate(model, 2, 5)
+    kept = [each for each in estimate.needs if "own: kept for its gradient" in each.what]
+    assert [each.training for each in kept] == [5 * 2 * numbers * FLOAT] * several
+    assert len(estimate.at_least) == several
+
+
+def test_layers_that_run_here_take_what_ours_take() -> None:
+    def estimates(*kinds):
+        models = [keras.Sequential([keras.Input((None, 3)), kind(8, name="g")]) for kind in kinds]
+        return [need(memory_estimate(model, 2, 5), "g: kept") for model in models]
+
+    with conveyor.patch_keras():
+        theirs, ours = estimates(layers.GRU, conveyor.GRU)
+    assert theirs == ours
+
+
+def test_other_cells_are_named() -> None:
+    model = keras.Sequential([keras.Input((None, 3)), layers.SimpleRNN(4, name="simple")])
+    assert memory_estimate(model, 2, 5).at_least == ("simple",)
 
 
 @pytest.mark.parametrize("sizes", [(0, 5), (3, 2.5), (True, 5), ("many", 5)])

@@ -315,7 +315,7 @@ REFUSED = {
     '"back", which reads the last': with_layer(layers.LSTM(4, go_backwards=True, name="back")),
     "Conv1D": with_layer(layers.Conv1D(2, 2)),
     "Flatten": with_layer(layers.Flatten()),
-    "SimpleRNNCell, which is not": with_layer(layers.SimpleRNN(4)),
+    "SimpleRNNCell, which is neither": with_layer(layers.SimpleRNN(4)),
     "whose initial_state is given": lambda: Stream(backwards()),
     "has states alone|states alone": with_layer(LSTM(4, outputs="forget_gates")),
     "LayerNormalization": with_layer(layers.LayerNormalization(axis=1)),

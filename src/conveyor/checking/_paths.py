@@ -17,7 +17,6 @@ from ..convert._onnx import onnx_package
 from ..inspection._kinds import GRU_KIND, kind_of
 from ..inspection._run import watching
 from ..layers import GRU, LSTM, running_on
-from ..layers._find import is_gru
 from ..layers._keras_layers import runs_here
 from ..layers._patch import is_patched
 from ..layers._variant import PLAIN, variant_of
@@ -59,7 +58,7 @@ def _who_ran(subject: Subject) -> str:
         f"conveyor.{'GRU' if isinstance(layer, GRU) else 'LSTM'}, {layer._decision.engine} engine"
         if isinstance(layer, LSTM | GRU)
         else "layers of Keras on conveyor's engines"
-        if runs_here(layer) or (is_patched() and not is_gru(layer))
+        if runs_here(layer) or is_patched()
         else "Keras's own loop"
         for layer in subject.layers
     }

@@ -16,7 +16,7 @@ from ..inspection._samples import as_samples
 from ..layers import GRU, LSTM, Compiled
 from ..layers._find import FoundLSTM, find_recurrent_parts, is_gru
 from ..layers._graph import graph_of
-from ..layers._keras_layers import why_not_here
+from ..layers._known_cells import why_unknown
 from ..layers._random_inputs import random_inputs
 
 WHERE = "conveyor.check"
@@ -91,9 +91,9 @@ def subject_of(model: Any, x: Any) -> Subject:
             'Write conveyor.check(model); a file is read by keras.saving.load_model("a.keras").',
         )
     recurrent = find_recurrent_parts(model)
-    ours = tuple(item for item in recurrent if why_not_here(item.layer) is None)
+    ours = tuple(item for item in recurrent if why_unknown(item.layer) is None)
     if not ours:
-        others = ", ".join(f"{item.path}: {why_not_here(item.layer)}" for item in recurrent)
+        others = ", ".join(f"{item.path}: {why_unknown(item.layer)}" for item in recurrent)
         raise lesson(
             WHERE,
             "a model with an LSTM or a GRU inside",

@@ -8,17 +8,14 @@ from numbers import Integral
 from typing import Any
 
 import keras
-import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from .. import _engines
 from .._errors import lesson
-from ..layers import GRU, LSTM
-from ..layers._find import find_lstms, find_lstms_and_grus, is_lstm, parts_of
+from ..layers._find import find_recurrent_parts, parts_of
 from ..layers._graph import graph_of, needed_nodes
 from ..layers._stack_call import shapes
-from ..layers._variant import PLAIN, variant_of
+from ._memory_kept import bytes_of, kept_by
 from ._printed import Printed
 
 _WHERE = "conveyor.memory_estimate"
@@ -82,13 +79,13 @@ def memory_estimate(model: Any, batch: int, time_steps: int) -> MemoryEstimate:
 
     What is counted: weights, their gradients and what the optimizer keeps (Adam's two arrays where
     the model is not compiled); what each layer returns; what each LSTM keeps for its gradient, the
-    four gates, cell state and hidden state of each step, or with `remat=` of as many, and likewise
-    each `conveyor.GRU`; and the
-    gradients on their way through the largest layer. Not counted: Python and the framework
-    themselves (some hundred MB), the data set, and what the framework's allocator holds in reserve.
+    four gates, cell state and hidden state of each step, or with `remat=` of as many; likewise each
+    GRU and each cell of a stack, Keras's too; and the gradients on their way through the largest
+    layer. Not counted: Python and the framework themselves (some hundred MB), the data set, and
+    what the framework's allocator holds in reserve.
 
     Args:
-        model: Sequential or functional, or an LSTM, with its weights.
+        model: Sequential or functional, or an LSTM or a GRU, with its weights.
         batch: sequences a step.
         time_steps: of each sequence, where the model leaves that open.
 
@@ -117,7 +114,7 @@ def memory_estimate(model: Any, batch: int, time_steps: int) -> MemoryEstimate:
             )
     batch, time_steps = int(batch), int(time_steps)
     graph = graph_of(model, _WHERE)
-    paths = {id(item.layer): item.path for item in find_lstms_and_grus(graph)}
+    paths = {id(item.layer): item.path for item in find_recurrent_parts(graph)}
     returned = list(_returned(graph, batch, time_steps, ""))
     needs = [_weights(model), *(need for need, _, _ in returned)]
     at_least = []
@@ -125,9 +122,11 @@ def memory_estimate(model: Any, batch: int, time_steps: int) -> MemoryEstimate:
         needs += _between(layer, *shape)
         for cell_layer in _recurrent(layer):
             path = paths.get(id(cell_layer), str(cell_layer.name))
-            kept, exact = _kept(cell_layer, *shape[:2])
-            needs.append(Need(f"{path}: kept for its gradient", kept, 0))
-            if not exact:
+            every = list(kept_by(cell_layer, *shape[:2]))
+            if every:
+                kept = sum(size for size, _ in every)
+                needs.append(Need(f"{path}: kept for its gradient", kept, 0))
+            if not every or not all(exact for _, exact in every):
                 at_least.append(path)
     moving = max((need.training for need, _, _ in returned), default=0)
     needs.append(Need("gradients on their way", 2 * moving, 0))
@@ -135,11 +134,11 @@ def memory_estimate(model: Any, batch: int, time_steps: int) -> MemoryEstimate:
 
 
 def _weights(model: Any) -> Need:
-    weights = sum(_bytes(w.shape, w.dtype) for w in model.weights)
-    learned = sum(_bytes(w.shape, w.dtype) for w in model.trainable_weights)
+    weights = sum(bytes_of(w.shape, w.dtype) for w in model.weights)
+    learned = sum(bytes_of(w.shape, w.dtype) for w in model.trainable_weights)
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None and optimizer.built:
-        slots = sum(_bytes(v.shape, v.dtype) for v in optimizer.variables)
+        slots = sum(bytes_of(v.shape, v.dtype) for v in optimizer.variables)
     else:
         slots = 2 * learned
     return Need("weights, gradients, optimizer", weights + learned + slots, weights)
@@ -163,7 +162,7 @@ def _returned(
                 yield from _returned(inner, batch, (*given, time_steps)[1], name)
                 continue
             size = sum(
-                _bytes(_filled(t.shape, batch, time_steps), t.dtype) for t in node.output_tensors
+                bytes_of(_filled(t.shape, batch, time_steps), t.dtype) for t in node.output_tensors
             )
             read = node.input_tensors[0].shape if node.input_tensors else (None, None, None)
             rows, steps, features = _filled((*read, None, None, None)[:3], batch, time_steps)
@@ -177,11 +176,9 @@ def _filled(shape: Any, batch: int, time_steps: int) -> tuple[int, ...]:
 
 
 def _recurrent(layer: Any) -> list[Any]:
-    if is_lstm(layer) or isinstance(layer, GRU):
-        return [layer]
-    if isinstance(layer, keras.layers.Bidirectional) and isinstance(layer.forward_layer, GRU):
-        return [layer.forward_layer, layer.backward_layer]
-    return [item.layer for item in find_lstms(layer)] if isinstance(layer, keras.Layer) else []
+    if not isinstance(layer, keras.Layer):
+        return []
+    return [item.layer for item in find_recurrent_parts(layer)]
 
 
 def _between(layer: Any, batch: int, time_steps: int, features: int) -> Iterator[Need]:
@@ -190,50 +187,8 @@ def _between(layer: Any, batch: int, time_steps: int, features: int) -> Iterator
         return
     dtype = str(layer.compute_dtype)
     for n, shape in enumerate(shapes(layer, (batch, time_steps, features))[1:-1]):
-        size = _bytes(shape, dtype)
+        size = bytes_of(shape, dtype)
         yield Need(f"{layer.name}/layer_{n}: handed on", size, size)
-
-
-def _kept(layer: Any, batch: int, time_steps: int) -> tuple[int, bool]:
-    """Bytes that a layer holds for its gradient, and whether that is exact."""
-    if isinstance(layer, GRU):
-        return _kept_by_gru(layer, batch * time_steps)
-    cell = layer.cell
-    dtype, units = str(layer.compute_dtype), int(cell.units)
-    real, features = _bytes((1,), dtype), int(cell.kernel.shape[0])
-    ours = isinstance(layer, LSTM)
-    decision = _engines.expect(
-        layer.engine if ours else "auto", cell.activation, cell.recurrent_activation
-    )
-    native = ours and decision.engine == "native" and variant_of(cell) is PLAIN
-    # The native engine: gates, cell state and hidden state, units padded to a vector. A loop of the
-    # framework keeps preactivations besides.
-    wide = 4 if real == 2 else real
-    padded = -(-units // 16) * 16
-    step = batch * (padded * (4 * real + wide) + units * real if native else 10 * units * real)
-    remat = getattr(layer, "remat", None)
-    if remat is None:
-        return time_steps * step, native
-    k = min(int(remat), time_steps)
-    segments = -(-time_steps // k)
-    states = sum(map(int, cell.state_size))
-    between = segments * batch * states * real + time_steps * batch * features * real
-    return k * step + between, native
-
-
-def _kept_by_gru(layer: GRU, steps: int) -> tuple[int, bool]:
-    """The same: three gates, what the reset gate acts on, and the hidden state."""
-    units, real = int(layer.units), _bytes((1,), str(layer.compute_dtype))
-    cell = layer.cell
-    decision = _engines.expect_gru(layer.engine, cell.activation, cell.recurrent_activation)
-    native = decision.engine == "native"
-    padded = -(-units // 16) * 16
-    return steps * real * (4 * padded + units if native else 8 * units), native
-
-
-def _bytes(shape: Any, dtype: Any) -> int:
-    size = 2 if str(dtype) == "bfloat16" else np.dtype(str(dtype)).itemsize
-    return int(np.prod(shape, dtype=np.int64)) * size
 
 
 def _shown(size: int) -> str:

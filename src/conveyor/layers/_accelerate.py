@@ -17,7 +17,7 @@ from ._find import find_recurrent
 from ._gru import GRU
 from ._gru_cell import GRUCell
 from ._keras_layers import run_here, runs_here
-from ._keras_loop import cells_of, why_not
+from ._known_cells import LOOPS, cells_of, is_gru_cell, why_unknown
 from ._lstm import LSTM
 
 _WHERE = "conveyor.accelerate"
@@ -42,7 +42,7 @@ class Replacement:
 
 
 def accelerate(model: Any, *, verbose: bool = True) -> Any:
-    """Put conveyor's LSTM in place of Keras's in a model, and say what was replaced.
+    """Put conveyor's LSTM and GRU in place of Keras's in a model, and say what was replaced.
 
     The model itself is changed and returned. Its weights are the same variables, and so the
     optimizer's state, names, outputs and the file's layout stay what they are; it may be
@@ -54,7 +54,8 @@ def accelerate(model: Any, *, verbose: bool = True) -> Any:
     from such a layer holds Keras's own again. A file with `conveyor.LSTM` in it wants
     `import conveyor` before `keras.saving.load_model`.
 
-    `keras.layers.GRU` becomes `conveyor.GRU` where the native engine computes it.
+    So it is with `keras.layers.GRU`, `RNN(GRUCell(...))` and `conveyor.GRU`, and with stacks of
+    cells of both kinds, where the native engine computes the GRU.
 
     `fit`, `predict` and `evaluate` are compiled anew. To go back, load the model's file without
     accelerating it.
@@ -96,6 +97,7 @@ def accelerate(model: Any, *, verbose: bool = True) -> Any:
 
 
 _LSTM, _GRU = "conveyor.LSTM", "conveyor.GRU"
+_PLAIN_CELLS = (keras.layers.LSTMCell, LSTMCell, keras.layers.GRUCell, GRUCell)
 
 
 def acceleration_plan(model: Any) -> tuple[Replacement, ...]:
@@ -107,7 +109,7 @@ def acceleration_plan(model: Any) -> tuple[Replacement, ...]:
     >>> for replacement in acceleration_plan(model):
     ...     print(replacement.path, replacement.now, replacement.why)
     a conveyor.LSTM None
-    b None SimpleRNNCell, which is not an LSTM cell
+    b None SimpleRNNCell, which is neither an LSTM nor a GRU cell
     """
     _check_is_model(model)
     return tuple(_planned(item.path, item.layer) for item in find_recurrent(model))
@@ -117,48 +119,42 @@ def _planned(path: str, layer: Any) -> Replacement:
     was = type(layer).__name__
     if isinstance(layer, (LSTM, GRU)):
         return Replacement(path, f"conveyor.{was}", None, "it is conveyor's already")
-    if type(layer) is keras.layers.GRU:
-        keeps = _keeps_its_gru(layer)
-        return Replacement(path, was, None if keeps else _GRU, keeps)
     if type(layer) is keras.layers.RNN:
-        was = f"RNN({', '.join(type(cell).__name__ for cell in _cells(layer))})"
-    reason = why_not(layer)
-    if reason is not None:
-        return Replacement(path, was, None, reason)
-    if getattr(layer, "use_cudnn", "auto") is True:
-        return Replacement(path, was, None, "use_cudnn=True asks for Keras's own kernel")
+        was = f"RNN({', '.join(type(cell).__name__ for cell in cells_of(layer))})"
+    stays = _stays(layer)
+    if stays is not None:
+        return Replacement(path, was, None, stays)
     keeps = _keeps_its_class(layer)
-    return Replacement(path, was, "its loop" if keeps else _LSTM, keeps)
+    becomes = _GRU if is_gru_cell(layer.cell) else _LSTM
+    return Replacement(path, was, "its loop" if keeps else becomes, keeps)
 
 
-def _cells(layer: Any) -> list[Any]:
-    return cells_of(layer) if hasattr(layer, "cell") else []
+def _stays(layer: Any) -> str | None:
+    """Why a layer stays what it is altogether."""
+    reason = why_unknown(layer)
+    if reason is not None:
+        return reason
+    if getattr(layer, "use_cudnn", "auto") is True:
+        return "use_cudnn=True asks for Keras's own kernel"
+    for cell in filter(is_gru_cell, cells_of(layer)):
+        decision = _engines.expect_gru("auto", cell.activation, cell.recurrent_activation)
+        why = decision.passed_over.get("native")
+        if why:
+            return f"the native engine does not compute {why}"
+    return None
 
 
 def _keeps_its_class(layer: Any) -> str | None:
-    """Why a layer cannot become a `conveyor.LSTM`, while its loop can run here."""
-    if type(layer) not in (keras.layers.RNN, keras.layers.LSTM):
+    """Why a layer cannot become one of conveyor's, while its loop can run here."""
+    if type(layer) not in LOOPS:
         return f"{type(layer).__name__} is a class of its own"
-    if type(layer.cell) not in (keras.layers.LSTMCell, LSTMCell):
-        return f"{type(layer.cell).__name__} is not one plain LSTM cell"
+    if type(layer.cell) not in _PLAIN_CELLS:
+        return f"{type(layer.cell).__name__} is not one plain cell"
     if layer.cell.dtype_policy.name != layer.dtype_policy.name:
         return f"its cell has the dtype {layer.cell.dtype_policy.name}"
     if layer.stateful and not layer.built:
         return "it is stateful, and not built yet"
     return None
-
-
-def _keeps_its_gru(layer: Any) -> str | None:
-    """Why a `keras.layers.GRU` stays what it is."""
-    if layer.use_cudnn is True:
-        return "use_cudnn=True asks for Keras's own kernel"
-    if type(layer.cell) is not keras.layers.GRUCell:
-        return f"{type(layer.cell).__name__} is not one plain GRU cell"
-    if layer.stateful and not layer.built:
-        return "it is stateful, and not built yet"
-    decision = _engines.expect_gru("auto", layer.activation, layer.recurrent_activation)
-    why = decision.passed_over.get("native")
-    return why and f"the native engine does not compute {why}"
 
 
 def _become_gru(layer: Any) -> None:

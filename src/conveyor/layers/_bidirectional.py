@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import ops as K
 
-from .._engines import Array, glue
-from ..ops._lstm import lstms_and_decisions
-from . import _checks
+from .._engines import Array
+from ._both_directions import can_run_both, run_both
 from ._lstm import LSTM
-from ._stack_call import merged
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
@@ -37,42 +34,9 @@ class Bidirectional(keras.layers.Bidirectional):
         mask: Any = None,
         training: bool | None = None,
     ) -> Any:
-        # On a GPU Keras may have one kernel for both.
-        if not self._is_of_lstms() or glue.active().why_not_native([sequences]) is not None:
-            return super().call(sequences, initial_state, mask, training)
-        layers = self.forward_layer, self.backward_layer
-        half = 0 if initial_state is None else len(initial_state) // 2
-        states = (initial_state[:half], initial_state[half:]) if half else (None, None)
-        calls = []
-        for layer, before in zip(layers, states, strict=True):
-            if before is not None:
-                batch, sizes = sequences.shape[0], layer.cell.state_size
-                _checks.check_initial_state(before, batch, sizes, layer.where)
-            x, given = layer.given_at_call(sequences, before, mask, training, None, None)
-            calls.append(
-                layer.asked(x, before, given.get("mask"), bool(given.get("training")), None)
-            )
-        (y, *after), (y_reversed, *after_reversed) = (
-            returned if isinstance(returned, tuple) else (returned,)
-            for returned in (
-                layer.answered(call, *answer)
-                for layer, call, answer in zip(
-                    layers, calls, lstms_and_decisions(calls), strict=True
-                )
-            )
-        )
-        y, y_reversed = (K.cast(each, self.compute_dtype) for each in (y, y_reversed))
-        if self.return_sequences:
-            y_reversed = K.flip(y_reversed, axis=1)
-        outputs = (*merged(self.merge_mode, [y, y_reversed]), *after, *after_reversed)
-        return outputs[0] if len(outputs) == 1 else outputs
-
-    def _is_of_lstms(self) -> bool:
-        """Whether the two layers do nothing around their LSTMs that is not done here."""
-        return all(
-            is_plain(layer) and layer.dtype_policy.name == self.dtype_policy.name
-            for layer in (self.forward_layer, self.backward_layer)
-        )
+        if can_run_both(self, sequences, is_plain):
+            return run_both(self, sequences, initial_state, mask, training)
+        return super().call(sequences, initial_state, mask, training)
 
 
 def is_plain(layer: Any) -> bool:

@@ -8,8 +8,7 @@ import keras
 from keras.src.backend import get_keras_mask  # Keras has no public name for it
 
 from .._errors import lesson
-from ._keras_loop import cells_of
-from ._known_cells import why_unknown
+from ._known_cells import cells_of, why_unknown
 
 
 def graph_of(model: Any, where: str) -> Any:

@@ -10,8 +10,8 @@ from typing import Any
 from .._errors import lesson
 from ._find import is_gru
 from ._gru import GRU
-from ._gru_loop import run_gru_loop, why_not_gru
-from ._keras_loop import run_loop, why_not
+from ._keras_loop import run_loop
+from ._known_cells import why_unknown
 from ._lstm import LSTM
 
 # Where Keras keeps the loop over the steps: states, dropout masks and flags are around it.
@@ -69,9 +69,8 @@ _OF_OURS = ("engine", "_decision")
 
 def run_here(layer: Any, engine: str = "auto") -> None:
     """Run the loop of this layer of Keras through `ops.lstm` or `ops.gru` from now on."""
-    loop = run_gru_loop if is_gru(layer) else run_loop
     # Past Keras, which would look for weights in it.
-    object.__setattr__(layer, _LOOP, partial(loop, layer, engine=engine))
+    object.__setattr__(layer, _LOOP, partial(run_loop, layer, engine=engine))
 
 
 def runs_here(layer: Any) -> bool:
@@ -79,14 +78,9 @@ def runs_here(layer: Any) -> bool:
     return _LOOP in vars(layer)
 
 
-def why_not_here(layer: Any) -> str | None:
-    """Why neither `ops.lstm` nor `ops.gru` computes the loop of a layer; None where one does."""
-    return why_not_gru(layer) if is_gru(layer) else why_not(layer)
-
-
 def check_is_plain(layer: Any) -> None:
     """Refuse a layer whose class computes something else than the LSTM or the GRU of Keras."""
-    reason = why_not_here(layer)
+    reason = why_unknown(layer)
     if reason is not None:
         kind = "GRU" if is_gru(layer) else "LSTM"
         raise lesson(

@@ -6,10 +6,29 @@ from typing import Any
 
 import keras
 
-from . import _gru_loop, _keras_loop
-from ._keras_loop import STANDS_IN, cells_of, why_not
+from ._cell import LSTMCell
+from ._gru_cell import GRUCell
 
-_STEPS = _gru_loop._STEPS + _keras_loop._STEPS
+# The loops over time as they are in Keras, whatever is put in their place later.
+LOOPS = {cls: cls.inner_loop for cls in (keras.layers.RNN, keras.layers.LSTM, keras.layers.GRU)}
+# Marks a function that stands in the place of one of `LOOPS`.
+STANDS_IN = "_conveyor_stands_in"
+
+_CELLS = keras.layers.LSTMCell | keras.layers.GRUCell
+_STEPS = (keras.layers.LSTMCell.call, LSTMCell.call, keras.layers.GRUCell.call, GRUCell.call)
+
+
+def cells_of(layer: Any) -> list[Any]:
+    """The cell of a layer, or those of a stack."""
+    parts = getattr(layer, "parts", None)
+    if parts:
+        return [part.cell for part in parts.flat()]
+    return list(layer.cell.cells) if is_stack_of_cells(layer) else [layer.cell]
+
+
+def is_stack_of_cells(layer: Any) -> bool:
+    """Whether this is `RNN([cell, cell])`."""
+    return isinstance(layer.cell, keras.layers.StackedRNNCells)
 
 
 def is_gru_cell(cell: Any) -> bool:
@@ -27,16 +46,14 @@ def has_gru(layer: Any) -> bool:
 def why_unknown(layer: Any) -> str | None:
     """Why the numbers of a recurrent layer cannot be told from its weights; None where they can.
 
-    What `why_not` says of LSTMs, for GRUs and stacks of both as well.
+    `ops.lstm` and `ops.gru` compute what can be told.
     """
-    if not has_gru(layer):
-        return why_not(layer)
     for cell in cells_of(layer):
-        if not isinstance(cell, keras.layers.GRUCell | keras.layers.LSTMCell):
+        if not isinstance(cell, _CELLS):
             return f"{type(cell).__name__}, which is neither an LSTM nor a GRU cell"
         if type(cell).call not in _STEPS:
             return f"{type(cell).__name__}, which has a step of its own"
     loop = type(layer).inner_loop
-    if loop not in _gru_loop._LOOPS and not hasattr(loop, STANDS_IN):
+    if loop not in LOOPS.values() and not hasattr(loop, STANDS_IN):
         return f"{type(layer).__name__}, which has a loop of its own"
     return None

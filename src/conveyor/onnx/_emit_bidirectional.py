@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..layers._keras_loop import cells_of, why_not
+from ..layers._known_cells import cells_of, why_unknown
 from ..layers._variant import variant_of
 from ._builder import Builder, Tensor
 from ._emit_lstm import begin, emit_recurrent, zero_where_masked
@@ -21,7 +21,7 @@ def emit_bidirectional(
         raise refuse(path, layer, "whose backward LSTM reads the last step first: no stream has it")
     sides = (layer.forward_layer, layer.backward_layer)
     for side in sides:
-        reason = why_not(side)
+        reason = why_unknown(side)
         if reason is not None:
             raise refuse(path, layer, f"with {reason}")
     cells = [cell for side in sides for cell in cells_of(side)]

@@ -7,8 +7,7 @@ from typing import Any
 
 from .._vocabulary import GRU_GATE_NAMES
 from ..layers import GRU
-from ..layers._keras_loop import cells_of
-from ..layers._known_cells import is_gru_cell, why_unknown
+from ..layers._known_cells import cells_of, is_gru_cell, why_unknown
 from ._builder import Builder, Tensor
 from ._emit_activations import activate
 from ._emit_lstm import States, _batch_first, _check, _returned

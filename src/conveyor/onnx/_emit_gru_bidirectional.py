@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..layers._keras_loop import cells_of
+from ..layers._known_cells import cells_of
 from ._builder import Builder, Tensor
 from ._emit_bidirectional import _halves, in_two, joined
 from ._emit_gru import begin_gru, check_is_gru, emit_gru

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._vocabulary import has_time_axis
 from ..layers import LSTM
-from ..layers._keras_loop import cells_of, why_not
+from ..layers._known_cells import cells_of, why_unknown
 from ..layers._variant import variant_of
 from ._builder import Builder, Tensor
 from ._emit_gates import INNER, emit_inner
@@ -23,7 +23,7 @@ def emit_recurrent(
     build: Builder, layer: Any, x: Tensor, initial: list[str], path: str, refuse: Refuse
 ) -> list[Tensor]:
     """The outputs of an LSTM, or of a stack of cells."""
-    reason = why_not(layer)
+    reason = why_unknown(layer)
     if reason is not None:
         raise refuse(path, layer, f"with {reason}")
     _check(build, layer, x, initial, path, refuse)

@@ -11,8 +11,7 @@ import keras
 from .._errors import ConveyorError, lesson
 from ..layers import GRU, LSTM
 from ..layers._graph import arguments_of, graph_of, has_mask_of_its_own, needed_nodes, tensors_read
-from ..layers._keras_loop import cells_of
-from ..layers._known_cells import has_gru, is_gru_cell, why_unknown
+from ..layers._known_cells import cells_of, has_gru, is_gru_cell, why_unknown
 from ..layers._local_layers import is_local
 from ._cells import Cell, Recurrent, cell_of
 from ._local import ByKeras, Place, in_numpy
