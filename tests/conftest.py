@@ -6,6 +6,7 @@ import os
 import signal
 from importlib.util import find_spec
 from pathlib import Path
+from zlib import crc32
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -47,11 +48,36 @@ def _ctrl_c():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--every-case", action="store_true", help="on JAX and TensorFlow, too")
+
+
 def pytest_collection_modifyitems(config, items):
-    """What needs no backend runs with one of them only."""
+    """What needs no backend runs with one of them only, and where all is compiled a third runs."""
+    backend = keras.backend.backend()
     first = next(name for name in ("jax", "torch", "tensorflow") if find_spec(name))
-    if keras.backend.backend() == first:
-        return
-    again = [item for item in items if item.get_closest_marker("any_backend")]
-    config.hook.pytest_deselected(items=again)
-    items[:] = [item for item in items if item not in set(again)]
+    for item in items:
+        names = [name for marker in item.iter_markers("only_on") for name in marker.args]
+        if names and backend not in names:
+            item.add_marker(pytest.mark.skip(f"about {' and '.join(names)}; this is {backend}"))
+    left_out = set()
+    if backend != first:
+        left_out |= {item for item in items if item.get_closest_marker("any_backend")}
+    if backend in ("jax", "tensorflow") and not config.getoption("every_case"):
+        left_out |= _two_of_three(items, backend)
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _two_of_three(items, backend):
+    """Of the cases of each test; other ones on each backend, and PyTorch runs all."""
+    cases = {}
+    for item in items:
+        here_alone = any(map(item.get_closest_marker, ("only_on", "any_backend", "every_case")))
+        if hasattr(item, "callspec") and not here_alone:
+            cases.setdefault((item.parent, item.originalname), []).append(item)
+    left_out = set()
+    for (_, name), its in cases.items():
+        kept = crc32(f"{backend} {name}".encode()) % min(3, len(its))
+        left_out |= {item for n, item in enumerate(its) if n % 3 != kept}
+    return left_out

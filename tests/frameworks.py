@@ -15,15 +15,9 @@ BACKEND = keras.backend.backend()
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "float16": 2e-2, "bfloat16": 1.5e-1}
 
 
-def only_on(backend: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(backend != BACKEND, reason=f"about {backend}; this is {BACKEND}")
-
-
-def where_quick(every: Sequence[Any], block: int) -> list[Any]:
-    """All on PyTorch; where each is compiled one of every block, in each at another place."""
-    if BACKEND == "torch":
-        return list(every)
-    return [every[n * block + n % block] for n in range(len(every) // block)]
+def only_on(*backends: str) -> pytest.MarkDecorator:
+    """With all of its cases: see `pytest_collection_modifyitems`."""
+    return pytest.mark.only_on(*backends)
 
 
 class Unhashable:

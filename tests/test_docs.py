@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
 def test_examples_run(path: Path, tmp_path, monkeypatch, capsys) -> None:
     text = path.read_text(encoding="utf-8")
@@ -25,6 +26,7 @@ def test_examples_run(path: Path, tmp_path, monkeypatch, capsys) -> None:
         assert expected in shown
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
 def test_links_within_the_project_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):

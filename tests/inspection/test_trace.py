@@ -17,7 +17,7 @@ from cases import CASES, Case
 from conveyor import ConveyorError, trace
 from conveyor._vocabulary import STATE_NAMES, has_time_axis
 from conveyor.layers import running_here
-from frameworks import BACKEND, TOLERANCE, compiled, only_on, to_numpy
+from frameworks import TOLERANCE, compiled, only_on, to_numpy
 from oracles import block_lstm_v2, reference_forward
 
 RNG = np.random.default_rng(0)
@@ -338,7 +338,7 @@ def test_mistakes(model, options, message) -> None:
         trace(model(), **{"x": X, **options})
 
 
-@pytest.mark.skipif(BACKEND not in ("jax", "tensorflow"), reason="compiles nothing")
+@only_on("jax", "tensorflow")
 def test_a_model_that_compiles_its_layers() -> None:
     class Compiled(keras.Model):
         def __init__(self):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import conveyor
-from conveyor import LSTM, ConveyorError, Stream
+from conveyor import GRU, LSTM, ConveyorError, Stream
 from frameworks import assert_close, to_numpy
 
 X = np.random.default_rng(0).normal(size=(4, 6, 3)).astype("float32")
@@ -86,3 +86,16 @@ def test_what_does_not_go_together():
         LSTM(5, initial_state="learned", stateful=True)
     with pytest.raises(ConveyorError, match="learned initial state"):
         conveyor.convert.weights_of(learned())
+
+
+@pytest.mark.parametrize("kind", [LSTM, GRU])
+def test_a_derived_class_may_begin_with_others(kind) -> None:
+    class Ones(kind):
+        def get_initial_state(self, batch_size):
+            return [keras.ops.ones_like(s) for s in super().get_initial_state(batch_size)]
+
+    layer = Ones(4)
+    ones = [np.ones((len(X), 4), "float32")] * len(layer.state_names)
+    assert_close(layer(X), layer(X, initial_state=ones))
+    zeros = [0 * state for state in ones]
+    assert not np.allclose(to_numpy(layer(X)), to_numpy(layer(X, initial_state=zeros)))

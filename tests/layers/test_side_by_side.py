@@ -7,7 +7,7 @@ import pytest
 
 from conveyor import LSTM
 from conveyor._engines import _library, glue
-from frameworks import BACKEND
+from frameworks import BACKEND, only_on
 from one_call import B, T, U, X, numbers, with_random_weights
 
 pytestmark = pytest.mark.skipif(
@@ -56,7 +56,7 @@ def test_the_portable_engine_and_remat_go_one_by_one(calls) -> None:
     assert calls == []
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="what looks on in PyTorch")
+@only_on("torch")
 class TestTorch:
     def both(self):
         import torch

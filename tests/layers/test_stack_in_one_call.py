@@ -10,7 +10,7 @@ import pytest
 from conveyor import LSTM
 from conveyor._engines import _library, glue
 from conveyor.layers._recording import recording
-from frameworks import BACKEND, to_numpy
+from frameworks import BACKEND, only_on, to_numpy
 from one_call import MASK, U, X, numbers, with_random_weights
 
 pytestmark = [
@@ -87,7 +87,7 @@ def test_a_trace_shows_what_each_layer_reads() -> None:
         )
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="what looks on in PyTorch")
+@only_on("torch")
 class TestTorch:
     def test_a_gradient_that_arrives_between_the_layers(self, calls, one_by_one) -> None:
         def slopes():

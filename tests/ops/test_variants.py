@@ -10,8 +10,8 @@ from conveyor import activations, ops
 from conveyor._engines import engines
 from conveyor._engines._activations import _OF_KERAS, code, function_of, text_of
 from conveyor._vocabulary import STATE_NAMES
-from frameworks import assert_close, gradients, where_quick
-from variants import CASES, VARIANTS, Variant, reference
+from frameworks import assert_close, gradients
+from variants import VARIANTS, Variant, reference
 
 FLOATS = (
     "x",
@@ -28,7 +28,7 @@ FLOATS = (
     "cell_scale",
     "cell_shift",
 )
-by_name = pytest.mark.parametrize("variant", where_quick(VARIANTS, len(CASES)), ids=str)
+by_name = pytest.mark.parametrize("variant", VARIANTS, ids=str)
 ENGINES = [engine.name for engine in engines() if engine.missing is None]
 
 
@@ -89,9 +89,7 @@ PLACES = ("activation", "recurrent_activation", "output_activation")
 AT_EACH = [(activation, place) for activation in ACTIVATIONS for place in PLACES]
 
 
-@pytest.mark.parametrize(
-    ("activation", "place"), where_quick(AT_EACH, 3 * len(PLACES) + 1), ids=str
-)
+@pytest.mark.parametrize(("activation", "place"), AT_EACH, ids=str)
 @pytest.mark.skipif("native" not in ENGINES, reason="there is no native engine")
 def test_every_activation_natively(activation, place: str) -> None:
     """Against the function itself, on the portable engine."""

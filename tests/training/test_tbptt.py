@@ -371,7 +371,7 @@ def test_the_model_is_as_it_was_after_an_error() -> None:
     assert model.predict(x, verbose=0).shape == y.shape
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="nothing is compiled there")
+@only_on("jax", "tensorflow")
 def test_windows_are_compiled_once() -> None:
     traced = []
 

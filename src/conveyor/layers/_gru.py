@@ -273,22 +273,29 @@ class GRU(ReadsSequences, StatesBetweenCalls, WithInitialState, WithGateWeights,
         if self._use_cudnn is True:
             raise _checks.cudnn_asked_for(self.where)
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
-        (hidden_state,) = self._states_before(sequences, initial_state)
-        dropout_mask, recurrent_dropout_mask = self.cell.draw_dropout_masks(
-            sequences[:, 0, :], hidden_state, bool(training)
+        watching = _recording.records()
+        drops = bool(training) and (self.cell.dropout > 0 or self.cell.recurrent_dropout > 0)
+        hidden_state = dropout_mask = recurrent_dropout_mask = (
+            None  # zeros, which none needs to see
         )
-        # Forgotten at once: a mask left over from a call that failed would enter the next.
-        self.cell.reset_dropout_mask()
-        self.cell.reset_recurrent_dropout_mask()
+        begins_with_zeros = initial_state is None and self._begins_with_zeros
+        if watching is not None or drops or not begins_with_zeros:
+            (hidden_state,) = self._states_before(sequences, initial_state)
+        if drops:
+            dropout_mask, recurrent_dropout_mask = self.cell.draw_dropout_masks(
+                sequences[:, 0, :], hidden_state, True
+            )
+            # Forgotten at once: a mask left over from a call that failed would enter the next.
+            self.cell.reset_dropout_mask()
+            self.cell.reset_recurrent_dropout_mask()
         if resets is not None:
             resets = K.not_equal(K.convert_to_tensor(resets), 0)
             if self.initial_state is not None:
                 resets = K.where(resets, 2, 0)  # not at zeros, but where the first one began
         names = self.output_names()
-        watching = _recording.records()
         wanted = GRU_STATE_NAMES if watching is not None else (*names, *self.remembered_names)
         wanted = tuple(dict.fromkeys(wanted))
-        values, self._decision = gru_and_decision(
+        values, decision = gru_and_decision(
             sequences,
             **self.cell.weights_for_ops(),
             hidden_state=hidden_state,
@@ -302,12 +309,14 @@ class GRU(ReadsSequences, StatesBetweenCalls, WithInitialState, WithGateWeights,
             engine=self.engine,
             where=self.where,
         )
+        if decision != self._decision:  # Keras looks closely at each attribute that is set
+            self._decision = decision
         states: dict[AnyStateName, Array] = dict(zip(wanted, values, strict=True))
         if self._memory is not None:
             self._memory.write([states[name] for name in self.remembered_names])
         if watching is not None:
             record = _recording.Record(
-                self, sequences, mask, hidden_state, None, states, self._decision, resets
+                self, sequences, mask, hidden_state, None, states, decision, resets
             )
             states = watching.add(record)
         returned = [states[name] for name in names]

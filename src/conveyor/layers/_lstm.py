@@ -386,11 +386,6 @@ class LSTM(
         call = self.asked(sequences, initial_state, mask, bool(training), resets)
         return self.answered(call, *lstm_and_decision(**call))
 
-    @property
-    def _begins_with_zeros(self) -> bool:
-        own = type(self).get_initial_state is LSTM.get_initial_state
-        return own and self.initial_state is None and self._memory is None
-
     def asked(
         self, sequences: Array, initial_state: Any, mask: Any, training: bool, resets: Any
     ) -> dict[str, Any]:
@@ -400,7 +395,8 @@ class LSTM(
         watched = _recording.records() is not None
         drops = training and (self.cell.dropout > 0 or self.cell.recurrent_dropout > 0)
         hidden_state = cell_state = None  # zeros, which no engine needs to see
-        if watched or drops or initial_state is not None or not self._begins_with_zeros:
+        begins_with_zeros = initial_state is None and self._begins_with_zeros
+        if watched or drops or not begins_with_zeros:
             hidden_state, cell_state = self._states_before(sequences, initial_state)
         dropout_mask = recurrent_dropout_mask = None
         if drops:

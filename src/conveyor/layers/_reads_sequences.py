@@ -84,6 +84,13 @@ class ReadsSequences:
         }
         return sequences, {name: value for name, value in given.items() if value is not None}
 
+    @property
+    def _begins_with_zeros(self) -> bool:
+        """Whether no engine needs to see the states that nobody gave."""
+        # A class derived from this one may begin with others.
+        own = type(self).get_initial_state.__module__.startswith(f"{__package__}.")  # type: ignore[attr-defined]
+        return own and self.initial_state is None and self._memory is None
+
     def _states_before(self, sequences: Array, initial_state: Any) -> list[Array]:
         """What was given, or remembered, or what a sequence begins with; (B, U) each."""
         if initial_state is None:
