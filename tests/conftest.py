@@ -53,7 +53,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """What needs no backend runs with one of them only, and where all is compiled a third runs."""
+    """What needs no backend runs with one of them only; few cases where all is compiled."""
     backend = keras.backend.backend()
     first = next(name for name in ("jax", "torch", "tensorflow") if find_spec(name))
     for item in items:
@@ -64,13 +64,13 @@ def pytest_collection_modifyitems(config, items):
     if backend != first:
         left_out |= {item for item in items if item.get_closest_marker("any_backend")}
     if backend in ("jax", "tensorflow") and not config.getoption("every_case"):
-        left_out |= _two_of_three(items, backend)
+        left_out |= _most_cases(items, backend)
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
 
 
-def _two_of_three(items, backend):
-    """Of the cases of each test; other ones on each backend, and PyTorch runs all."""
+def _most_cases(items, backend):
+    """Two of three, or as `one_of` says: other ones on each backend. PyTorch runs all."""
     cases = {}
     for item in items:
         here_alone = any(map(item.get_closest_marker, ("only_on", "any_backend", "every_case")))
@@ -78,6 +78,8 @@ def _two_of_three(items, backend):
             cases.setdefault((item.parent, item.originalname), []).append(item)
     left_out = set()
     for (_, name), its in cases.items():
-        kept = crc32(f"{backend} {name}".encode()) % min(3, len(its))
-        left_out |= {item for n, item in enumerate(its) if n % 3 != kept}
+        marker = its[0].get_closest_marker("one_of")
+        block = marker.args[0] if marker else 3
+        kept = crc32(f"{backend} {name}".encode()) % min(block, len(its))
+        left_out |= {item for n, item in enumerate(its) if n % block != kept}
     return left_out

@@ -29,6 +29,7 @@ FLOATS = (
     "cell_shift",
 )
 by_name = pytest.mark.parametrize("variant", VARIANTS, ids=str)
+pytestmark = pytest.mark.one_of(11)
 ENGINES = [engine.name for engine in engines() if engine.missing is None]
 
 
