@@ -200,11 +200,6 @@ def test_plots_of_a_projection_are_refused_by_name() -> None:
         conveyor.plot_states(reader, "hidden_states", sample=0)
 
 
-def test_a_worked_example_of_it_is_refused() -> None:
-    with pytest.raises(ConveyorError, match=r"plain LSTM; got peephole=True and clip=2.0"):
-        conveyor.inspection.worked_example(built(peephole=True, clip=2.0), X)
-
-
 @by_name
 def test_the_first_number_that_is_none(variant) -> None:
     model = model_of(**variant)
