@@ -93,6 +93,16 @@ def test_all_that_is_left_of_the_last_step_came_through_the_next_one(name) -> No
     assert not found.handed_on[:, -1].any()
 
 
+def test_what_is_not_there_makes_no_nan_of_an_infinite_gradient() -> None:
+    layer, states = made()
+    with recording() as records:
+        layer(given()["x"].astype(WIDE), states)
+    with np.errstate(invalid="ignore"):  # in the step before infinities of both signs meet
+        found = backward(records[0], {"cell_state": np.full((B, U), np.inf)})
+    assert np.isposinf(found.cell_states[:, -1]).all()
+    assert not np.isnan(found.preactivations[:, -1]).any()
+
+
 @by_name
 def test_the_gradient_of_the_input_is_that_of_the_framework(name) -> None:
     x = Input((T, F))

@@ -27,7 +27,7 @@ class Steps:
             coupled input gate is no function of its own: 0.
         before: (T, B, U), the cell state that the step began with.
         within: where `cell_clip` lets the cell state be; 1 without.
-        new_hidden, new_cell: the part that zoneout leaves to the new state, 1 without.
+        kept_hidden, kept_cell: the part of the old state that zoneout keeps, 0 without.
         peepholes: (U,) of input, forget and output gate; 0 where there is none.
         coupled: whether i = 1 - f.
         into_gates, way_out: the ways before the gates and behind the cell state.
@@ -39,8 +39,8 @@ class Steps:
     slopes: tuple[Array | float, ...]
     before: Array
     within: Array | float
-    new_hidden: Array | float
-    new_cell: Array | float
+    kept_hidden: Array | float
+    kept_cell: Array | float
     peepholes: tuple[Array | float, ...]
     coupled: bool
     into_gates: IntoGates
@@ -76,8 +76,8 @@ def steps_of(record: Record) -> Steps:
         _slopes(given, z, counts, coupled),
         before,
         within,
-        _new(given, "hidden_zoneout", record),
-        _new(given, "cell_zoneout", record),
+        _kept(given, "hidden_zoneout", record),
+        _kept(given, "cell_zoneout", record),
         peepholes,
         coupled,
         into,
@@ -136,10 +136,10 @@ def _bounded(z: Array, bound: float | None) -> tuple[Array, Array | float]:
     return np.clip(z, -bound, bound), np.abs(z) <= bound
 
 
-def _new(given: dict[str, Any], name: str, record: Record) -> Array | float:
-    """The part of a state that is new: a number, or (T, B, N) of what was drawn."""
+def _kept(given: dict[str, Any], name: str, record: Record) -> Array | float:
+    """The part of a state that is the old one: a number, or (T, B, N) of what was drawn."""
     kept = given.get(name)
     if not hasattr(kept, "shape"):
-        return 1.0 - (kept or 0.0)
+        return kept or 0.0
     drawn = by_step(wide(kept))
-    return 1 - (drawn[::-1] if record.layer.go_backwards else drawn)
+    return drawn[::-1] if record.layer.go_backwards else drawn

@@ -1,8 +1,9 @@
-"""From the cell state to the hidden state, over all steps, and back at one step."""
+"""From the cell state to the hidden state, over all steps, and back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import EllipsisType
 from typing import Any
 
 from ._layer_norm import normalise
@@ -30,8 +31,11 @@ class WayOut:
         psi = given.get("output_activation") or given["activation"]
         self._shown, self._slope = apply(psi, c), slope_in_float64(psi, c)
 
-    def back(self, t: int, d_h: Array) -> tuple[Array, Array]:
-        """The gradients of o and of c at step t, (B, U) each, from that of h (B, H)."""
+    def back(self, t: int | EllipsisType, d_h: Array) -> tuple[Array, Array]:
+        """The gradients of o and of c at step t, (B, U) each, from that of h (B, H).
+
+        With ... for t of all steps at once.
+        """
         if self._projection is not None:
             d_h = d_h @ self._projection.T
         d_c = d_h * self._o[t] * self._slope[t]
