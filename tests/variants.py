@@ -8,6 +8,7 @@ for variant in VARIANTS:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -156,6 +157,12 @@ def _layer_norm(a: Array) -> Array:
     return (a - a.mean(-1, keepdims=True)) / np.sqrt(a.var(-1, keepdims=True) + 1e-5)
 
 
+def _peepholes(packed: Array | None, gates: str) -> dict[str, Array]:
+    if packed is None:
+        return {}
+    return dict(zip(gates, np.split(packed, len(gates)), strict=True))
+
+
 def _added_up(
     z_x: dict[str, Array], z_h: dict[str, Array], b: dict[str, Array], scale: Array | None
 ) -> dict[str, Array]:
@@ -178,15 +185,21 @@ def _on_its_way_out(c: Array, a: dict[str, Any]) -> Array:
     return c
 
 
-def reference(**arguments: Any) -> dict[StateName, Array]:
-    """All eight states, in float64; the time axis in the order of reading."""
+def reference(
+    nudges: Mapping[str, Array] | None = None, **arguments: Any
+) -> dict[StateName, Array]:
+    """All eight states, in float64; the time axis in the order of reading.
+
+    `nudges` are added on the way, (B, T, N) in the order of time: to "z" of the gates before clip,
+    to "cell_states" before zoneout, to "hidden_states" as they are handed on.
+    """
     a = {
         k: v.astype("float64") if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v
         for k, v in arguments.items()
     }
     given = a.get
-    sigma, phi = _FUNCTIONS[a["recurrent_activation"]], _FUNCTIONS[a["activation"]]
-    psi = _FUNCTIONS[given("output_activation") or a["activation"]]
+    sigma, phi = (_FUNCTIONS.get(f, f) for f in (a["recurrent_activation"], a["activation"]))
+    psi = _FUNCTIONS.get(given("output_activation"), given("output_activation")) or phi
     coupled = given("coupled", False)
     gates = "fgo" if coupled else "ifgo"
     batch, steps, _ = a["x"].shape
@@ -202,10 +215,7 @@ def reference(**arguments: Any) -> dict[StateName, Array]:
     zeros = np.zeros(units)
     w, r = by_gate(a["kernel"]), by_gate(a["recurrent_kernel"])
     b = by_gate(a["bias"]) if given("bias") is not None else dict.fromkeys(gates, zeros)
-    peeping = "fo" if coupled else "ifo"
-    p: dict[str, Array] = {}
-    if given("peephole") is not None:
-        p = dict(zip(peeping, np.split(a["peephole"], len(peeping)), strict=True))
+    p = _peepholes(given("peephole"), "fo" if coupled else "ifo")
     start = [
         np.zeros((batch, size)) if given(name) is None else a[name]
         for name, size in (("hidden_state", hidden), ("cell_state", units))
@@ -225,7 +235,9 @@ def reference(**arguments: Any) -> dict[StateName, Array]:
         x = a["x"][:, t]
         z_x = {k: (x * of_mask("dropout_mask", k)) @ w[k] for k in gates}
         z_h = {k: (h * of_mask("recurrent_dropout_mask", k)) @ r[k] for k in gates}
+        nudge = {name: array[:, t] for name, array in (nudges or {}).items()}
         z = _added_up(z_x, z_h, b, given("gate_scale"))
+        z = {k: z[k] + by_gate(nudge["z"])[k] if "z" in nudge else z[k] for k in gates}
         bound = given("clip") or np.inf
         gate = {
             k: sigma(np.clip(z[k] + p.get(k, zeros) * c, -bound, bound)) for k in gates if k in "if"
@@ -235,6 +247,7 @@ def reference(**arguments: Any) -> dict[StateName, Array]:
         gate["g"] = phi(np.clip(z["g"], -bound, bound))
         bound_c = given("cell_clip") or np.inf
         c_new = np.clip(gate["f"] * c + gate["i"] * gate["g"], -bound_c, bound_c)
+        c_new += nudge.get("cell_states", 0)
         gate["o"] = sigma(np.clip(z["o"] + p.get("o", zeros) * c_new, -bound, bound))
         h_new = gate["o"] * psi(_on_its_way_out(c_new, a))
         if given("projection_kernel") is not None:
@@ -244,7 +257,7 @@ def reference(**arguments: Any) -> dict[StateName, Array]:
             for part in (given("hidden_zoneout"), given("cell_zoneout"))
         )
         counts = np.ones((batch, 1), bool) if given("mask") is None else a["mask"][:, t, None]
-        h = np.where(counts, kept_h * h + (1 - kept_h) * h_new, h)
+        h = np.where(counts, kept_h * h + (1 - kept_h) * h_new, h) + nudge.get("hidden_states", 0)
         c = np.where(counts, kept_c * c + (1 - kept_c) * c_new, c)
         after = (h, c, *(np.where(counts, gate[k], 0) for k in "ifgo"))
         for name, value in zip(_OVER_TIME, after, strict=True):

@@ -201,23 +201,6 @@ def test_plots_of_a_projection_are_refused_by_name() -> None:
 
 
 @by_name
-def test_the_gradients_of_the_plain_one_are_not_taken_for_its_own(variant) -> None:
-    model = model_of(**variant)
-    model = keras.Model(model.input, model.outputs[0])
-    y = np.zeros((4, *model.output_shape[1:]), "float32")
-    if list(variant) == ["recurrent_weight_dropout"]:
-        assert conveyor.gradient_flow(model, X, y, loss="mse").layers["reader"].decay[0] == 1
-        return
-    with pytest.raises(ConveyorError, match=next(iter(variant))):
-        conveyor.gradient_flow(model, X, y, loss="mse")
-
-
-def test_a_worked_example_of_it_is_refused() -> None:
-    with pytest.raises(ConveyorError, match=r"plain LSTM; got peephole=True and clip=2.0"):
-        conveyor.inspection.worked_example(built(peephole=True, clip=2.0), X)
-
-
-@by_name
 def test_the_first_number_that_is_none(variant) -> None:
     model = model_of(**variant)
     assert conveyor.find_nonfinite(model, X) is None

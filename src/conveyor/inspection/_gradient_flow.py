@@ -30,7 +30,8 @@ class LayerGradientFlow:
     Attributes:
         path: of the layer in the model.
         d_hidden_states: (T,) the norm of dL/dh_t, mean over the samples; L the loss of a sample.
-        d_cell_states: (T,) likewise of dL/dc_t; None for a GRU, which has no cell state.
+        d_cell_states: (T,) likewise of dL/dc_t, with zoneout of c_t before that, as h_t is made of
+            it; None for a GRU, which has no cell state.
         d_inputs: (T,) likewise of dL/dx_t, x the input of this layer.
         decay: (T,) how much of the gradient of the cell state, of a GRU of the hidden state, is
             left k steps back from the last one read, decay[0] = 1: geometric mean over the
@@ -80,7 +81,8 @@ def gradient_flow(
     """Follow the gradient of the loss back through the time steps of every LSTM and GRU.
 
     dL/dh_t and dL/dc_t are total derivatives: by every way on which the state of step t reaches
-    the loss. The model runs as in `predict`, without dropout, and is as before afterwards.
+    the loss, through all that `conveyor.LSTM` may have beyond the plain one. The model runs as in
+    `predict`, without dropout, and is as before afterwards.
 
     Args:
         model: a model with its weights, of LSTMs or GRUs of conveyor or of Keras.

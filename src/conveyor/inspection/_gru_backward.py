@@ -45,7 +45,8 @@ def backward_of_gru(record: Record, arriving: Mapping[AnyStateName, Array]) -> S
             read = read + wide(weights["bias"])[1, 2 * units :]
     of_one_sequence = goes_on(record, counted_steps)
 
-    got = arrived(arriving, (*GRU_GATE_NAMES, "hidden_states"), (steps, batch, units))
+    names: tuple[AnyStateName, ...] = (*GRU_GATE_NAMES, "hidden_states")
+    got = arrived(arriving, dict.fromkeys(names, (steps, batch, units)))
     d_h = got["hidden_states"]
     handed_on = np.zeros_like(d_h)
     d_a = np.zeros((steps, batch, 3 * units))

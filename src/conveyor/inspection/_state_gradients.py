@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +28,14 @@ class StateGradients:
     """Of the loss with respect to what a call computed, in the order in which it read.
 
     Attributes:
-        hidden_states, cell_states: (B, T, U), of h and c after each step: by every way on which
-            they reach the loss, those through the steps after it included. A GRU has no c: None.
+        hidden_states: (B, T, U), with a projection (B, T, projection), of h after each step: by
+            every way on which it reaches the loss, those through the steps after it included.
+        cell_states: (B, T, U), likewise of c; with zoneout of c as h is made of it, before that.
+            A GRU has none: None.
         handed_on: (B, T, U), the part of that of c, of a GRU of h, that came through the next
             step.
         preactivations: (B, T, 4U), of z of the four gates, of a GRU (B, T, 3U); zero at masked
-            steps.
+            steps, and for a coupled input gate, which has none.
         inputs: (B, T, F), of x at each step.
         counts: (B, T), True where the step counts.
     """
@@ -52,12 +54,10 @@ class StateGradients:
 
 
 def arrived(
-    arriving: Mapping[AnyStateName, Array],
-    names: Iterable[AnyStateName],
-    shape: tuple[int, int, int],
+    arriving: Mapping[AnyStateName, Array], shapes: Mapping[AnyStateName, tuple[int, int, int]]
 ) -> dict[AnyStateName, Array]:
-    """(T, B, U) for each state over time, what arrives at the last states included."""
-    found = {name: np.zeros(shape) for name in names}
+    """(T, B, N) for each state over time, what arrives at the last states included."""
+    found = {name: np.zeros(shape) for name, shape in shapes.items()}
     for name, values in arriving.items():
         if name in LAST:
             found[LAST[name]][-1] += values
@@ -86,7 +86,7 @@ def counts_of(record: Record, batch: int, steps: int) -> Array:
 
 
 def slopes(record: Record) -> Array:
-    """(B, T, 4U), of a GRU (B, T, 3U): the slope of each activation at its z."""
+    """(B, T, 3U): the slope of each activation of a GRU at its z."""
     cell = record.layer.cell
     parts = []
     for name, z in preactivations(record).items():
@@ -99,6 +99,12 @@ def slope(function: Any, z: Array) -> Array:
     """Of an activation at z, whichever function it is."""
     _, (at_z,) = glue.active().gradients(lambda z: ops.sum(function(z)), [np.ascontiguousarray(z)])
     return wide(at_z)
+
+
+def slope_in_float64(function: Any, z: Array) -> Array:
+    """The same in float64, whatever the framework computes in by default."""
+    with glue.active().float64():
+        return slope(glue.active().exact(function), z)
 
 
 def wide(value: Any) -> Array:

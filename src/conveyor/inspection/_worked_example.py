@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import keras
 import numpy as np
-import numpy.typing as npt
 from keras.src.backend import get_keras_mask
 from rich.console import RenderableType
 
-from .. import ops
 from ..layers import _checks, gate_weights
 from ..layers._find import Layer
-from ..layers._variant import refuse_variants
 from ..ops import _checks as ops_checks
 from ._flow import LayerFlow
 from ._printed import Printed
+from ._worked_before import arguments_of, read, states_before
 from ._worked_gru import WorkedGRUExample, hidden_state_before, work_out_gru
-from ._worked_inputs import Numbers, apply, array, flow_of, place, states_at_start
+from ._worked_inputs import Numbers, array, flow_of, place, states_at_start
+from ._worked_step import as_skipped, work_out
 from ._worked_table import as_table
-
-_keras_ops: Any = keras.ops  # Keras ships no types
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +26,8 @@ class WorkedExample(Printed):
     """Every number of one step of an LSTM on one sample: print it, or let a notebook show it.
 
     The four gates go by the names of `gate_weights()`: "input", "forget", "candidate", "output".
-    At a masked step nothing is computed: what lies between the states is NaN.
+    At a masked step nothing is computed: what lies between the states is NaN. Beyond the plain LSTM
+    the hidden state may have another size H, and `more` holds what is computed besides.
 
     Attributes:
         flow: the layer in words and shapes.
@@ -38,16 +35,27 @@ class WorkedExample(Printed):
         time_steps: T.
         masked: whether the layer skips this step.
         x: (F,) the input of the step.
-        hidden_state_before, cell_state_before: (U,) h_{t-1} and c_{t-1}.
-        joined: (U + F,) [h_{t-1}, x_t].
-        weights: W (U, U + F) and b (U,) of each gate.
-        preactivations: (U,) for each gate, z = W [h_{t-1}, x_t] + b.
+        hidden_state_before, cell_state_before: (H,) and (U,), h_{t-1} and c_{t-1}; H is U without
+            a projection.
+        joined: (H + F,) [h_{t-1}, x_t].
+        weights: W (U, H + F) and b (U,) of each gate; coupled gates have none of the input gate.
+        preactivations: (U,) for each gate, of which it is the activation: z = W [h_{t-1}, x_t] + b,
+            with layer normalisation, peephole and clip where the layer has them. Coupled gates have
+            none of the input gate, which is 1 - f.
         gates: (U,) for each gate, its activation of z.
         kept: (U,) f * c_{t-1}.
         added: (U,) i * g.
-        cell_state: (U,) c_t, the sum of both.
-        activated: (U,) the activation of c_t, `tanh(c_t)`.
-        hidden_state: (U,) h_t, the output gate times that.
+        cell_state: (U,) c_t, the sum of both; as the next step has it, within `cell_clip` and after
+            `zoneout`.
+        activated: (U,) what is shown of c_t, `tanh(c_t)`.
+        hidden_state: (H,) h_t, the output gate times that; behind projection and `zoneout`.
+        more: of a variant alone, in the order of the computation, (U,) each: "forget_product",
+            W [h, x], and "forget_normalised" with `layer_norm="gates"`; with "joint" both followed
+            by "_of_x" and "_of_h"; "forget_peephole", p * c; "forget_unclipped", z before `clip`;
+            the other gates likewise; "unclipped_cell_state", before `cell_clip`; "normalised" with
+            `layer_norm="cell"`; "transformed", W5 and b5 on that; "let_out", what a projection is
+            of; "new_cell_state" and "new_hidden_state" (H,), before `zoneout`.
+        more_weights: the weights beyond W and b, as Keras names them, "peephole_kernel".
     """
 
     flow: LayerFlow
@@ -67,14 +75,21 @@ class WorkedExample(Printed):
     cell_state: Numbers
     activated: Numbers
     hidden_state: Numbers
+    more: dict[str, Numbers] = field(default_factory=dict)
+    more_weights: dict[str, Numbers] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Numbers]:
         """The numbers by name, in the order of the computation: `"forget_gate"`, `"kept"`, ..."""
+
+        def more(*names: str) -> dict[str, Numbers]:
+            return {name: self.more[name] for name in names if name in self.more}
+
         return {
             "x": self.x,
             "hidden_state_before": self.hidden_state_before,
             "cell_state_before": self.cell_state_before,
             "joined": self.joined,
+            **more(*(name for name in self.more if name.startswith(tuple(self.weights)))),
             **{f"{gate}_preactivation": z for gate, z in self.preactivations.items()},
             **{
                 f"{gate}_gate".replace("candidate_gate", "candidate"): numbers
@@ -82,8 +97,11 @@ class WorkedExample(Printed):
             },
             "kept": self.kept,
             "added": self.added,
+            **more("unclipped_cell_state", "new_cell_state"),
             "cell_state": self.cell_state,
+            **more("normalised", "transformed"),
             "activated": self.activated,
+            **more("let_out", "new_hidden_state"),
             "hidden_state": self.hidden_state,
         }
 
@@ -104,7 +122,8 @@ def worked_example(
 
     The steps before it are run by `conveyor.ops.lstm` or `conveyor.ops.gru`, the step itself is
     worked out number by number, all in float64 and without dropout: what the layer computes in its
-    own dtype, to the rounding of that.
+    own dtype, to the rounding of that. All that `conveyor.LSTM` may have beyond the plain LSTM is
+    worked out, too; `zoneout` is the mean that it is at inference.
 
     Args:
         layer: a built LSTM or GRU, of conveyor or of Keras; of a Bidirectional its
@@ -114,7 +133,7 @@ def worked_example(
         step: which time step, from 0, as `x` has them, also for a layer that goes backwards
             (which reads the last one first); -1 is the last.
         mask: (B, T), False at steps to skip.
-        initial_state: the pair [hidden_state, cell_state], (B, U) each; of a GRU the hidden
+        initial_state: the pair [hidden_state, cell_state], (B, H) and (B, U); of a GRU the hidden
             state. Without it zeros; for a stateful layer what its next call would begin with.
 
     Returns:
@@ -134,16 +153,14 @@ def worked_example(
     True
     >>> example.gates["forget"].shape, example.preactivations["forget"].shape
     ((4,), (4,))
+    >>> layer = LSTM(4, projection=2, peephole=True)
+    >>> layer.build(x.shape)
+    >>> example = worked_example(layer, x, step=1)
+    >>> sorted(example.more), example.hidden_state.shape
+    (['forget_peephole', 'input_peephole', 'let_out', 'output_peephole'], (2,))
     """
     flow = flow_of(layer)
     where = f'{"GRU" if flow.is_gru else "LSTM"} "{layer.name}" in worked_example'
-    refuse_variants(
-        layer.cell,
-        where,
-        "the plain LSTM",
-        "conveyor.explain(layer) has the equations of this one, conveyor.trace its states.",
-        "recurrent_weight_dropout",
-    )
     mask = get_keras_mask(x) if mask is None else mask
     x = array(x, where)
     _checks.check_input(x, flow.features, where)
@@ -160,67 +177,18 @@ def worked_example(
     if flow.is_gru:
         h = hidden_state_before(layer, x[sample], counts, start[0], step)
         return work_out_gru(layer, flow, at, bool(counts[step]), x[sample, step], h)
-    h, c = start
-    h, c = _states_before(layer, x[sample], counts, h, c, step)
-    return _work_out(layer, flow, at, bool(counts[step]), x[sample, step], h, c)
-
-
-def _work_out(
-    layer: Layer,
-    flow: LayerFlow,
-    at: tuple[int, int, int],
-    counts: bool,
-    x: Numbers,
-    h: Numbers,
-    c: Numbers,
-) -> WorkedExample:
-    joined = np.concatenate([h, x])
+    given = arguments_of(layer.cell)
+    h, c = states_before(layer, given, x[sample], counts, start, step)
     weights = {
         gate: (W.astype(np.float64), None if b is None else b.astype(np.float64))
         for gate, (W, b) in gate_weights(layer).items()
     }
-    squash, gate_of = layer.cell.activation, layer.cell.recurrent_activation
-    if counts:
-        z = {gate: W @ joined + (0 if b is None else b) for gate, (W, b) in weights.items()}
-        gates = {gate: apply(squash if gate == "candidate" else gate_of, z[gate]) for gate in z}
-        kept, added = gates["forget"] * c, gates["input"] * gates["candidate"]
-        cell_state = kept + added
-        activated = apply(squash, cell_state)
-        hidden_state = gates["output"] * activated
-    else:
-        nothing = np.full_like(h, np.nan)
-        z, gates = (dict.fromkeys(weights, nothing) for _ in range(2))
-        kept = added = activated = nothing
-        hidden_state, cell_state = h, c
+    masked, x_t = not counts[step], x[sample, step]
+    worked = work_out(given, weights, np.zeros_like(x_t) if masked else x_t, h, c)
+    if masked:
+        worked = as_skipped(worked, h, c)
+    more_weights = {name: read(getattr(layer.cell, name)) for name in flow.more_weights}
+    joined = np.concatenate([h, x_t])
     return WorkedExample(
-        flow, *at, not counts, x, h, c, joined, weights, z, gates, kept, added,
-        cell_state, activated, hidden_state,
-    )  # fmt: skip
-
-
-def _states_before(
-    layer: Layer, x: Numbers, counts: npt.NDArray[np.bool_], h: Numbers, c: Numbers, step: int
-) -> tuple[Numbers, Numbers]:
-    """h and c (U,) before one step of `x` (T, F), from those before the first one read."""
-    earlier = slice(step + 1, None) if layer.go_backwards else slice(step)
-    if len(x[earlier]) == 0:
-        return h, c
-    cell = layer.cell
-    weights = (cell.kernel, cell.recurrent_kernel, cell.bias)
-    kernel, recurrent_kernel, bias = (
-        None if w is None else _keras_ops.convert_to_numpy(w).astype(np.float64) for w in weights
+        flow, *at, masked, x_t, h, c, joined, weights, **worked._asdict(), more_weights=more_weights
     )
-    hidden_state, cell_state = ops.lstm(
-        x[None, earlier],
-        kernel,
-        recurrent_kernel,
-        bias,
-        hidden_state=h[None],
-        cell_state=c[None],
-        mask=counts[None, earlier],
-        activation=cell.activation,
-        recurrent_activation=cell.recurrent_activation,
-        go_backwards=layer.go_backwards,
-        outputs=("hidden_state", "cell_state"),
-    )
-    return hidden_state[0], cell_state[0]

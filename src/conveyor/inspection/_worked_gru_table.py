@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
-from ._worked_table import Row, function, one_sum, skipped, table
+from ._worked_sum import one_sum
+from ._worked_table import Row, function, skipped, table
 
 if TYPE_CHECKING:
     from ._worked_gru import WorkedGRUExample

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
+
+from . import _worked_unit_rows
+from ._worked_numbers import number, short
+from ._worked_sum import Line, one_sum
 
 if TYPE_CHECKING:
     from ._worked_example import WorkedExample
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
     Example: TypeAlias = WorkedExample | WorkedGRUExample
 
 _SHOWN = 6  # units: what fits that width
-_TERMS = 2  # of a sum, before the rest of it is only counted
 
 # The order of the computation, and the letters of the articles.
 _LETTERS = {
@@ -41,7 +43,7 @@ def as_table(example: WorkedExample) -> RenderableType:
 
 
 def table(
-    example: Example, units: Iterable[Row], said: str, sums: Iterable[tuple[str, str, str]] = ()
+    example: Example, units: Iterable[Row], said: str, sums: Iterable[Line] = ()
 ) -> RenderableType:
     """What enters the step, one of its sums or why there is none, and the numbers of its units."""
     parts: list[RenderableType] = [_grid_of_vectors(read(example)), ""]
@@ -49,8 +51,10 @@ def table(
         parts += [Text(said)]
     else:
         parts += [Text(said, style="dim"), _grid_of_one_sum(sums)]
-    parts += ["", _grid_of_units(units, example.flow.units)]
-    parts += [Text(f"\n{line}", style="dim") for line in left_out(example)]
+    flow = example.flow
+    parts += ["", _grid_of_units(units, max(flow.units, flow.hidden_size))]
+    notes = [] if example.masked else [*_worked_unit_rows.notes(flow)]
+    parts += [Text(f"\n{line}", style="dim") for line in (*notes, *left_out(example))]
     return Panel(Group(*parts), title=Text(title(example)), title_align="left", padding=(1, 2))
 
 
@@ -73,57 +77,26 @@ def skipped(example: Example, states: str) -> str:
 def read(example: Example) -> Iterator[Row]:
     """What enters the step, each as long as it is."""
     yield f"x_t ({example.flow.features},)", example.x
-    yield f"h_{{t-1}} ({example.flow.units},)", example.hidden_state_before
+    yield f"h_{{t-1}} ({example.flow.hidden_size},)", example.hidden_state_before
     yield f"[h, x] ({example.flow.joined},)", example.joined
 
 
 def of_units(example: WorkedExample) -> Iterator[Row]:
     """A row for each number of a unit, in the order of the computation."""
-    flow = example.flow
     yield "c_{t-1}", example.cell_state_before
-    if not example.masked:
-        for gate, (symbol, letter) in _LETTERS.items():
-            if gate == "output":
-                yield "f * c_{t-1}", example.kept
-                yield "i * g", example.added
-                yield "c_t = f * c_{t-1} + i * g", example.cell_state
-            bias = f" + b_{letter}" if flow.use_bias else ""
-            yield f"z_{letter} = W_{letter} [h, x]{bias}", example.preactivations[gate]
-            yield f"{symbol} = {function(example, gate)}(z_{letter})", example.gates[gate]
-        yield f"{flow.activation}(c_t)", example.activated
-        yield f"h_t = o * {flow.activation}(c_t)", example.hidden_state
-    else:
+    if example.masked:
         yield "c_t = c_{t-1}", example.cell_state
         yield "h_t = h_{t-1}", example.hidden_state
-
-
-def one_sum(
-    example: Example, gate: str = "forget", letter: str = "f", summed: str = "z_f"
-) -> Iterator[tuple[str, str, str]]:
-    """z of the first unit in one gate: what is summed, its terms, and what comes out."""
-    units = example.flow.units
-    weight, bias = example.weights[gate]
-    totals = []
-    for of, weights, values in (
-        ("h", weight[0, :units], example.hidden_state_before),
-        ("x", weight[0, units:], example.x),
-    ):
-        totals.append(float(weights @ values))
-        yield f"W_{letter}[0] on {of}", _terms(weights, values), number(totals[-1])
-    for mark, one in zip(("", "'"), () if bias is None else np.atleast_2d(bias), strict=False):
-        totals.append(float(one[0]))
-        yield f"b{mark}_{letter}[0]", "", number(totals[-1])
-    z, gated = (number(float(of[gate][0])) for of in (example.preactivations, example.gates))
-    yield f"{summed}[0]", " + ".join(map(_signed, totals)), z
-    yield f"{letter}[0]", f"{function(example, gate)}({z})", gated
-
-
-def _terms(weights: Any, values: Any) -> str:
-    """The products of a sum, those that are too many only counted."""
-    shown = len(values) if len(values) <= _TERMS + 1 else _TERMS
-    products = [f"{_signed(w)}*{_signed(v)}" for w, v in zip(weights, values, strict=True)]
-    more = len(products) - shown
-    return " + ".join(products[:shown] + [f"{more} more"] * (more > 0))
+        return
+    for gate, (symbol, letter) in _LETTERS.items():
+        if gate == "output":
+            yield from _worked_unit_rows.cell_state(example)
+        if gate in example.preactivations:
+            yield from _worked_unit_rows.preactivation(example, gate, letter)
+            yield f"{symbol} = {function(example, gate)}(z_{letter})", example.gates[gate]
+        else:
+            yield "i = 1 - f", example.gates[gate]
+    yield from _worked_unit_rows.hidden_state(example)
 
 
 def left_out(example: Example) -> Iterator[str]:
@@ -132,24 +105,10 @@ def left_out(example: Example) -> Iterator[str]:
         yield (f"{more} more unit{'s' * (more > 1)}: .to_dict() has them all, and every digit.")
 
 
-def number(value: float) -> str:
-    """At most eight characters, four decimals where they tell something.
-
-    >>> number(0.5), number(-0.00001234), number(123456.7), number(0.0)
-    ('0.5000', '-1.2e-05', '1.2e+05', '0.0000')
-    """
-    plain = 5e-4 <= abs(value) < 1000 or value == 0
-    return f"{value:.4f}" if plain else f"{value:.1e}"
-
-
-def _signed(value: float) -> str:
-    return f"({number(value)})" if value < 0 else number(value)
-
-
 def function(example: Example, gate: str) -> str:
     """The name of its activation."""
     flow = example.flow
-    return flow.activation if gate == "candidate" else flow.recurrent_activation
+    return short(flow.activation if gate == "candidate" else flow.recurrent_activation)
 
 
 def _cells(numbers: Any) -> list[str]:
@@ -168,7 +127,7 @@ def _grid_of_vectors(vectors: Iterable[Row]) -> Table:
     return grid
 
 
-def _grid_of_one_sum(sums: Iterable[tuple[str, str, str]]) -> Table:
+def _grid_of_one_sum(sums: Iterable[Line]) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()

@@ -24,6 +24,7 @@ from ._stack_arguments import OF_A_STACK, check_stack, is_stack
 from ._stack_states import pairs_of
 from ._states import StatesBetweenCalls
 from ._variant import PLAIN, CellVariant, Settings, as_variant, size_of
+from ._variant_weights import drawn_in
 
 
 @keras.saving.register_keras_serializable(package="conveyor")
@@ -444,7 +445,7 @@ class LSTM(
         if watching is not None:
             before = call["hidden_state"], call["cell_state"]
             record = _recording.Record(
-                self, call["x"], mask, *before, states, decision, call["resets"]
+                self, call["x"], mask, *before, states, decision, call["resets"], drawn_in(call)
             )
             states = watching.add(record)
         names = self.output_names()

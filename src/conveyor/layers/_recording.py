@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .._engines import Array, Decision
@@ -25,6 +25,8 @@ class Record:
     states: dict[AnyStateName, Array]
     decision: Decision  # which engine ran
     resets: Array | None = None  # (B, T), as `ops.lstm` has them
+    # The arguments of `ops.lstm` that training draws for a variant, as this call had them.
+    drawn: Mapping[str, Any] = field(default_factory=dict)
 
 
 # What the layer is to return in place of its states: the same, or with something added.

@@ -246,10 +246,3 @@ def refuse_of_lstm(given: dict[str, Any], where: str) -> None:
                 f"{name}={given[name]!r}, which conveyor.LSTM has",
                 f"Write conveyor.LSTM(units, {name}={given[name]!r}), or leave it out.",
             )
-
-
-def refuse_variants(cell: Any, where: str, what: str, write: str, *fine: str) -> None:
-    """For parts of conveyor that know the plain LSTM alone, or with the arguments named `fine`."""
-    given = [g for g in variant_of(cell).beyond_plain() if g.split("=")[0] not in fine]
-    if given:
-        raise lesson(where, what, " and ".join(given), write)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -24,6 +24,15 @@ _IN_OPS = {
 }
 # All others with zeros.
 _BEGIN_AS = {"output_kernel": "identity", "gate_scale": "ones", "cell_scale": "ones"}
+
+
+# Of those `ops.lstm` is given.
+_DRAWN = ("recurrent_kernel", "hidden_zoneout", "cell_zoneout")
+
+
+def drawn_in(call: Mapping[str, Any]) -> dict[str, Any]:
+    """What training may have drawn for a call; what it was without, where it has not."""
+    return {name: call[name] for name in _DRAWN if name in call}
 
 
 def in_dtype(weight: Any, dtype: str) -> Any:
