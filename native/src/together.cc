@@ -4,7 +4,8 @@
 // one after the other on both: 0.5 to 0.6 of the time where a step is too small to divide (a batch
 // of one with up to 128 units, of four with 64), and mostly 0.6 to 0.9 elsewhere, as there are half as
 // many barriers or none. Two or four layers of a stack over 100 steps: 0.54 to 0.88 there, 0.73
-// to 1.0 elsewhere, and 1.0 to 1.1 where the weights of a layer do not stay in the cache of one core.
+// to 1.0 elsewhere, and 1.0 to 1.1 where the weights of a layer do not stay in the cache of one core
+// or a step has more than two million multiply-adds.
 #include <algorithm>
 #include <memory>
 #include <vector>
@@ -59,8 +60,8 @@ int stopped() {
 // Multiply-adds: of a call that wakes a thread, as threads_for() in kernels/shape.h; and of a step
 // that two threads divide.
 constexpr double kLeastWork = 100e3, kLeastDivided = 128e3;
-// Of one gate: half a megabyte in float32.
-constexpr double kLargestWeights = 1 << 15;
+// Of one gate: half a megabyte in float32. And of a step with enough to do for every thread.
+constexpr double kLargestWeights = 1 << 15, kLargestStep = 2e6;
 
 double step_work(const conveyor_lstm& l) {
   return 4.0 * static_cast<double>(l.batch) * static_cast<double>(l.features + l.units) *
@@ -95,8 +96,8 @@ int layers_at_once(const conveyor_lstm* const* lstms, int32_t count) {
     threads = std::max(threads, largest_team(l.threads));
   }
   const int layers = std::min<int>(count, threads);
-  if (all < kLeastWork || (layers < threads && largest >= kLeastDivided)) return 1;
-  return layers;
+  const double most = layers < threads ? kLeastDivided : kLargestStep;
+  return all < kLeastWork || largest >= most ? 1 : layers;
 }
 
 template <class Results>

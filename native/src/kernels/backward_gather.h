@@ -97,9 +97,14 @@ template <class V, class Real, class State>
 inline void Backward<V, Real, State>::gather_row(int64_t b, int64_t t, int g, int n, int64_t row) {
   const Real* x = static_cast<const Real*>(l_.x) + (b * s_.T + steps_.time(t)) * s_.F;
   const Real* h = hidden_before(b, t);
-  copy_row(x, s_.F, static_cast<const Real*>(l_.dropout_mask), l_.dropout_masks, b, g, n, row, 0);
-  copy_row(h, s_.H, static_cast<const Real*>(l_.recurrent_dropout_mask),
-           l_.recurrent_dropout_masks, b, g, n, row, s_.F);
+  // What the gate before read in the same place, where that has one mask for all.
+  const bool again = n < g;
+  if (!again || l_.dropout_masks == 4)
+    copy_row(x, s_.F, static_cast<const Real*>(l_.dropout_mask), l_.dropout_masks, b, g, n, row, 0);
+  if (!again || l_.recurrent_dropout_masks == 4)
+    copy_row(h, s_.H, static_cast<const Real*>(l_.recurrent_dropout_mask),
+             l_.recurrent_dropout_masks, b, g, n, row, s_.F);
+  if (again) return;
   const int64_t end = input_row_ - more_inputs_;
   for (int64_t k = s_.F + s_.H; k < end; k += L)
     put_input(n, row, k, k == s_.F + s_.H ? V::first(V::set1(1), 1) : V::zero(),
