@@ -35,13 +35,7 @@ def work_out(given: dict[str, Any], weights: Weights, x: Numbers, h: Numbers, c:
     """
     more: dict[str, Numbers] = {}
     z = _normalised(given, weights, x, h, more)
-    peephole, clip = given.get("peephole"), given.get("clip")
-    peeping = [gate for gate in weights if gate != "candidate"]
-    p = (
-        {}
-        if peephole is None
-        else dict(zip(peeping, np.split(peephole, len(peeping)), strict=True))
-    )
+    p, clip = peepholes_of(given.get("peephole"), weights), given.get("clip")
     gates: dict[str, Numbers] = {}
 
     def work_out_gate(gate: str, seen: Numbers) -> None:
