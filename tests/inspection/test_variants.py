@@ -220,10 +220,7 @@ def test_the_first_number_that_is_none(variant) -> None:
 
 
 @by_name
-def test_check_knows_it_in_float64(variant, request) -> None:
-    if BACKEND == "tensorflow" and "projection" in variant:
-        why = "in a tf.function all states over time get the size of the hidden state"
-        request.applymarker(pytest.mark.xfail(reason=why))
+def test_check_knows_it_in_float64(variant) -> None:
     table = str(conveyor.check(model_of(**variant), X))
     assert "float64" in table
     assert "FAILED" not in table
