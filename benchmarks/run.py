@@ -44,19 +44,20 @@ def fill(page: str, report: bench.Report) -> str:
     return PLACE.sub(place, page)
 
 
-def one_kind_anew(options: list[str]) -> int:
-    """Measure some experiments, and put them in the place of those in the results."""
+def measured(options: list[str]) -> tuple[int, bench.Report | None]:
+    """How `conveyor bench` ended, and what it measured: nothing for --help or a mistake."""
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder, "part.json")
         code = subprocess.run([*COMMAND, f"--json={part}", *options], check=False).returncode
-        new = bench.from_json(part.read_text(encoding="utf-8"))
+        return code, bench.from_json(part.read_text(encoding="utf-8")) if part.exists() else None
+
+
+def with_kinds_anew(new: bench.Report) -> bench.Report:
+    """The results with some experiments in the place of those of the same kind."""
     old = bench.from_json(RESULTS.read_text(encoding="utf-8"))
     kinds = {race.experiment for race in new.races}
     kept = tuple(race for race in old.races if race.experiment not in kinds)
-    report = replace(old, races=kept + new.races)
-    RESULTS.write_text(bench.to_json(report), encoding="utf-8")
-    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), report), encoding="utf-8")
-    return code
+    return replace(old, races=kept + new.races)
 
 
 def main(options: list[str]) -> int:
@@ -64,14 +65,16 @@ def main(options: list[str]) -> int:
     if "--from" in options:
         results = Path(options[options.index("--from") + 1])
         command = [*COMMAND, f"--plot={PICTURE}", *options]
-    elif "--what" in options:
-        return one_kind_anew(options)
+        code = subprocess.run(command, check=False).returncode
+        report = bench.from_json(results.read_text(encoding="utf-8"))
     else:
-        results = RESULTS
-        command = [*COMMAND, "--long", f"--json={RESULTS}", f"--plot={PICTURE}", *options]
-        RESULTS.unlink(missing_ok=True)  # or a run that fails would fill in the last one's
-    code = subprocess.run(command, check=False).returncode
-    report = bench.from_json(results.read_text(encoding="utf-8"))
+        one_kind = "--what" in options
+        long_form = [] if one_kind else ["--long", f"--plot={PICTURE}"]
+        code, new = measured([*long_form, *options])
+        if new is None:
+            return code
+        report = with_kinds_anew(new) if one_kind else new
+        RESULTS.write_text(bench.to_json(report), encoding="utf-8")
     PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), report), encoding="utf-8")
     return code
 

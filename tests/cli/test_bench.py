@@ -312,12 +312,29 @@ def test_command_refuses(arguments) -> None:
     assert run(*arguments).exit_code == 2
 
 
-def test_page_is_filled() -> None:
+def long_form():
     from importlib.util import module_from_spec, spec_from_file_location
 
     spec = spec_from_file_location("benchmarks_run", ROOT / "benchmarks" / "run.py")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("options", [["--help"], ["--what", "nothing"], ["--size", "32x100"]])
+def test_what_measures_nothing_leaves_the_results(options, tmp_path, monkeypatch) -> None:
+    module, results = long_form(), tmp_path / "results.json"
+    monkeypatch.setattr(module, "RESULTS", results)
+    monkeypatch.setattr(module, "PAGE", tmp_path / "page.md")
+    results.write_text(bench.to_json(REPORT), encoding="utf-8")
+    assert module.main(options) == (0 if options == ["--help"] else 2)
+    assert results.read_text(encoding="utf-8") == bench.to_json(REPORT)
+    assert not module.PAGE.exists()
+
+
+def test_page_is_filled() -> None:
+    module = long_form()
     page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     filled = module.fill(page, REPORT)
     assert "| 2x5x3x4 | 2 | 4 | 6 torch |" in filled
