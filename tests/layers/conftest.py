@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conveyor._engines import _together
+from conveyor._engines import _together, glue
 
 
 @pytest.fixture
@@ -16,4 +16,18 @@ def calls(monkeypatch):
         monkeypatch.setattr(
             _together, name, lambda given, run=run: (seen.append(len(given)), run(given))
         )
+    return seen
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """How many requests the native engine is asked for at once, whatever it makes of them."""
+    seen: list[int] = []
+    together = glue.active().native_together
+
+    def counted(requests):
+        seen.append(len(requests))
+        return together(requests)
+
+    monkeypatch.setattr(glue.active(), "native_together", counted)
     return seen

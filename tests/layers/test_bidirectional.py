@@ -9,7 +9,7 @@ from keras import layers
 
 import conveyor
 from conveyor import GRU, LSTM, Bidirectional
-from conveyor._engines import _library, glue
+from conveyor._engines import _library
 from frameworks import BACKEND, assert_close, to_numpy
 
 B, T, F, U = 3, 5, 4, 6
@@ -17,20 +17,6 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(B, T, F)).astype("float32")
 MASK = RNG.random((B, T)) > 0.3
 STATES = [RNG.normal(size=(B, U)).astype("float32") for _ in range(4)]
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """How many requests the native engine is asked for at once."""
-    seen = []
-    together = glue.active().native_together
-
-    def counted(requests):
-        seen.append(len(requests))
-        return together(requests)
-
-    monkeypatch.setattr(glue.active(), "native_together", counted)
-    return seen
 
 
 def pair(lstm, **arguments):
@@ -59,7 +45,7 @@ NATIVE = [2] if _library.missing() is None else []
 @pytest.mark.parametrize("merge_mode", ["concat", "sum", "ave", "mul", None])
 @pytest.mark.parametrize("sequences", [False, True])
 @pytest.mark.parametrize("state", [False, True])
-def test_what_comes_back(merge_mode, sequences, state, calls) -> None:
+def test_what_comes_back(merge_mode, sequences, state, asked) -> None:
     lstm = LSTM(U, return_sequences=sequences, return_state=state)
     theirs, ours = pair(lstm, merge_mode=merge_mode)
     for call in (
@@ -69,9 +55,9 @@ def test_what_comes_back(merge_mode, sequences, state, calls) -> None:
         {"mask": MASK, "initial_state": STATES},
     ):
         expected = flat(theirs(X, **call))
-        calls.clear()
+        asked.clear()
         found = flat(ours(X, **call))
-        assert calls == NATIVE
+        assert asked == NATIVE
         for a, e in zip(found, expected, strict=True):
             np.testing.assert_array_equal(to_numpy(a), to_numpy(e))
     symbolic = flat(ours(keras.Input((T, F))))
@@ -101,11 +87,11 @@ def test_what_an_lstm_can_be_told(arguments) -> None:
     assert ours.forward_layer.explain_engine() == theirs.forward_layer.explain_engine()
 
 
-def test_states_between_calls(calls) -> None:
+def test_states_between_calls(asked) -> None:
     theirs, ours = pair(LSTM(U, stateful=True))
     for _ in range(2):
         np.testing.assert_array_equal(to_numpy(ours(X)), to_numpy(theirs(X)))
-    assert calls == NATIVE * 2
+    assert asked == NATIVE * 2
 
 
 OTHERS = {
@@ -118,11 +104,11 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_others_are_called_one_after_the_other(other, calls) -> None:
+def test_others_are_called_one_after_the_other(other, asked) -> None:
     theirs, ours = pair(OTHERS[other]())
     assert_close(ours(X), theirs(X))
     assert len(ours.losses) == len(theirs.losses)
-    assert 2 not in calls
+    assert 2 not in asked
 
 
 def test_a_wrong_initial_state_is_refused_as_by_the_layer() -> None:
@@ -131,7 +117,7 @@ def test_a_wrong_initial_state_is_refused_as_by_the_layer() -> None:
         ours(X, initial_state=[s[:, :2] for s in STATES])
 
 
-def test_trained_saved_and_loaded(tmp_path, calls) -> None:
+def test_trained_saved_and_loaded(tmp_path, asked) -> None:
     def model(wrapper):
         keras.utils.set_random_seed(1)
         inner = LSTM(U, return_sequences=True, seed=1)
@@ -141,7 +127,7 @@ def test_trained_saved_and_loaded(tmp_path, calls) -> None:
         return made
 
     made = model(Bidirectional)
-    assert set(calls) == set(NATIVE)
+    assert set(asked) == set(NATIVE)
     expected = made.predict(X, verbose=0)
     assert_close(expected, model(layers.Bidirectional).predict(X, verbose=0))
     made.save(tmp_path / "model.keras")
@@ -150,7 +136,7 @@ def test_trained_saved_and_loaded(tmp_path, calls) -> None:
     np.testing.assert_array_equal(loaded.predict(X, verbose=0), expected)
 
 
-def test_accelerate_makes_it(calls) -> None:
+def test_accelerate_makes_it(asked) -> None:
     model = keras.Sequential(
         [
             keras.Input((T, F)),
@@ -163,7 +149,7 @@ def test_accelerate_makes_it(calls) -> None:
     assert type(model.layers[0]) is Bidirectional
     assert type(model.layers[1]) is layers.Bidirectional
     assert_close(model.predict(X, verbose=0), expected)
-    assert set(calls) == set(NATIVE)
+    assert set(asked) == set(NATIVE)
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="a second look at PyTorch's tape")

@@ -9,7 +9,7 @@ from keras import layers
 
 import conveyor
 from conveyor import LSTM
-from conveyor._engines import _library, glue
+from conveyor._engines import _library
 from conveyor.layers import recording, running_on
 from frameworks import BACKEND, assert_close, to_numpy
 
@@ -20,20 +20,6 @@ MASK = RNG.random((B, T)) > 0.3
 STATES = [RNG.normal(size=(B, U)).astype("float32") for _ in range(4)]
 TOGETHER = [2] if _library.missing() is None else []
 DRAWN = {"dropout": 0.3, "recurrent_dropout": 0.3, "seed": 1}
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """How many requests the native engine is asked for at once."""
-    seen = []
-    together = glue.active().native_together
-
-    def counted(requests):
-        seen.append(len(requests))
-        return together(requests)
-
-    monkeypatch.setattr(glue.active(), "native_together", counted)
-    return seen
 
 
 def both(layer, **options):
@@ -77,7 +63,7 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_same_numbers(name, calls) -> None:
+def test_same_numbers(name, asked) -> None:
     layer, options = LAYERS[name]
     theirs, ours = both(layer, **options), both(layer, **options)
     for call in (
@@ -87,10 +73,10 @@ def test_same_numbers(name, calls) -> None:
         {"mask": MASK, "training": True},
     ):
         expected = theirs(X, **call)
-        calls.clear()
+        asked.clear()
         with conveyor.patch_keras():
             found = ours(X, **call)
-        assert calls == TOGETHER
+        assert asked == TOGETHER
         same(found, expected)
 
 
@@ -112,17 +98,17 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_others_are_called_one_after_the_other(other, calls) -> None:
+def test_others_are_called_one_after_the_other(other, asked) -> None:
     theirs, ours = both(OTHERS[other]), both(OTHERS[other])
     expected = theirs(X)
     with conveyor.patch_keras():
         found = ours(X)
     assert_close(found, expected, "bfloat16" if "dtype" in other else "float32")
     assert len(ours.losses) == len(theirs.losses)
-    assert 2 not in calls
+    assert 2 not in asked
 
 
-def test_it_is_undone_and_each_layer_keeps_what_it_was_told(calls) -> None:
+def test_it_is_undone_and_each_layer_keeps_what_it_was_told(asked) -> None:
     original, wrapper = layers.Bidirectional.call, both(lstm())
     expected = wrapper(X)
     with conveyor.patch_keras():
@@ -133,15 +119,15 @@ def test_it_is_undone_and_each_layer_keeps_what_it_was_told(calls) -> None:
             wrapper.forward_layer.name,
             wrapper.backward_layer.name,
         ]
-        calls.clear()
+        asked.clear()
         with running_on([wrapper.forward_layer, wrapper.backward_layer], "portable"):
             assert_close(wrapper(X), expected)
     assert layers.Bidirectional.call is original
     wrapper(X)
-    assert not calls
+    assert not asked
 
 
-def test_trained_in_fit(calls) -> None:
+def test_trained_in_fit(asked) -> None:
     def trained():
         inner = both(lstm(return_sequences=True, **DRAWN))
         model = keras.Sequential([keras.Input((T, F)), layers.Masking(), inner, layers.Dense(1)])
@@ -151,10 +137,10 @@ def test_trained_in_fit(calls) -> None:
         return losses, model.predict(x, verbose=0)
 
     expected = trained()
-    assert not calls
+    assert not asked
     with conveyor.patch_keras():
         found = trained()
-    assert set(calls) == set(TOGETHER)
+    assert set(asked) == set(TOGETHER)
     for a, e in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-5)
 

@@ -7,6 +7,7 @@ import pytest
 
 from conveyor._engines import _library
 from frameworks import assert_same, only_on
+from jax_derivatives import derivatives
 from native_calls import calls_in_jaxpr
 from stacked_requests import float_arrays, loss_of, states_of
 
@@ -121,26 +122,12 @@ def test_vmap(mapped, arrays) -> None:
 
 def test_forward_mode_and_second_derivatives(arrays) -> None:
     import jax
-    import jax.numpy as jnp
 
-    rng = np.random.default_rng(3)
-    direction = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape)), arrays)
-
-    def derivatives(together):
-        def loss(a):
-            return loss_of(a, together=together)
-
-        gradient = jax.grad(loss)
-        pushed = jax.jvp(loss, (arrays,), (direction,))
-        second = jax.jvp(gradient, (arrays,), (direction,))
-
-        def along(a):
-            slopes = jax.tree.map(jnp.vdot, gradient(a), direction)
-            return sum(jax.tree.leaves(slopes))
-
-        return pushed, second, jax.grad(along)(arrays)
-
-    assert_same(jax.jit(lambda: derivatives(True))(), jax.jit(lambda: derivatives(False))(), 100)
+    together, alone = (
+        jax.jit(lambda n=n: derivatives(lambda a: loss_of(a, together=n), arrays))()
+        for n in (True, False)
+    )
+    assert_same(together, alone, 100)
 
 
 def test_the_transpose_of_the_gradients(arrays) -> None:

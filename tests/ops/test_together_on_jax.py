@@ -7,6 +7,7 @@ import pytest
 
 from conveyor._engines import _library
 from frameworks import assert_same, only_on
+from jax_derivatives import derivatives
 from native_calls import calls_in_jaxpr
 from two_requests import FLOATS, float_arrays, states_of
 
@@ -144,27 +145,13 @@ def test_vmap(mapped, both) -> None:
 
 def test_forward_mode_and_second_derivatives() -> None:
     import jax
-    import jax.numpy as jnp
 
     arrays = arguments()
-    rng = np.random.default_rng(3)
-    direction = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape)), arrays)
-
-    def derivatives(together):
-        def loss(a):
-            return loss_of(a, together=together)
-
-        gradient = jax.grad(loss)
-        pushed = jax.jvp(loss, (arrays,), (direction,))
-        second = jax.jvp(gradient, (arrays,), (direction,))
-
-        def along(a):
-            slopes = jax.tree.map(jnp.vdot, gradient(a), direction)
-            return sum(jax.tree.leaves(slopes))
-
-        return pushed, second, jax.grad(along)(arrays)
-
-    assert_same(jax.jit(lambda: derivatives(True))(), jax.jit(lambda: derivatives(False))(), 100)
+    together, alone = (
+        jax.jit(lambda n=n: derivatives(lambda a: loss_of(a, together=n), arrays))()
+        for n in (True, False)
+    )
+    assert_same(together, alone, 100)
 
 
 def test_an_exported_program_does_without_the_core() -> None:

@@ -18,20 +18,9 @@ from ._recording import Record, Records, records
 from ._variant import variant_of
 
 
-def run_cell(
-    layer: Any,
-    cell: Any,
-    sequences: Array,
-    before: Any,
-    mask: Array | None,
-    training: bool,
-    go_backwards: bool,
-    every: bool,
-    engine: str,
-) -> dict[AnyStateName, Array]:
-    """The states of one cell of a layer, those of every step where `every` asks for them."""
+def run_cell(layer: Any, cell: Any, call: dict[str, Any], engine: str) -> dict[AnyStateName, Array]:
+    """The states of one cell of a layer, of what `asked_of_cell` says."""
     run = gru_and_decision if is_gru_cell(cell) else lstm_and_decision
-    call = asked_of_cell(layer, cell, sequences, before, mask, training, go_backwards, every)
     return states_told(layer, call, *run(**call, engine=engine))
 
 
@@ -45,7 +34,7 @@ def asked_of_cell(
     go_backwards: bool,
     every: bool,
 ) -> dict[str, Any]:
-    """What is asked of `ops.lstm` or `ops.gru`."""
+    """What is asked of `ops.lstm` or `ops.gru`: states of every step where `every` says so."""
     gru = is_gru_cell(cell)
     # Those of a stateful layer are its variables, which the call writes to in the end.
     states = [keras.ops.copy(state) for state in keras.tree.flatten(before)]

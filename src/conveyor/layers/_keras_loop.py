@@ -8,7 +8,7 @@ import keras
 
 from .._engines import Array
 from .._vocabulary import AnyStateName
-from ._cell_over_time import run_cell
+from ._cell_over_time import asked_of_cell, run_cell
 from ._known_cells import cells_of, is_stack_of_cells
 
 
@@ -34,7 +34,8 @@ def run_loop(
     states: dict[AnyStateName, Array] = {}
     for n, cell in enumerate(cells):
         every = layer.return_sequences or zeros or n < len(cells) - 1
-        states = run_cell(layer, cell, x, before[n], mask, training, backwards, every, engine)
+        call = asked_of_cell(layer, cell, x, before[n], mask, training, backwards, every)
+        states = run_cell(layer, cell, call, engine)
         after.append(_as_given(states, before[n]))
         x = states.get("hidden_states")
         if backwards and mask is not None:
