@@ -33,8 +33,8 @@ NUMBERED = {
     "recurrent_activation": "hard_sigmoid",
     "output_activation": LeakyRelu(0.3),
 }
-VARIANTS: dict[str, dict[str, Any]] = {
-    "plain": {},
+# Each by itself, where that is one argument.
+SINGLE: dict[str, dict[str, Any]] = {
     "peephole": {"peephole": True},
     "coupled": {"coupled": True},
     "output_transform": {"output_transform": True},
@@ -44,6 +44,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "cell": {"layer_norm": "cell"},
     "zoneout": {"zoneout": (0.3, 0.2)},
     "recurrent_weight_dropout": {"recurrent_weight_dropout": 0.4},
+}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    **SINGLE,
     "clip": {"clip": 0.7},
     "cell_clip": {"cell_clip": 0.4},
     "activations": NUMBERED,

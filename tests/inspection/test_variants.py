@@ -11,20 +11,13 @@ import conveyor
 from conveyor import LSTM, ConveyorError, Input
 from conveyor.inspection import describe, draw_cell, explain
 from frameworks import BACKEND, assert_close, to_numpy
+from variant_layers import SINGLE
 
 T, F, U = 6, 3, 5
 VARIANTS = {
-    "peephole": {"peephole": True},
-    "coupled": {"coupled": True},
-    "output_transform": {"output_transform": True},
-    "projection": {"projection": 2},
-    "gates": {"layer_norm": "gates"},
-    "joint": {"layer_norm": "joint"},
-    "cell": {"layer_norm": "cell"},
-    "zoneout": {"zoneout": (0.3, 0.2)},
+    **SINGLE,
     "clip": {"clip": 0.7, "cell_clip": 0.5},
     "output_activation": {"output_activation": "relu"},
-    "recurrent_weight_dropout": {"recurrent_weight_dropout": 0.4},
     "coupled_peephole": {"coupled": True, "peephole": True, "clip": 0.9},
     "everything": {
         "peephole": True,

@@ -14,6 +14,7 @@ import conveyor
 from conveyor import LSTM, ConveyorError, Input, LSTMCell
 from frameworks import BACKEND, assert_close, to_numpy
 from oracles import block_lstm_v2
+from variant_layers import SINGLE
 from variants import reference
 
 B, T, F, U = 3, 6, 4, 5
@@ -21,17 +22,9 @@ X = np.random.default_rng(0).normal(size=(B, T, F)).astype("float32")
 EVERY = ("hidden_states", "cell_states", "input_gates", "output_gates", "hidden_state")
 
 VARIANTS = {
-    "peephole": {"peephole": True},
-    "coupled": {"coupled": True},
-    "output_transform": {"output_transform": True},
-    "projection": {"projection": 2},
-    "gates": {"layer_norm": "gates"},
-    "joint": {"layer_norm": "joint"},
-    "cell": {"layer_norm": "cell"},
-    "zoneout": {"zoneout": (0.3, 0.2)},
+    **SINGLE,
     "clip": {"clip": 0.7, "cell_clip": 0.5},
     "output_activation": {"output_activation": "relu"},
-    "recurrent_weight_dropout": {"recurrent_weight_dropout": 0.4},
     "everything": {
         "peephole": True,
         "coupled": True,
